@@ -1,0 +1,1 @@
+"""The core (frames, assemble, correct, link, register) and the service around it."""

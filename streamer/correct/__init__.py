@@ -1,0 +1,1 @@
+"""Detector counts to optical density: dark, flat, exposure, mask of valid pixels."""

@@ -1,0 +1,1 @@
+"""Results against the truth of the simulator: errors, identities, pictures."""

@@ -1,0 +1,1 @@
+"""Detections to particles: identities over frames."""

@@ -1,0 +1,1 @@
+"""Document streams on disk: write, read in any dialect, play back."""

@@ -1,0 +1,1 @@
+"""Positions, drift, deformation and kinematics of particles; resampling onto one reference."""

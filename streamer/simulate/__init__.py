@@ -1,0 +1,1 @@
+"""A transmission X-ray microscope with a charging, deforming electrode, and its truth."""
