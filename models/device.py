@@ -1,0 +1,36 @@
+"""Choice of the device that tensors live on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn the name of a device into the device.
+
+    Parameters
+    ----------
+    name : ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:<index>``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device: wanted 'auto', 'cpu', 'cuda' or 'cuda:<index>', got {name!r}"
+        ) from error
+    if device.type == "cpu":
+        return device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type != "cuda" or (device.index or 0) >= count:
+        raise ValueError(
+            f"device: {name!r} is not on this machine ({count} CUDA devices); "
+            "use 'auto' or 'cpu'"
+        )
+    return device
