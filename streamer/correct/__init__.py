@@ -1,1 +1,28 @@
-"""Detector counts to optical density: dark, flat, exposure, mask of valid pixels."""
+"""Counts to optical density: dark, flat, provisional now and final when the flat is known.
+
+>>> state = init()
+>>> state, corrections = update(state, frame, settings)   # a frame of any role
+>>> corrected = apply(image, correction, settings)         # image: the raw sample frame
+>>> state, corrections = finish(state, settings)           # at the stop of the run
+"""
+
+from .apply import apply
+from .corrector import finish, init, skip, update
+from .quality import BadFrameError
+from .reference import prepare_flat
+from .settings import CorrectSettings
+from .state import Correction, CorrectorState, Reference
+
+__all__ = [
+    "BadFrameError",
+    "CorrectSettings",
+    "Correction",
+    "CorrectorState",
+    "Reference",
+    "apply",
+    "finish",
+    "init",
+    "prepare_flat",
+    "skip",
+    "update",
+]

@@ -1,0 +1,101 @@
+"""Preparing what frames are divided by: once per flat, not once per frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coarse import bright_level, coarsen
+from .settings import CorrectSettings
+from .state import Reference
+
+
+def prepare_flat(
+    flat: NDArray[np.float32],
+    dark: NDArray[np.float32] | None,
+    settings: CorrectSettings,
+    *,
+    energy: float | None = None,
+    exposure: float | None = None,
+) -> Reference:
+    """Turn a flat into its logarithm and the mask of pixels that may be used.
+
+    Parameters
+    ----------
+    flat, dark : (H, W), counts.
+    energy, exposure : eV and s of the flat.
+
+    Returns
+    -------
+    Reference
+        Masked are: light below ``min_illumination`` of the bright level, hot and dead pixels,
+        saturated and non-finite pixels, and the rim.
+    """
+    net = flat.astype(np.float32) if dark is None else flat - dark
+    finite = np.isfinite(net)
+    if not finite.all():
+        net = np.where(finite, net, np.float32(0))
+    level = bright_level(coarsen(net))
+    floor = max(settings.min_illumination * level, np.finfo(np.float32).tiny)
+    valid = (net > floor) & finite & (flat < settings.saturation)
+    valid &= ~_outliers(net, settings.hot_sigma)
+    _mask_rim(valid, settings.rim)
+    log_counts = np.log(np.maximum(net, np.float32(floor), out=net), out=net)
+    return _with_coarse(log_counts, valid, energy=energy, exposure=exposure, level=level)
+
+
+def prepare_estimate(log_counts: NDArray[np.float32], settings: CorrectSettings) -> Reference:
+    """Turn an estimated illumination, ln counts (H, W), into a reference."""
+    level = float(np.exp(np.percentile(coarsen(log_counts), 95)))
+    valid = log_counts > np.log(max(settings.min_illumination * level, np.finfo(np.float32).tiny))
+    _mask_rim(valid, settings.rim)
+    made = _with_coarse(log_counts, valid, energy=None, exposure=None, level=level)
+    return replace(made, source="estimate")
+
+
+def _with_coarse(
+    log_counts: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    *,
+    energy: float | None,
+    exposure: float | None,
+    level: float,
+) -> Reference:
+    return Reference(
+        source="flat",
+        energy=energy,
+        exposure=exposure,
+        log_counts=log_counts,
+        valid=valid,
+        coarse_log=coarsen(log_counts),
+        coarse_valid=coarsen(valid) >= 0.5,
+        level=level,
+    )
+
+
+def _mask_rim(valid: NDArray[np.bool_], rim: int) -> None:
+    if rim:
+        valid[:rim] = valid[-rim:] = False
+        valid[:, :rim] = valid[:, -rim:] = False
+
+
+def _outliers(net: NDArray[np.float32], sigmas: float) -> NDArray[np.bool_]:
+    """Mark pixels far from the median of their four neighbours, in units of counting noise.
+
+    Four neighbours instead of 3 x 3: their median is (sum - max - min) / 2, a few passes instead
+    of a sort per pixel, and one bad neighbour does not move it.
+    """
+    inner = net[1:-1, 1:-1]
+    up, down, left, right = net[:-2, 1:-1], net[2:, 1:-1], net[1:-1, :-2], net[1:-1, 2:]
+    highest = np.maximum(np.maximum(up, down), np.maximum(left, right))
+    lowest = np.minimum(np.minimum(up, down), np.minimum(left, right))
+    middle = (up + down + left + right - highest - lowest) / 2
+    # Counting noise grows with the root of the counts: dividing by it lets one threshold do.
+    residual = np.abs(inner - middle) / np.sqrt(np.maximum(middle, 1))
+    step = max(1, int(np.sqrt(residual.size / 65536)))
+    noise = float(np.median(residual[::step, ::step])) / 0.6745
+    marked = np.zeros(net.shape, bool)
+    marked[1:-1, 1:-1] = residual > sigmas * max(noise, 1e-6)
+    return marked
