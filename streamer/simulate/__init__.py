@@ -1,1 +1,18 @@
 """A transmission X-ray microscope with a charging, deforming electrode, and its truth."""
+
+from .presets import PRESETS, preset
+from .settings import SimSettings
+from .simulator import Simulator
+from .spectra import EDGE_REGION, NI_K_EDGE, ni_edge_energies
+from .truth import Truth
+
+__all__ = [
+    "EDGE_REGION",
+    "NI_K_EDGE",
+    "PRESETS",
+    "SimSettings",
+    "Simulator",
+    "Truth",
+    "ni_edge_energies",
+    "preset",
+]
