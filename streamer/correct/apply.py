@@ -55,6 +55,7 @@ def apply(image: NDArray[Any], correction: Correction, settings: CorrectSettings
         sigma=_noise(od, valid),
         revision=correction.revision,
         provisional=correction.provisional,
+        final=correction.final,
     )
 
 

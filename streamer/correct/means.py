@@ -162,11 +162,13 @@ def _unprepared(flat: Mean) -> Mean:
 
 
 def _evicted(flats: tuple[Mean, ...]) -> tuple[Mean, ...]:
-    """Drop the flat that its neighbour in energy replaces best, never the newest."""
+    """Drop the flat whose loss leaves the smallest gap in energy, never the newest."""
     energies = [flat.energy if flat.energy is not None else 0.0 for flat in flats]
 
     def gap(index: int) -> float:
-        return min(abs(e - energies[index]) for i, e in enumerate(energies) if i != index)
+        below = [e for i, e in enumerate(energies) if e <= energies[index] and i != index]
+        above = [e for i, e in enumerate(energies) if e >= energies[index] and i != index]
+        return min(above) - max(below) if above and below else np.inf
 
     worst = min(range(len(flats) - 1), key=gap)
     return tuple(flat for index, flat in enumerate(flats) if index != worst)
