@@ -1,5 +1,6 @@
 """A transmission X-ray microscope with a charging, deforming electrode, and its truth."""
 
+from .documents import simulate_documents
 from .presets import PRESETS, preset
 from .settings import SimSettings
 from .simulator import Simulator
@@ -15,4 +16,5 @@ __all__ = [
     "Truth",
     "ni_edge_energies",
     "preset",
+    "simulate_documents",
 ]

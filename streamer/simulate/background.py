@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 from scipy.ndimage import affine_transform
 
 from .settings import SimSettings
@@ -30,13 +29,13 @@ def texture(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> N
     -------
     (H, W) float32, mean 0, rms 1, skewed towards dense lumps.
     """
-    noise = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
-    ky = fft.fftfreq(shape[0])[:, None] * scale
-    kx = fft.rfftfreq(shape[1])[None, :] * scale
+    noise = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
+    ky = np.fft.fftfreq(shape[0])[:, None] * scale
+    kx = np.fft.rfftfreq(shape[1])[None, :] * scale
     k2 = (2 * np.pi) ** 2 * (ky**2 + kx**2)
     # A Gaussian blur by s px leaves 1 / (4 pi s^2) of the variance: s equalises the bands.
     filt = sum(weight * s * np.exp(-k2 * s * s / 2) for s, weight in _BANDS)
-    field = fft.irfft2(noise * filt, s=shape)
+    field = np.fft.irfft2(noise * filt, s=shape)
     field = np.exp(0.5 * field / field.std())
     return ((field - field.mean()) / field.std()).astype(np.float32)
 
@@ -48,9 +47,10 @@ class Background:
     field: NDArray[np.float32] | None
     scale: float
     shape: tuple[int, int]
-    amplitude: float
 
-    def od(self, linear: NDArray[np.float64], shift: NDArray[np.float64], energy: float):
+    def od(
+        self, linear: NDArray[np.float64], shift: NDArray[np.float64], energy: float
+    ) -> NDArray[np.float32]:
         """Optical density of the background in one frame.
 
         Parameters
@@ -68,10 +68,12 @@ class Background:
         centre = (np.array(self.shape) - 1) / 2
         inverse = np.linalg.inv(linear) * self.scale
         offset = centre * self.scale - inverse @ (centre + shift)
+        matrix = np.column_stack([inverse, offset])
         moved = affine_transform(
-            self.field, inverse, offset, output_shape=self.shape, order=1, mode="grid-wrap"
-        )
-        return moved * np.float32((NI_K_EDGE / energy) ** 3)
+            self.field, matrix, output_shape=self.shape, order=1, mode="grid-wrap"
+        ).astype(np.float32, copy=False)
+        moved *= np.float32((NI_K_EDGE / energy) ** 3)
+        return moved
 
 
 def make_background(settings: SimSettings) -> Background:
@@ -82,9 +84,7 @@ def make_background(settings: SimSettings) -> Background:
         rng = np.random.default_rng([settings.seed, 6])
         shape = (settings.shape[0] * scale, settings.shape[1] * scale)
         field = np.float32(settings.background) * (_BASE + texture(rng, shape, scale))
-    return Background(
-        field=field, scale=float(scale), shape=settings.shape, amplitude=settings.background
-    )
+    return Background(field=field, scale=float(scale), shape=settings.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +134,8 @@ def _leather(rng: np.random.Generator, shape: tuple[int, int], rms: float) -> ND
     """Dark creases along the zero crossings of a smooth random field, as scintillators show."""
     if rms == 0:
         return np.ones(shape, np.float32)
-    noise = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
-    k2 = fft.fftfreq(shape[0])[:, None] ** 2 + fft.rfftfreq(shape[1])[None, :] ** 2
-    field = fft.irfft2(noise * np.exp(-0.5 * (2 * np.pi) ** 2 * k2 * 3.5**2), s=shape)
+    noise = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
+    k2 = np.fft.fftfreq(shape[0])[:, None] ** 2 + np.fft.rfftfreq(shape[1])[None, :] ** 2
+    field = np.fft.irfft2(noise * np.exp(-0.5 * (2 * np.pi) ** 2 * k2 * 3.5**2), s=shape)
     crease = np.exp(-((field / (0.35 * field.std())) ** 2))
     return (1 - rms / crease.std() * (crease - crease.min())).astype(np.float32).clip(0.2, None)

@@ -46,7 +46,7 @@ class Camera:
         rng = np.random.default_rng([s.seed, 9, *address])
         images = np.empty((n, *light.shape), np.uint16)
         few = np.flatnonzero((light > 0) & (light < _GAUSSIAN_FROM))
-        for image in images:
+        for i in range(n):
             level = light * np.float32(1 + s.flicker * rng.standard_normal())
             noisy = rng.standard_normal(light.shape, dtype=np.float32)
             noisy *= np.sqrt(level + np.float32(s.read_noise**2))
@@ -58,5 +58,5 @@ class Camera:
                 noisy.ravel()[few] = weak
             noisy += self._offset
             np.rint(noisy, out=noisy)
-            image[...] = np.clip(noisy, 0, 65535, out=noisy)
+            images[i] = np.clip(noisy, 0, 65535, out=noisy)
         return images

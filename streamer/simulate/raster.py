@@ -62,7 +62,8 @@ def draw(
     else:
         profile = body.profile(points)
     mu = np.float32(reduced) + np.float32(oxidised - reduced) * body.fraction(points, front)
-    return np.float32(body.od) * profile * body.roughness(points) * mu
+    od = np.float32(body.od) * profile * body.roughness(points) * mu
+    return od.astype(np.float32, copy=False)
 
 
 def blur(sharp: NDArray[np.float32], boxes: Iterable[Box], sigma: float) -> None:

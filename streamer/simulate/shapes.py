@@ -51,13 +51,14 @@ class Body:
 
     def outline(self, direction: NDArray[np.complex128]) -> NDArray[np.float64]:
         """Distance of the contour from its own origin along unit vectors, px."""
-        return np.polynomial.polynomial.polyval(direction, self.contour).real
+        r = np.polynomial.polynomial.polyval(direction, self.contour).real
+        return np.asarray(r, dtype=np.float64)
 
     def points(self, n: int) -> NDArray[np.float64]:
         """Sample the contour at n points (y, x), relative to the centre of mass, px."""
         u = np.exp(2j * np.pi * np.arange(n) / n)
         z = self.outline(u) * u - self.centre
-        return np.stack([z.imag, z.real], 1)
+        return np.stack([z.imag, z.real], 1).astype(np.float64)
 
     def profile(self, z: Points) -> NDArray[np.float32]:
         """Smooth ellipsoid-like thickness, 1 at the thickest, 0 outside; shape of `z`."""
@@ -93,7 +94,8 @@ class Body:
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return 0.5 * (1 + np.tanh(x / 2))
+    half = np.float32(0.5)
+    return (half + half * np.tanh(half * x)).astype(np.float32, copy=False)
 
 
 def _contour(
@@ -136,7 +138,8 @@ def _tabulate(body: Body) -> NDArray[np.float64]:
     weight = body.profile(z)
     keep = weight > 0
     z, weight = z[keep], weight[keep].astype(np.float64)
-    return np.array([np.average(body.fraction(z, f), weights=weight) for f in body.fronts])
+    shares = [np.average(body.fraction(z, f), weights=weight) for f in body.fronts]
+    return np.array(shares, dtype=np.float64)
 
 
 def make_body(
