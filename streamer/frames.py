@@ -143,6 +143,7 @@ class Corrected:
     sigma : typical noise of `od` over valid pixels, rms, OD; NaN if unknown.
     revision : 0 for the first value of a frame, then 1, 2, ...
     provisional : True while the flat of this energy is not known.
+    final : True if no further revision can come.
     """
 
     key: FrameKey
@@ -154,3 +155,4 @@ class Corrected:
     sigma: float
     revision: int
     provisional: bool
+    final: bool = False

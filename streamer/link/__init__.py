@@ -1,1 +1,51 @@
 """Detections to particles: identities over frames."""
+
+from __future__ import annotations
+
+import pkgutil
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.detections import Detections
+from .settings import LinkSettings
+from .tracks import LinkResult, LinkState, Sighting, Track, TrackState
+
+__all__ = [
+    "LINKERS",
+    "LinkResult",
+    "LinkSettings",
+    "LinkState",
+    "Linker",
+    "Sighting",
+    "Track",
+    "TrackState",
+    "make_linker",
+]
+
+LINKERS = {"voting": "operando.streamer.link.linker:VotingLinker"}
+
+
+class Linker(Protocol):
+    """Gives identities to detections, one frame at a time; keeps no state of its own."""
+
+    def init(self) -> LinkState:
+        """State before the first frame of a sample."""
+        ...
+
+    def start_run(self, state: LinkState) -> LinkState:
+        """State at the start of a further run of the same sample."""
+        ...
+
+    def update(
+        self, state: LinkState, detections: Detections, od: NDArray[np.float32]
+    ) -> tuple[LinkState, LinkResult]:
+        """Link the detections of the next frame; `od` is (H, W), optical density."""
+        ...
+
+
+def make_linker(settings: LinkSettings) -> Linker:
+    """Make the linker that `settings.kind` names."""
+    factory = pkgutil.resolve_name(LINKERS.get(settings.kind, settings.kind))
+    return factory(settings)

@@ -1,0 +1,122 @@
+"""The result run of one raw run: what has been emitted, and the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from ..models.detector import Detector
+from ..streamer import result_documents as documents
+from ..streamer.config import Settings
+from ..streamer.frames import Document, NamedDocument, Role
+from ..streamer.ledger import Ledger
+from ..streamer.results import FrameResult
+
+
+def provenance(settings: Settings, device: str, detector: Detector) -> dict[str, Any]:
+    """What made a result: the ``operando`` entry of its start document."""
+    weights = getattr(detector, "weights_sha256", "")
+    return {
+        "version": version("operando"),
+        "profile": settings.profile,
+        "device": device,
+        "detector": detector.name,
+        "weights_sha256": weights,
+        "config_sha256": hashlib.sha256((settings.sha256 + weights).encode()).hexdigest(),
+    }
+
+
+class RunOutput:
+    """Emits the documents of one result run.
+
+    Parameters
+    ----------
+    start : start document of the raw run.
+    provenance : see `provenance`.
+    emit : is called with every document.
+    clock : wall clock, s, for `latency`.
+    """
+
+    def __init__(
+        self,
+        start: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        emit: Callable[[str, Document], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._emit = emit
+        self._clock = clock
+        self._ledger = Ledger()
+        self._waiting: list[FrameResult] = []
+        self._time = float(start["time"])
+        self._run, opening = documents.start_document(dict(start), provenance)
+        self._send(opening)
+        self._shape: tuple[int, int] | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books so far."""
+        return self._ledger
+
+    def received(self, role: Role, n: int = 1) -> None:
+        """Count announced images."""
+        book = {Role.SAMPLE: "received", Role.FLAT: "flats", Role.DARK: "darks"}[role]
+        self._ledger = self._ledger.count(**{book: n})
+
+    def notice(self, kind: str) -> None:
+        """Count something odd that cost no frame."""
+        self._ledger = self._ledger.reason("notices", kind)
+
+    def emit(self, result: FrameResult, roi: int = 0) -> None:
+        """Emit a frame and its particles.
+
+        Skipped frames that come before the size of the images is known are held until it is.
+        """
+        self._ledger = self._ledger.book(result)
+        self._time = max(self._time, result.time)
+        if self._shape is None and result.aligned is None:
+            self._waiting.append(result)
+            return
+        if self._shape is None and result.aligned is not None:
+            height, width = result.aligned.shape
+            self._open(result, (height, width), roi)
+        for item in [*self._waiting, result]:
+            self._frame(item)
+        self._waiting.clear()
+
+    def stop(self, raw: Mapping[str, Any] | None) -> None:
+        """Close the result run with the ledger."""
+        time = float(raw["time"]) if raw and "time" in raw else self._time
+        self._send(
+            documents.stop_document(
+                self._run, dict(raw) if raw else None, self._ledger.as_dict(), time
+            )
+        )
+
+    def _open(self, first: FrameResult, shape: tuple[int, int], roi: int) -> None:
+        self._shape = shape
+        for stream, image in (("frames", shape), ("particles", (roi, roi))):
+            self._run, document = documents.descriptor_document(
+                self._run, stream, image, first.time
+            )
+            self._send(document)
+
+    def _frame(self, result: FrameResult) -> None:
+        if self._shape is None:
+            raise AssertionError("a frame cannot be emitted before its descriptor")
+        for particle in result.particles:
+            data = documents.particle_data(result, particle)
+            self._event("particles", data, result.time)
+        # the frame comes last: who sees it may read all its particles
+        latency = self._clock() - result.time
+        data = documents.frame_data(result, self._shape, latency)
+        self._event("frames", data, result.time)
+
+    def _event(self, stream: str, data: dict[str, Any], time: float) -> None:
+        self._run, document = documents.event_document(self._run, stream, data, time)
+        self._send(document)
+
+    def _send(self, document: NamedDocument) -> None:
+        self._emit(*document)

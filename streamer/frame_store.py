@@ -1,0 +1,103 @@
+"""Raw frames that may be needed again: in memory up to a bound, then on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frames import FrameKey
+
+
+class FrameStore:
+    """Keeps images until they are dropped; the oldest spill to a temporary folder.
+
+    Parameters
+    ----------
+    max_bytes : memory that images may take before they spill.
+    folder : where they spill to; None for the system's place for temporary files.
+    """
+
+    def __init__(self, max_bytes: int, folder: Path | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._parent = folder
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._memory: OrderedDict[FrameKey, NDArray[np.float32]] = OrderedDict()
+        self._disk: dict[FrameKey, Path] = {}
+        self._bytes = 0
+        self._serial = 0
+
+    def __enter__(self) -> FrameStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._memory) + len(self._disk)
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """Memory that images take now, bytes."""
+        return self._bytes
+
+    def put(self, key: FrameKey, image: NDArray[np.float32]) -> None:
+        """Keep an image (H, W) float32."""
+        self._memory[key] = image
+        self._bytes += image.nbytes
+        while self._bytes > self._max_bytes and len(self._memory) > 1:
+            self._spill()
+
+    def get(self, key: FrameKey) -> NDArray[np.float32]:
+        """Give an image back; it stays kept.
+
+        Raises
+        ------
+        KeyError
+            If it was never put, or dropped.
+        """
+        if key in self._memory:
+            return self._memory[key]
+        return np.load(self._disk[key], allow_pickle=False)
+
+    def drop(self, key: FrameKey) -> None:
+        """Forget an image, if it is kept."""
+        image = self._memory.pop(key, None)
+        if image is not None:
+            self._bytes -= image.nbytes
+        path = self._disk.pop(key, None)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def drop_run(self, run: str) -> None:
+        """Forget all images of a raw run."""
+        for key in [k for k in (*self._memory, *self._disk) if k.run == run]:
+            self.drop(key)
+
+    def close(self) -> None:
+        """Forget everything and remove the folder."""
+        self._memory.clear()
+        self._disk.clear()
+        self._bytes = 0
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _spill(self) -> None:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="operando-", dir=self._parent)
+        key, image = self._memory.popitem(last=False)
+        path = Path(self._folder.name) / f"{self._serial}.npy"
+        self._serial += 1
+        np.save(path, image, allow_pickle=False)
+        self._bytes -= image.nbytes
+        self._disk[key] = path

@@ -1,0 +1,101 @@
+"""The state of the linker: one track for each particle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TrackState(StrEnum):
+    """Life of a particle: tentative, tracked, coasting, lost, retired."""
+
+    TENTATIVE = "tentative"
+    TRACKED = "tracked"
+    COASTING = "coasting"
+    LOST = "lost"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """What the linker remembers of one particle.
+
+    Attributes
+    ----------
+    particle : identity, never re-used within a sample.
+    yx : (2,) float64, last measured position in the frame of the electrode, px: the position in
+        the image less the common shift accumulated until then.
+    area : px^2, running mask area of sightings that were not cut.
+    moments : (3,) float64, central second moments (yy, xx, yx), px^2.
+    mask : (h, w) bool, last mask; `mask_yx` : (2,) position of the centre of mass in it, px.
+    thumbnail : (T, T) float32, running standardised ROI.
+    hits : number of detections; misses : frames since the last one.
+    """
+
+    particle: int
+    state: TrackState
+    yx: NDArray[np.float64]
+    area: float
+    moments: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    mask_yx: NDArray[np.float64]
+    thumbnail: NDArray[np.float32]
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """State of the linker of one sample.
+
+    Attributes
+    ----------
+    tracks : living tracks, by ascending particle.
+    next_particle : identity of the next birth.
+    shift : (2,) float64, common shift accumulated since the first frame, px.
+    new_run : True until the first frame of a run has been linked.
+    """
+
+    tracks: tuple[Track, ...] = ()
+    next_particle: int = 0
+    shift: NDArray[np.float64]
+    new_run: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One particle in one frame.
+
+    Attributes
+    ----------
+    detection : row of the detection, -1 if the particle was not seen (coasting, lost, retired).
+    yx : (2,) float64, position in the image, px; the prediction if it was not seen.
+    similarity : structural similarity of its standardised ROI with the running one; NaN if unseen
+        or new.
+    """
+
+    particle: int
+    state: TrackState
+    detection: int
+    yx: NDArray[np.float64]
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkResult:
+    """Identities in one frame.
+
+    Attributes
+    ----------
+    sightings : one for each particle that is seen or coasts, or has just become lost or retired,
+        by ascending particle.
+    shift : (2,) float64, common shift of this frame against the one before, px.
+    votes : fraction (0..1) of the living tracks that agree on that shift; NaN without tracks.
+    """
+
+    sightings: tuple[Sighting, ...]
+    shift: NDArray[np.float64]
+    votes: float

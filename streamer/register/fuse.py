@@ -1,0 +1,106 @@
+"""Aligned images: each pixel of the reference taken from where the electrode has carried it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...models.warp import resample
+from .motion import FieldMotion
+
+Array = NDArray[np.float64]
+
+_GRID_PX = 8
+_INSIDE = 1.25
+_OUTSIDE = 2.0
+
+
+def prepare(od: NDArray[np.float32], valid: NDArray[np.bool_], device: torch.device) -> Tensor:
+    """Optical density as (1, 1, H, W) float32 on the device, NaN where invalid."""
+    image = np.where(valid, od, np.float32(np.nan))
+    return torch.from_numpy(image)[None, None].to(device)
+
+
+def crop_rois(image: Tensor, centres: Array, side: int) -> Tensor:
+    """Windows of side S centred on sub-pixel positions, resampled once.
+
+    Parameters
+    ----------
+    image : (1, 1, H, W) float32, NaN where invalid.
+    centres : (P, 2) float64, px.
+    side : S, px; pixel (i, j) of a window samples the image at centre + (i, j) - (S - 1) / 2.
+
+    Returns
+    -------
+    (P, 1, S, S) float32, NaN outside the image and where it is invalid.
+    """
+    count = len(centres)
+    if count == 0:
+        return image.new_zeros((0, 1, side, side))
+    steps = torch.arange(side, dtype=torch.float32, device=image.device) - (side - 1) / 2
+    middle = torch.from_numpy(centres.astype(np.float32)).to(image.device)
+    y = (middle[:, 0, None] + steps)[:, :, None].expand(count, side, side)
+    x = (middle[:, 1, None] + steps)[:, None, :].expand(count, side, side)
+    tall = torch.stack([y, x], dim=-1).reshape(1, count * side, side, 2)
+    return resample(image, tall).reshape(count, 1, side, side)
+
+
+def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tensor:
+    """The whole frame with drift, deformation and each particle's own motion taken out.
+
+    The field drift + affine holds everywhere; the residual of each particle is added inside an
+    ellipse of 1.25 times its half-axes and fades out towards 2 times. The image is resampled
+    once, straight from the raw optical density.
+
+    Parameters
+    ----------
+    image : (1, 1, H, W) float32, NaN where invalid.
+    motion : motion of this frame.
+    moments : central second moments (yy, xx, yx), px^2, of each particle's mask.
+
+    Returns
+    -------
+    (H, W) float32, NaN where the pixel was outside the image or invalid.
+    """
+    height, width = image.shape[-2:]
+    field = _coarse_field((height, width), motion, moments)
+    coarse = torch.from_numpy(field.astype(np.float32)).to(image.device)
+    # the coarse nodes lie at multiples of the grid step: corners aligned
+    rows, columns = field.shape[1:]
+    size = ((rows - 1) * _GRID_PX + 1, (columns - 1) * _GRID_PX + 1)
+    dense = F.interpolate(coarse[None], size=size, mode="bilinear", align_corners=True)[0]
+    dense = dense[:, :height, :width]
+    y = torch.arange(height, dtype=torch.float32, device=image.device)[:, None] + dense[0]
+    x = torch.arange(width, dtype=torch.float32, device=image.device)[None, :] + dense[1]
+    return resample(image, torch.stack([y, x], dim=-1)[None])[0, 0]
+
+
+def _coarse_field(shape: tuple[int, int], motion: FieldMotion, moments: dict[int, Array]) -> Array:
+    y = np.arange(0, shape[0] + _GRID_PX - 1, _GRID_PX, dtype=np.float64)
+    x = np.arange(0, shape[1] + _GRID_PX - 1, _GRID_PX, dtype=np.float64)
+    points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    field = motion.drift + motion.affine.at(points)
+    moved = [m for m in motion.moved if m.particle in moments]
+    if moved:
+        weights = np.stack(
+            [_weight(points - m.reference_yx, moments[m.particle]) for m in moved]
+        )  # (P, K)
+        residuals = np.array([m.residual for m in moved])
+        field = field + weights.T @ residuals / np.maximum(weights.sum(axis=0), 1.0)[:, None]
+    return field.T.reshape(2, len(y), len(x))
+
+
+def _weight(offset: Array, moments: Array) -> Array:
+    """1 inside the scaled ellipse of equal moments, falling smoothly to 0 outside."""
+    yy, xx, yx = moments
+    determinant = max(yy * xx - yx**2, 1e-3)
+    # an ellipse has half-axes of twice the root of its second moments
+    quadratic = (xx * offset[:, 0] ** 2 - 2 * yx * offset[:, 0] * offset[:, 1]) + yy * offset[
+        :, 1
+    ] ** 2
+    radius = np.sqrt(np.maximum(quadratic / determinant, 0.0)) / 2.0
+    step = np.clip((_OUTSIDE - radius) / (_OUTSIDE - _INSIDE), 0.0, 1.0)
+    return step * step * (3 - 2 * step)

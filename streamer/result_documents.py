@@ -1,0 +1,261 @@
+"""Results as Bluesky documents: the output contract.
+
+The functions are pure: uids are derived from the raw run and the settings, and every time is data
+time, so that live, replayed and in-process results are equal bit for bit (but for ``latency``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .frames import Document, NamedDocument
+from .results import FrameResult, ParticleResult
+
+CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
+
+_PARTICLE_KEYS: dict[str, tuple[str, str]] = {
+    "frame": ("integer", ""),
+    "energy": ("number", "eV"),
+    "revision": ("integer", ""),
+    "particle": ("integer", ""),
+    "state": ("string", ""),
+    "y": ("number", "px"),
+    "x": ("number", "px"),
+    "sigma_y": ("number", "px"),
+    "sigma_x": ("number", "px"),
+    "displacement_y": ("number", "px"),
+    "displacement_x": ("number", "px"),
+    "velocity_y": ("number", "px/s"),
+    "velocity_x": ("number", "px/s"),
+    "acceleration_y": ("number", "px/s^2"),
+    "acceleration_x": ("number", "px/s^2"),
+    "path_length": ("number", "px"),
+    "residual_y": ("number", "px"),
+    "residual_x": ("number", "px"),
+    "area": ("number", "px^2"),
+    "od_mean": ("number", "OD"),
+    "ssim": ("number", ""),
+}
+
+_FRAME_KEYS: dict[str, tuple[str, str]] = {
+    "frame": ("integer", ""),
+    "raw_seq_num": ("integer", ""),
+    "energy": ("number", "eV"),
+    "revision": ("integer", ""),
+    "drift_y": ("number", "px"),
+    "drift_x": ("number", "px"),
+    "drift_sigma": ("number", "px"),
+    "strain_yy": ("number", ""),
+    "strain_xx": ("number", ""),
+    "strain_yx": ("number", ""),
+    "rotation": ("number", "rad"),
+    "n_particles": ("integer", ""),
+    "status": ("string", ""),
+    "reason": ("string", ""),
+    "latency": ("number", "s"),
+}
+
+_HINTS = {
+    "frames": ["drift_y", "drift_x", "n_particles"],
+    "particles": ["y", "x"],
+}
+
+_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRun:
+    """Identity of a result run, and how many events each stream has had.
+
+    Attributes
+    ----------
+    uid : uuid5 of the raw run's uid and the hash of the settings.
+    descriptors : uid of the descriptor of each stream that has begun.
+    counts : events emitted of each stream.
+    """
+
+    uid: str
+    raw: str
+    descriptors: Mapping[str, str]
+    counts: Mapping[str, int]
+
+
+def result_uid(raw: str, config_sha256: str) -> str:
+    """Uid of the result run of a raw run under given settings: a replay is the same run."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"operando:{raw}:{config_sha256}"))
+
+
+def derived_uid(*parts: object) -> str:
+    """A uid that is a function of its parts."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[ResultRun, NamedDocument]:
+    """Open the result run of a raw run.
+
+    Parameters
+    ----------
+    raw : start document of the raw run.
+    provenance : version, profile, device, detector, weights_sha256, config_sha256.
+    """
+    uid = result_uid(raw["uid"], str(provenance["config_sha256"]))
+    doc: Document = {key: raw[key] for key in CARRIED if key in raw}
+    doc.update(
+        uid=uid,
+        time=raw["time"],
+        original_run_uid=raw["uid"],
+        purpose="processed",
+        plan_name="operando",
+        sample=raw.get("sample", raw.get("sample_name", "")),
+        operando=dict(provenance),
+        hints={"dimensions": [(["frame"], "frames")]},
+    )
+    if "scan_id" in raw:
+        doc["scan_id"] = raw["scan_id"]
+    return ResultRun(uid=uid, raw=raw["uid"], descriptors={}, counts={}), ("start", doc)
+
+
+def descriptor_document(
+    run: ResultRun, stream: str, image: tuple[int, int], time: float
+) -> tuple[ResultRun, NamedDocument]:
+    """Open a stream: ``frames`` with aligned frames or ``particles`` with ROIs of shape `image`."""
+    scalars, array = {
+        "frames": (_FRAME_KEYS, "aligned"),
+        "particles": (_PARTICLE_KEYS, "roi"),
+    }[stream]
+    source = f"operando:{run.raw}"
+    keys: dict[str, dict[str, Any]] = {
+        name: {
+            "source": source,
+            "dtype": dtype,
+            "dtype_numpy": _NUMPY_TYPES[dtype],
+            "shape": [],
+            "units": units,
+            "object_name": "operando",
+        }
+        for name, (dtype, units) in scalars.items()
+    }
+    keys[array] = {
+        "source": source,
+        "dtype": "array",
+        "dtype_numpy": "<f4",
+        "shape": list(image),
+        "units": "OD",
+        "object_name": "operando",
+    }
+    uid = derived_uid(run.uid, stream)
+    doc: Document = {
+        "uid": uid,
+        "run_start": run.uid,
+        "name": stream,
+        "time": time,
+        "data_keys": keys,
+        "object_keys": {"operando": list(keys)},
+        "configuration": {"operando": {"data": {}, "timestamps": {}, "data_keys": {}}},
+        "hints": {"operando": {"fields": _HINTS[stream]}},
+    }
+    after = ResultRun(
+        uid=run.uid,
+        raw=run.raw,
+        descriptors={**run.descriptors, stream: uid},
+        counts={**run.counts, stream: 0},
+    )
+    return after, ("descriptor", doc)
+
+
+def event_document(
+    run: ResultRun, stream: str, data: dict[str, Any], time: float
+) -> tuple[ResultRun, NamedDocument]:
+    """One event of a stream that has been opened; `time` is data time, s."""
+    number = run.counts[stream] + 1
+    doc: Document = {
+        "uid": derived_uid(run.uid, stream, number),
+        "descriptor": run.descriptors[stream],
+        "seq_num": number,
+        "time": time,
+        "data": data,
+        "timestamps": dict.fromkeys(data, time),
+        "filled": {},
+    }
+    after = ResultRun(
+        uid=run.uid,
+        raw=run.raw,
+        descriptors=run.descriptors,
+        counts={**run.counts, stream: number},
+    )
+    return after, ("event", doc)
+
+
+def stop_document(
+    run: ResultRun, raw: Document | None, ledger: Mapping[str, Any], time: float
+) -> NamedDocument:
+    """Close the result run; `raw` is the raw run's stop, None if it never came."""
+    return "stop", {
+        "uid": derived_uid(run.uid, "stop"),
+        "run_start": run.uid,
+        "time": time,
+        "exit_status": raw.get("exit_status", "success") if raw else "fail",
+        "reason": raw.get("reason", "") if raw else "the raw run ended without a stop document",
+        "num_events": dict(run.counts),
+        "ledger": dict(ledger),
+    }
+
+
+def frame_data(result: FrameResult, shape: tuple[int, int], latency: float) -> dict[str, Any]:
+    """Data of one event of ``frames``; a skipped frame has an aligned image of NaN."""
+    aligned = result.aligned
+    if aligned is None:
+        aligned = np.full(shape, np.nan, np.float32)
+    yy, xx, yx = result.strain
+    return {
+        "frame": result.frame,
+        "raw_seq_num": result.key.seq_num,
+        "energy": result.energy,
+        "revision": result.revision,
+        "drift_y": float(result.drift[0]),
+        "drift_x": float(result.drift[1]),
+        "drift_sigma": result.drift_sigma,
+        "strain_yy": yy,
+        "strain_xx": xx,
+        "strain_yx": yx,
+        "rotation": result.rotation,
+        "n_particles": sum(bool(np.isfinite(p.area)) for p in result.particles),
+        "status": str(result.status),
+        "reason": result.reason,
+        "latency": latency,
+        "aligned": aligned,
+    }
+
+
+def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, Any]:
+    """Data of one event of ``particles``."""
+    return {
+        "frame": result.frame,
+        "energy": result.energy,
+        "revision": result.revision,
+        "particle": particle.particle,
+        "state": particle.state,
+        **_vector("", particle.yx),
+        "sigma_y": particle.sigma,
+        "sigma_x": particle.sigma,
+        **_vector("displacement_", particle.displacement),
+        **_vector("velocity_", particle.velocity),
+        **_vector("acceleration_", particle.acceleration),
+        "path_length": particle.path,
+        **_vector("residual_", particle.residual),
+        "area": particle.area,
+        "od_mean": particle.od_mean,
+        "ssim": particle.ssim,
+        "roi": particle.roi,
+    }
+
+
+def _vector(prefix: str, yx: Any) -> dict[str, float]:
+    return {f"{prefix}y": float(yx[0]), f"{prefix}x": float(yx[1])}

@@ -1,0 +1,99 @@
+"""What the core says about one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frames import FrameKey
+
+
+class Status(StrEnum):
+    """What became of a frame."""
+
+    ALIGNED = "aligned"
+    DEGRADED = "degraded"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticleResult:
+    """One particle in one frame; vectors are (2,) float64 (y, x).
+
+    Attributes
+    ----------
+    state : tentative, tracked, coasting, lost or retired.
+    yx, displacement, residual : px. sigma : px per component. path : px.
+    velocity : px/s. acceleration : px/s^2.
+    area : px^2, NaN if not seen. od_mean : optical density, NaN if not seen.
+    ssim : with the same particle's ROI in the frame before; NaN if there is none.
+    roi : (S, S) float32, optical density, NaN where invalid.
+    """
+
+    particle: int
+    state: str
+    yx: NDArray[np.float64]
+    sigma: float
+    displacement: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    acceleration: NDArray[np.float64]
+    path: float
+    residual: NDArray[np.float64]
+    area: float
+    od_mean: float
+    ssim: float
+    roi: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameResult:
+    """Everything that is published about one frame at one revision.
+
+    Attributes
+    ----------
+    frame : 0-based count of sample frames in the raw run.
+    energy : eV, NaN if unknown. time : data time, s.
+    drift : (2,) float64, px; drift_sigma : px per component, NaN if unknown.
+    strain : (yy, xx, yx), dimensionless; rotation : rad; NaN if not fitted.
+    aligned : (H, W) float32, optical density, NaN where invalid; None for a skipped frame whose
+        size is not known.
+    """
+
+    key: FrameKey
+    frame: int
+    energy: float
+    time: float
+    revision: int
+    status: Status
+    reason: str
+    drift: NDArray[np.float64]
+    drift_sigma: float
+    strain: tuple[float, float, float]
+    rotation: float
+    aligned: NDArray[np.float32] | None
+    particles: tuple[ParticleResult, ...]
+
+
+def skipped(
+    key: FrameKey, frame: int, energy: float | None, time: float, reason: str
+) -> FrameResult:
+    """The result of a frame that could not be used, `reason` being the ledger's word."""
+    nan = float("nan")
+    return FrameResult(
+        key=key,
+        frame=frame,
+        energy=nan if energy is None else energy,
+        time=time,
+        revision=0,
+        status=Status.SKIPPED,
+        reason=reason,
+        drift=np.full(2, np.nan),
+        drift_sigma=nan,
+        strain=(nan, nan, nan),
+        rotation=nan,
+        aligned=None,
+        particles=(),
+    )
