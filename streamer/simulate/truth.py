@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from .spectra import EDGE_REGION
 
+_STILL = frozenset({"radius", "shape"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
@@ -73,6 +75,15 @@ class Truth:
         low, high = EDGE_REGION
         return np.select([self.energies < low, self.energies <= high], ["below", "at"], "above")
 
+    def select(self, frames: slice | NDArray[np.int64]) -> Self:
+        """Truth of some of the frames, e.g. of one of several scans."""
+        return type(self)(
+            **{
+                f.name: getattr(self, f.name)[() if f.name in _STILL else frames]
+                for f in fields(self)
+            }
+        )
+
     def save(self, path: str | Path) -> None:
         """Write to an ``.npz`` file."""
         np.savez_compressed(
@@ -88,11 +99,10 @@ class Truth:
     @classmethod
     def stack(cls, parts: list[Self]) -> Self:
         """Put the frames of several truths of one sample behind each other."""
-        still = {"radius", "shape"}
         return cls(
             **{
                 f.name: getattr(parts[0], f.name)
-                if f.name in still
+                if f.name in _STILL
                 else np.concatenate([getattr(part, f.name) for part in parts])
                 for f in fields(cls)
             }
