@@ -1,0 +1,153 @@
+"""Pixels of one event -> frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FrameError
+from ..frames import Frame, FrameKey, FrameRef
+from .values import NUMERIC_KINDS
+
+_TILES = 16
+_SAMPLED_SIDE = 512
+_PAIRS = 8
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+
+
+def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
+    """Frames of one event, averaged or kept apart as `ref.chunk` says.
+
+    Parameters
+    ----------
+    ref : where the pixels come from.
+    pixels : (H, W), (n, H, W) or (1, n, H, W), real numbers, detector counts. Exposures that are
+        NaN all over are left out.
+
+    Returns
+    -------
+    frames : one frame with the mean, its noise and `n_averaged`; or n frames whose
+        `key.index` counts on from that of `ref`.
+
+    Raises
+    ------
+    FrameError
+        If the pixels have another shape, no size, no numbers, or are NaN all over.
+    """
+    chunk = _checked(ref.key, pixels)
+    good = [i for i in range(len(chunk)) if not _all_nan(chunk[i])]
+    if not good:
+        raise FrameError(f"{_where(ref.key)}: all pixels are NaN; check the detector's output")
+    if ref.chunk == "split":
+        first = ref.key.index
+        return [_frame(ref, np.array(chunk[i], np.float32), first + i) for i in good]
+    if len(good) == 1:
+        return [_frame(ref, np.array(chunk[good[0]], np.float32), ref.key.index)]
+    kept = chunk if len(good) == len(chunk) else chunk[good]
+    mean = kept.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return [_frame(ref, mean, ref.key.index, len(good), noise_of_mean(kept))]
+
+
+def noise_of_mean(chunk: NDArray[Any]) -> float:
+    """Pixel noise of the mean of repeated exposures, measured from their spread.
+
+    Differences of neighbouring exposures hold noise and nothing of the image; their median (a
+    change of the flux) is taken off, and the median absolute deviation in each tile is robust
+    against hot pixels and edges that moved. Tiles are combined as rms, because the noise follows
+    the illumination.
+
+    Parameters
+    ----------
+    chunk : (n, H, W), n >= 2, detector counts.
+
+    Returns
+    -------
+    noise : counts rms of one pixel of the mean; 0 if the exposures are equal.
+    """
+    n, height, width = chunk.shape
+    steps = max(1, height // _SAMPLED_SIDE), max(1, width // _SAMPLED_SIDE)
+    sampled = chunk[: 2 * _PAIRS, :: steps[0], :: steps[1]].astype(np.float32)
+    differences = sampled[1:] - sampled[:-1]
+    differences -= np.nanmedian(differences, axis=(1, 2), keepdims=True)
+    variances = [_variance(tile) for tile in _tiles(differences)]
+    return float(np.sqrt(np.mean(variances) / 2.0 / n))
+
+
+def shape_mismatch(ref: FrameRef, pixels: NDArray[Any]) -> str | None:
+    """Return one line if the pixels of a file have another (H, W) than was declared, else None."""
+    actual = tuple(pixels.shape[-2:])
+    if ref.declared is None or actual == tuple(ref.declared):
+        return None
+    key = ref.key
+    return (
+        f"{key.data_key!r} of stream {key.stream!r} is declared {tuple(ref.declared)} "
+        f"but holds images of {actual}; using what it holds"
+    )
+
+
+def _checked(key: FrameKey, pixels: NDArray[Any]) -> NDArray[Any]:
+    """(n, H, W) view of usable pixels."""
+    if pixels.dtype.kind not in NUMERIC_KINDS:
+        raise FrameError(f"{_where(key)}: pixels should be real numbers, got dtype {pixels.dtype}")
+    if pixels.ndim == 4 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim not in (2, 3):
+        raise FrameError(
+            f"{_where(key)}: pixels should be (H, W) or (n, H, W), got {pixels.shape}; "
+            "assemble.image_key may name the wrong key"
+        )
+    if pixels.size == 0:
+        raise FrameError(f"{_where(key)}: pixels of shape {pixels.shape} hold nothing")
+    return pixels[np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _all_nan(image: NDArray[Any]) -> bool:
+    # The first pixel of a good image is a number, which saves the look at all others.
+    return bool(np.isnan(image[0, 0])) and bool(np.isnan(image).all())
+
+
+def _frame(
+    ref: FrameRef,
+    image: NDArray[np.float32],
+    index: int,
+    n_averaged: int = 1,
+    noise: float | None = None,
+) -> Frame:
+    key = ref.key
+    return Frame(
+        key=FrameKey(
+            run=key.run,
+            stream=key.stream,
+            data_key=key.data_key,
+            seq_num=key.seq_num,
+            index=index,
+        ),
+        role=ref.role,
+        energy=ref.energy,
+        exposure=ref.exposure,
+        time=ref.time,
+        image=image,
+        n_averaged=n_averaged,
+        noise=noise,
+    )
+
+
+def _tiles(stack: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Split (n, H, W) into a grid of at most 16 x 16 tiles."""
+    rows = np.array_split(stack, min(_TILES, stack.shape[1]), axis=1)
+    return [t for row in rows for t in np.array_split(row, min(_TILES, stack.shape[2]), axis=2)]
+
+
+def _variance(tile: NDArray[np.float32]) -> float:
+    """Robust variance of differences; the plain one where so few counts give a MAD of 0."""
+    values = tile[np.isfinite(tile)]
+    if values.size == 0:
+        return 0.0
+    mad = float(np.median(np.abs(values))) * _MAD_TO_SIGMA
+    return mad**2 if mad > 0 else float(np.mean(values.astype(np.float64) ** 2))
+
+
+def _where(key: FrameKey) -> str:
+    return f"event {key.seq_num} of stream {key.stream!r}"

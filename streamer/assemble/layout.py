@@ -1,0 +1,202 @@
+"""Descriptor -> `StreamState`: which keys hold the images, the energy and the exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..frames import Role
+from .energy import Quantity, energy_scale, exposure_scale, positive, scaled_energy
+from .keys import (
+    ScalarKey,
+    configuration,
+    hinted,
+    image_key,
+    is_ambiguous,
+    named_image_key,
+    rank_energies,
+    rank_exposures,
+    rank_images,
+    scalar_keys,
+)
+from .settings import AssembleSettings
+from .state import ImageKey, RunState, StreamState
+from .values import number, optional_text, section, sequence, text
+
+_SERIES = ("eng_list", "energies", "energy_list")
+_START_ENERGY = {
+    "energy": None,
+    "photon_energy": None,
+    "XEng": None,
+    "eng": None,
+    "energy_ev": "eV",
+    "energy_kev": "keV",
+}
+_START_EXPOSURE = ("exposure_time", "exposure", "acquire_time")
+
+Remark = tuple[str, str]  # kind and message of a notice
+
+
+def find_image(
+    doc: Mapping[str, Any], settings: AssembleSettings
+) -> tuple[ImageKey | None, list[Remark]]:
+    """Choose the data key of the images of a stream, with what there is to say about it."""
+    data_keys = section(doc, "data_keys")
+    name = settings.image_key
+    if name is not None:
+        spec = section(data_keys, name)
+        found = named_image_key(name, spec, settings.min_side) if name in data_keys else None
+        return found, []
+    candidates = [image_key(k, section(data_keys, k), settings.min_side) for k in data_keys]
+    ranked = rank_images((c for c in candidates if c is not None), hinted(doc))
+    if not ranked:
+        return None, []
+    if len(ranked) == 1:
+        return ranked[0], []
+    names = ", ".join(k.name for k in ranked)
+    message = (
+        f"stream {optional_text(doc, 'name')!r} has several image keys ({names}); "
+        f"taking {ranked[0].name!r}, set assemble.image_key to take another"
+    )
+    return ranked[0], [("image_key", message)]
+
+
+def _energy_quantity(key: ScalarKey, settings: AssembleSettings) -> Quantity | None:
+    """`Quantity` of a scalar of the events or the configuration."""
+    units = key.units
+    if not isinstance(units, str) and key.name.lower().endswith(("_kev", "_ev")):
+        units = key.name.rpartition("_")[2]
+    scale = energy_scale(units, settings.energy_unit)
+    if key.in_event:
+        return Quantity(key=key.name, scale=scale, guessed=scale is None)
+    value = positive(key.value)
+    if value is None:
+        return None
+    return Quantity(constant=scaled_energy(value, scale), guessed=scale is None)
+
+
+def _series(start: Mapping[str, Any], settings: AssembleSettings) -> Quantity | None:
+    """Energies of all events from the start document."""
+    names = (settings.energies_key,) if settings.energies_key else _SERIES
+    for name in names:
+        values = [positive(v) for v in sequence(start.get(name))]
+        if values and all(v is not None for v in values):
+            known = [v for v in values if v is not None]
+            scale = energy_scale(start.get("energy_units"), settings.energy_unit)
+            guessed = scale is None
+            # One factor for all: a list that crosses 1000 is in eV as a whole.
+            if scale is None:
+                scale = scaled_energy(max(known), None) / max(known)
+            return Quantity(series=tuple(v * scale for v in known), guessed=guessed)
+    return None
+
+
+def _start_energy(start: Mapping[str, Any], settings: AssembleSettings) -> Quantity | None:
+    """Energy of the whole run from the start document."""
+    units = {settings.energy_key: None} if settings.energy_key else _START_ENERGY
+    for name, unit in units.items():
+        value = positive(start.get(name))
+        if value is not None:
+            scale = energy_scale(unit or start.get("energy_units"), settings.energy_unit)
+            return Quantity(constant=scaled_energy(value, scale), guessed=scale is None)
+    return None
+
+
+def find_energy(
+    doc: Mapping[str, Any], run: RunState, role: Role | None, settings: AssembleSettings
+) -> tuple[Quantity | None, list[Remark]]:
+    """Choose where the energy of a stream comes from: events, configuration, start document."""
+    preferred = hinted(doc) | {m for m in sequence(run.start.get("motors")) if isinstance(m, str)}
+    for keys in (scalar_keys(section(doc, "data_keys")), configuration(doc)):
+        if settings.energy_key is not None:
+            ranked = [k for k in keys if k.name == settings.energy_key]
+        else:
+            ranked = rank_energies(keys, preferred)
+        for key in ranked:
+            quantity = _energy_quantity(key, settings)
+            if quantity is not None:
+                return quantity, _energy_remarks(key, ranked, preferred, settings)
+    series = _series(run.start, settings) if role is Role.SAMPLE else None
+    return series or _start_energy(run.start, settings), []
+
+
+def _energy_remarks(
+    key: ScalarKey, ranked: list[ScalarKey], preferred: frozenset[str], settings: AssembleSettings
+) -> list[Remark]:
+    """Say so if another key would have been as good."""
+    if settings.energy_key is not None or not is_ambiguous(ranked, preferred):
+        return []
+    names = ", ".join(k.name for k in ranked)
+    return [
+        (
+            "energy_key",
+            f"several keys may be the photon energy ({names}); taking {key.name!r}, "
+            "set assemble.energy_key to take another",
+        )
+    ]
+
+
+def find_exposure(
+    doc: Mapping[str, Any], run: RunState, image: ImageKey | None, settings: AssembleSettings
+) -> Quantity | None:
+    """Choose where the exposure comes from: events, configuration, start document."""
+    data_keys = section(doc, "data_keys")
+    device = optional_text(section(data_keys, image.name), "object_name") if image else ""
+    for keys in (scalar_keys(data_keys), configuration(doc)):
+        if settings.exposure_key is not None:
+            ranked = [k for k in keys if k.name == settings.exposure_key]
+        else:
+            ranked = rank_exposures(keys, device)
+        for key in ranked:
+            scale = exposure_scale(key.units)
+            if key.in_event:
+                return Quantity(key=key.name, scale=scale)
+            value = positive(key.value)
+            if value is not None:
+                return Quantity(constant=value * scale)
+    names = (settings.exposure_key,) if settings.exposure_key else _START_EXPOSURE
+    values = (positive(run.start.get(n)) for n in names)
+    value = next((v for v in values if v is not None), None)
+    return None if value is None else Quantity(constant=value)
+
+
+def _summary(doc: Mapping[str, Any]) -> str:
+    """Return the keys of a stream with their shapes in a few words."""
+    words = []
+    for name, spec in section(doc, "data_keys").items():
+        spec = spec if isinstance(spec, Mapping) else {}
+        shape = [d for d in sequence(spec.get("shape")) if number(d) is not None][:4]
+        words.append(f"{name} {shape}" if shape else name)
+    extra = f" and {len(words) - 4} more" if len(words) > 4 else ""
+    return ", ".join(w[:60] for w in words[:4]) + extra
+
+
+def stream_state(
+    doc: Mapping[str, Any], run: RunState, settings: AssembleSettings
+) -> tuple[StreamState, list[Remark]]:
+    """State of a new stream and what there is to say about the choice of its keys.
+
+    Raises
+    ------
+    MalformedDocument
+        If the descriptor has no uid.
+    """
+    name = optional_text(doc, "name") or "primary"  # before bluesky 1.0 streams had no name
+    role = settings.streams.role_of(name)
+    image, remarks = find_image(doc, settings)
+    energy, more = find_energy(doc, run, role, settings)
+    if role is not None and image is not None:
+        remarks += more
+    time = number(doc.get("time"))
+    stream = StreamState(
+        uid=text(doc, "uid"),
+        run=run.uid,
+        name=name,
+        role=role,
+        time=run.time if time is None else time,
+        image=image,
+        energy=energy,
+        exposure=find_exposure(doc, run, image, settings),
+        summary=_summary(doc),
+    )
+    return stream, remarks if role is not None else []

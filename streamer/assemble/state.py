@@ -1,0 +1,164 @@
+"""State of the assembler: plain, frozen data; no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..frames import AssetRef, Role
+from .energy import Quantity
+from .settings import AssembleSettings
+
+Delivery = Literal["unknown", "events", "fly"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageKey:
+    """The data key of the images of a stream.
+
+    Attributes
+    ----------
+    declared : (H, W) that the descriptor declares, None if it declares no usable one.
+    per_event : images per event that the descriptor declares.
+    streamed : the pixels are announced by stream_datum documents.
+    """
+
+    name: str
+    declared: tuple[int, int] | None
+    per_event: int
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventContext:
+    """What an event says about its images."""
+
+    time: float
+    energy: float | None
+    exposure: float | None
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Images of one event that a stream_datum announced before the event came."""
+
+    seq_num: int
+    asset: AssetRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """One descriptor.
+
+    Attributes
+    ----------
+    role : None if the images of this stream are not wanted.
+    image : None until an image key is known.
+    delivery : whether events follow the stream_datum documents; learned.
+    held : frames that wait for their event, by rising seq_num.
+    contexts : events whose stream_datum has not come yet, by seq_num.
+    last_event : uid of the latest event, to know a repeated document.
+    resource, last_number, carry : latest StreamResource, highest event number announced, and what
+        is added to the numbers of that resource, because some writers count from 1 in every file.
+    summary : keys and shapes in a few words, for `Declined`.
+    """
+
+    uid: str
+    run: str
+    name: str
+    role: Role | None
+    time: float
+    image: ImageKey | None
+    energy: Quantity | None
+    exposure: Quantity | None
+    delivery: Delivery = "unknown"
+    held: tuple[Held, ...] = ()
+    contexts: Mapping[int, EventContext] = field(default_factory=dict)
+    last_event: str = ""
+    resource: str = ""
+    last_number: int = 0
+    carry: int = 0
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """One open run.
+
+    Attributes
+    ----------
+    announced : images announced so far, accepted or rejected.
+    energy : latest energy of a stream without images (baseline, monitor), eV.
+    said : subjects of the notices given so far.
+    streams : one line per stream, for `Declined`.
+    """
+
+    uid: str
+    start: Mapping[str, Any]
+    time: float
+    announced: int = 0
+    energy: float | None = None
+    said: frozenset[str] = frozenset()
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceState:
+    """A Resource or StreamResource.
+
+    Attributes
+    ----------
+    kind : mimetype or spec; uri : as the document gives it; data_key : "" for a Resource.
+    """
+
+    uid: str
+    run: str
+    kind: str
+    uri: str
+    parameters: Mapping[str, Any]
+    data_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatumState:
+    """A Datum that events may name."""
+
+    resource: str
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblerState:
+    """Everything the assembler remembers; a checkpoint is this, serialised.
+
+    Attributes
+    ----------
+    runs, streams, resources, datums : by uid (of run, descriptor, resource, datum).
+    finished : uids of the latest ended runs, so that stragglers do not open them again.
+    orphans : subjects of notices that belong to no known run.
+    """
+
+    settings: AssembleSettings
+    runs: Mapping[str, RunState] = field(default_factory=dict)
+    streams: Mapping[str, StreamState] = field(default_factory=dict)
+    resources: Mapping[str, ResourceState] = field(default_factory=dict)
+    datums: Mapping[str, DatumState] = field(default_factory=dict)
+    finished: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+
+
+def with_run(state: AssemblerState, run: RunState) -> AssemblerState:
+    """Return `state` with `run` put in."""
+    return replace(state, runs={**state.runs, run.uid: run})
+
+
+def with_stream(state: AssemblerState, stream: StreamState) -> AssemblerState:
+    """Return `state` with `stream` put in."""
+    return replace(state, streams={**state.streams, stream.uid: stream})
+
+
+def without(items: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
+    """Return `items` less the `keys`."""
+    return {k: v for k, v in items.items() if k not in keys}
