@@ -1,0 +1,91 @@
+"""What a reader of a file format offers, and the bounds that all of them keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AssetError, AssetMissing
+from .paths import allowed, local_path
+from .settings import AssetSettings
+
+
+class AssetReader(Protocol):
+    """Images of one resource. Built with `(uri, parameters, gate)`; opens nothing before `read`."""
+
+    def __init__(self, uri: str, parameters: Mapping[str, Any], gate: Gate) -> None: ...
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """(n, H, W) images `start`..`stop`; tries once and never waits.
+
+        Raises
+        ------
+        AssetNotReady, AssetLocked, AssetMissing
+            If it may work later.
+        AssetForbidden, AssetError
+            If it will not.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of all files; `read` opens them again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Which files may be opened and how much may be read from them."""
+
+    settings: AssetSettings
+
+    def locate(self, uri: str) -> Path:
+        """Return the file of a URI; raises `AssetForbidden` outside the allowed roots."""
+        return local_path(uri, self.settings)
+
+    def check(self, path: Path) -> Path:
+        """Return a file that another file refers to; raises `AssetForbidden` as above."""
+        return allowed(path, self.settings)
+
+    def admit(self, count: int, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+        """Refuse images that are too large, or no numbers, before they are read.
+
+        Raises
+        ------
+        AssetError
+            If `count` images of `shape` would exceed the bounds.
+        """
+        if dtype.kind not in "biuf":
+            raise AssetError(f"{path}: pixels should be real numbers, got dtype {dtype}")
+        size = prod(shape) * dtype.itemsize
+        if size > self.settings.max_frame_bytes:
+            raise AssetError(
+                f"{path}: an image of {size} bytes {shape} exceeds assets.max_frame_bytes "
+                f"({self.settings.max_frame_bytes})"
+            )
+        if size * count > self.settings.max_chunk_bytes:
+            raise AssetError(
+                f"{path}: {count} images of {size} bytes exceed assets.max_chunk_bytes "
+                f"({self.settings.max_chunk_bytes})"
+            )
+
+
+def existing(path: Path) -> Path:
+    """Return `path` if it is a regular file that holds something.
+
+    Raises
+    ------
+    AssetMissing
+        If it is not there (yet), is empty, or is no regular file: opening a pipe would wait for
+        ever.
+    """
+    if not path.is_file():
+        raise AssetMissing(f"{path}: no such file; assets.path_map translates folders")
+    if path.stat().st_size == 0:
+        raise AssetMissing(f"{path}: the file is still empty")
+    return path
