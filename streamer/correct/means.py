@@ -36,7 +36,9 @@ def add_flat(state: CorrectorState, frame: Frame, settings: CorrectSettings) -> 
     )
     flats = (*others, _started(frame, serial=state.n_groups))
     first = state.count == 0 if state.n_groups == 0 else state.flats_first
-    if len(flats) > settings.max_flats:
+    # A prepared flat is a float32 image and its mask.
+    fitting = int(settings.flat_memory_mb * 1e6 / (5 * frame.image.size))
+    if len(flats) > max(1, min(settings.max_flats, fitting)):
         flats = _evicted(flats)
     return replace(state, flats=flats, n_groups=state.n_groups + 1, flats_first=first)
 

@@ -46,8 +46,9 @@ class CorrectSettings(BaseModel):
         le=12,
         description="polynomial order of the illumination estimate used while no flat is known, 1",
     )
-    max_flats: int = Field(
-        32, ge=1, description="flats kept at a time, each one float32 image with its mask, 1"
+    max_flats: int = Field(512, ge=1, description="flats of different energies kept at a time, 1")
+    flat_memory_mb: float = Field(
+        2048.0, gt=0, description="memory that these flats may take; one is kept in any case, MB"
     )
     max_pending: int = Field(
         100_000, ge=1, description="frames remembered as not yet final, without their pixels, 1"

@@ -319,8 +319,12 @@ def test_wrong_image_for_a_correction_is_refused():
         apply(np.ones((10, 10)), correction, run.settings)
 
 
-def test_flats_in_memory_are_bounded():
-    run = Run(settings=CorrectSettings(max_flats=4))
+@pytest.mark.parametrize(
+    "settings",
+    [CorrectSettings(max_flats=4), CorrectSettings(flat_memory_mb=4.5 * 5 * 128 * 160 / 1e6)],
+)
+def test_flats_in_memory_are_bounded(settings):
+    run = Run(settings=settings)
     for energy in range(8300, 8320):
         run.flat(energy)
     assert len(run.state.flats) == 4
