@@ -86,8 +86,12 @@ def place_all(settings: SimSettings, motion: CommonMotion, stretch: Floats) -> l
     ]
 
 
+def _half(settings: SimSettings) -> Floats:
+    return (np.array(settings.shape, dtype=np.float64) - 1) / 2
+
+
 def _room(settings: SimSettings, motion: CommonMotion, stretch: Floats) -> _Room:
-    half = (np.array(settings.shape) - 1) / 2
+    half = _half(settings)
     if settings.allow_cut:
         return _Room(-half * 0.97, half * 0.97)
     deform = np.linalg.norm(stretch - np.eye(2), ord=2, axis=(1, 2)).max() * np.hypot(*half)
@@ -115,6 +119,9 @@ def _slot(
             homes = _beside(rng, body, taken[partner])
         else:
             homes = room.draw(rng, 0.0 if settings.allow_cut else body.reach)
+        if mover:
+            # A short way out, so that nothing races through the frame.
+            homes = homes[np.argsort(-np.max(np.abs(homes) - _half(settings), axis=1))]
         for home in homes:
             path = _corridor(settings, home, body) if mover else home[None]
             ok = settings.allow_cut or partner is None or room.fits(home, body.reach)
@@ -141,7 +148,7 @@ def _beside(rng: np.random.Generator, body: Body, other: _Slot) -> Floats:
 
 
 def _corridor(settings: SimSettings, home: Floats, body: Body) -> Floats:
-    half = (np.array(settings.shape) - 1) / 2
+    half = _half(settings)
     axis = int(np.argmax(np.abs(home) - half))
     far = home.copy()
     side = 1.0 if home[axis] >= 0 else -1.0
@@ -199,8 +206,8 @@ def _actor(settings: SimSettings, slot: _Slot, walk: Floats, rank: int, going: i
 
 def _away(n: int, rng: np.random.Generator, *, born: bool) -> Floats:
     """1 where the particle is outside, 0 where it is at home, (n,)."""
-    length = max(2, n // 6)
-    start = int(rng.uniform(0.15, 0.75) * max(n - length, 1))
+    length = max(2, n // 4)
+    start = int(rng.uniform(0.1, 0.9) * max(n - length, 1))
     away = np.zeros(n)
     rise = ramp(length)[: n - start]
     away[start : start + len(rise)] = rise
