@@ -1,0 +1,268 @@
+"""Images of a stream on their way to Tiled, one array per data key.
+
+Where the server can read our files, images go to an HDF5 file and the server is only told how
+long it has become; else they travel over HTTP in batches. Either way image ``i`` belongs to the
+event with ``seq_num == i + 1``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from tiled.client.array import ArrayClient
+from tiled.client.container import Container
+from tiled.structures.array import ArrayStructure
+from tiled.structures.core import StructureFamily
+from tiled.structures.data_source import Asset, DataSource, Management
+
+from ..streamer.errors import SinkError
+from .frame_file import DATASET, FrameFile
+from .tiled_columns import ArrayKey
+from .tiled_http import (
+    TiledConnection,
+    new_array,
+    patch_array,
+    put_data_source,
+    readable,
+    structure_of,
+)
+from .tiled_rows import ranges
+from .tiled_settings import TiledSettings
+
+_log = logging.getLogger(__name__)
+
+HDF5 = "application/x-hdf5"
+CHUNK_BYTES = 16 << 20
+Route = Literal["undecided", "hdf5", "http"]
+
+
+@dataclass(slots=True)
+class FrameRoute:
+    """How images reach the server: decided once for a sink, by trying."""
+
+    route: Route
+
+    @classmethod
+    def of(cls, settings: TiledSettings) -> FrameRoute:
+        """Begin with what the settings say; without a folder there is only HTTP."""
+        if settings.frames_dir is None:
+            return cls("http")
+        return cls("undecided" if settings.frames == "auto" else settings.frames)
+
+
+class FrameSeries:
+    """Images of one key of one stream.
+
+    Parameters
+    ----------
+    key : name, shape and dtype.
+    path : HDF5 file for the images, None if there is no folder for them.
+    settings : settings of the sink.
+    route : shared by all series of a sink.
+
+    Attributes
+    ----------
+    dropped : images given up because they could not be written in time.
+    refused : images of another shape than the descriptor declares.
+    changed : whether this object wrote anything that was not there before.
+    """
+
+    def __init__(
+        self, key: ArrayKey, path: Path | None, settings: TiledSettings, route: FrameRoute
+    ) -> None:
+        self.key = key
+        self.dropped = 0
+        self.refused = 0
+        self.changed = False
+        self._settings = settings
+        self._route = route
+        self._pending: dict[int, NDArray[Any]] = {}
+        self._file = None if path is None else FrameFile(path, key.shape, key.dtype)
+        self._untold: dict[int, None] = {}
+        self._node: ArrayClient | None = None
+        self._looked = False
+
+    def add(self, index: int, image: Any) -> None:
+        """Take an image; None and images of a wrong shape leave a gap."""
+        if image is None:
+            return
+        array = np.asarray(image)
+        if array.shape != self.key.shape:
+            self.refused += 1
+            return
+        self._pending[index] = array
+        while self.pending_bytes > self._settings.max_pending_bytes:
+            self._pending.pop(next(iter(self._pending)))
+            self.dropped += 1
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of images that are neither in the file nor on the server."""
+        size = int(np.prod(self.key.shape)) * self.key.dtype.itemsize
+        return len(self._pending) * size
+
+    @property
+    def pending(self) -> int:
+        """Images of which the server does not know yet."""
+        return len(self._pending) + len(self._untold)
+
+    def write_file(self) -> None:
+        """Write waiting images to the file; needs no server.
+
+        Raises
+        ------
+        SinkError, OSError
+            The file cannot be written; the images are kept.
+        """
+        if self._route.route == "hdf5" and self._pending:
+            self._store()
+            self._pending.clear()
+
+    def close_file(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+    def flush(self, connection: TiledConnection, parent: Container) -> None:
+        """Bring the server up to date.
+
+        Raises
+        ------
+        httpx.HTTPError
+            The server failed; what is unsent is kept for the next call.
+        SinkError
+            The array was begun in another way than the settings allow to continue.
+        """
+        if not self.pending:
+            return
+        self._look_up(connection, parent)
+        if self._route.route == "http":
+            self._send(parent)
+        else:
+            self._tell(connection, parent)
+
+    def forget_node(self) -> None:
+        """Look the node up again: the server may have lost it."""
+        self._node = None
+        self._looked = False
+
+    def _look_up(self, connection: TiledConnection, parent: Container) -> None:
+        if not self._looked:
+            self._node = connection.child(parent, self.key.name)
+            self._looked = True
+            if self._node is not None:
+                self._agree_with(self._node)
+
+    def _agree_with(self, node: ArrayClient) -> None:
+        """Continue an array the way it was begun, or say why that cannot be."""
+        source = cast("DataSource[ArrayStructure]", (node.data_sources() or [])[0])
+        ours = self._file is not None and source.mimetype == HDF5
+        if ours and source.assets[0].data_uri != self._uri():
+            raise SinkError(
+                f"{self.key.name} was begun in {source.assets[0].data_uri}, not in {self._uri()}; "
+                "set frames_dir to the folder of that file"
+            )
+        if source.mimetype == HDF5 and not ours:
+            raise SinkError(
+                f"{self.key.name} was begun in {source.assets[0].data_uri}; set frames_dir"
+            )
+        if self._route.route == "undecided":
+            self._route.route = "hdf5" if ours else "http"
+        elif (self._route.route == "hdf5") != ours:
+            raise SinkError(
+                f"{self.key.name} was begun over HTTP; set frames to 'http' to continue it"
+            )
+
+    def _store(self) -> None:
+        assert self._file is not None
+        changed = self._file.write(self._pending)
+        self.changed |= bool(changed)
+        self._untold.update(dict.fromkeys(changed))
+
+    def _uri(self) -> str:
+        assert self._file is not None
+        return f"file://localhost{self._file.path}"
+
+    # -- HDF5 ------------------------------------------------------------------------------
+
+    def _tell(self, connection: TiledConnection, parent: Container) -> None:
+        if self._pending:
+            self._store()
+        if self._node is None:
+            self._node = parent.new(StructureFamily.array, [self._source(None)], key=self.key.name)
+            self._untold.update(dict.fromkeys(range(self._count())))
+        if self._route.route == "undecided" and not self._server_reads(connection):
+            self._send(parent)
+            return
+        self._pending.clear()
+        source = self._source(self._node.data_sources()[0].id)
+        for start, stop in ranges(self._untold, self._count()):
+            put_data_source(self._node, source, start, (stop - start, *self.key.shape))
+            for i in range(start, stop):
+                del self._untold[i]
+
+    def _server_reads(self, connection: TiledConnection) -> bool:
+        """Decide the route by letting the server read what we wrote."""
+        assert self._node is not None
+        assert self._file is not None
+        if readable(self._node):
+            self._route.route = "hdf5"
+            return True
+        _log.warning(
+            "the Tiled server cannot read %s; images go over HTTP. Put the folder into the "
+            "server's readable_storage to avoid that.",
+            self._file.path.parent,
+        )
+        self._route.route = "http"
+        self._untold.clear()
+        connection.delete(self._node)
+        self._node = None
+        return False
+
+    def _count(self) -> int:
+        return 0 if self._file is None else len(self._file)
+
+    def _source(self, source_id: int | None) -> DataSource[ArrayStructure]:
+        return DataSource(
+            id=source_id,
+            structure_family=StructureFamily.array,
+            structure=self._structure(self._count(), self._chunk()),
+            mimetype=HDF5,
+            parameters={"dataset": DATASET, "swmr": True},
+            assets=[Asset(data_uri=self._uri(), is_directory=False, parameter="data_uris", num=0)],
+            management=Management.external,
+        )
+
+    # -- HTTP ------------------------------------------------------------------------------
+
+    def _send(self, parent: Container) -> None:
+        if not self._pending:
+            return
+        if self._node is None:
+            structure = self._structure(max(self._pending) + 1, 1)
+            self._node = new_array(parent, self.key.name, structure, {})
+        size = int(np.prod(self.key.shape)) * self.key.dtype.itemsize
+        for start, stop in ranges(self._pending, max(1, self._settings.request_bytes // size)):
+            block = np.stack([self._pending[i] for i in range(start, stop)])
+            patch_array(self._node, block.astype(self.key.dtype, copy=False), start)
+            self.changed = True
+            for i in range(start, stop):
+                del self._pending[i]
+
+    def _structure(self, count: int, chunk: int) -> ArrayStructure:
+        dims = ("time", *(f"{self.key.name}_{axis}" for axis in axes(len(self.key.shape))))
+        return structure_of((count, *self.key.shape), self.key.dtype, chunk, dims)
+
+    def _chunk(self) -> int:
+        """Images per chunk that readers are told: large, to keep the list of chunks short."""
+        return max(1, CHUNK_BYTES // max(1, int(np.prod(self.key.shape)) * self.key.dtype.itemsize))
+
+
+def axes(ndim: int) -> tuple[str, ...]:
+    """Names of the axes of one image: (y, x), or numbers."""
+    return ("y", "x") if ndim == 2 else tuple(str(i) for i in range(ndim))

@@ -1,0 +1,209 @@
+"""A Tiled server of our own: for the demo, the tests and a beamline without one.
+
+It runs as a child process, so that it neither shares our interpreter lock nor dies with a fault
+of ours, and it ends with us: its standard input is a pipe that we hold, and the end of that pipe
+ends the server, also when this process was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from .errors import OperandoError
+
+_log = logging.getLogger(__name__)
+
+PROFILE = "sim_txm"
+DIRECTORY_VARIABLE = "OPERANDO_TILED_DIR"
+KEY_VARIABLE = "TILED_SINGLE_USER_API_KEY"
+
+
+class TiledServerError(OperandoError):
+    """The embedded Tiled server does not start."""
+
+    reason = "tiled_server"
+
+
+class EmbeddedTiled:
+    """A Tiled server as a child process; use it as a context manager.
+
+    Parameters
+    ----------
+    directory : folder for the catalogue, arrays, tables and frame files; kept between starts.
+    port : TCP port; 0 picks a free one.
+    host : address to listen on.
+    api_key : key that clients must give; None makes one. It is handed over in the environment,
+        never on the command line.
+    config : Tiled configuration; None takes the one of the profile ``sim_txm``. In it
+        ``${OPERANDO_TILED_DIR}`` stands for `directory`.
+    start_timeout : s to wait for the server to answer.
+
+    Attributes
+    ----------
+    uri : address with the API key, for ``tiled.client.from_uri``; holds a secret, do not log it.
+    frames_dir : folder for frame files that the server may read.
+    log : file with the server's output.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        api_key: str | None = None,
+        config: str | Path | None = None,
+        start_timeout: float = 60.0,
+    ) -> None:
+        self.directory = Path(directory).resolve()
+        self.host = host
+        self.port = port or free_port(host)
+        self.api_key = api_key or secrets.token_hex(16)
+        self.config = None if config is None else Path(config).resolve()
+        self.start_timeout = start_timeout
+        self.frames_dir = self.directory / "frames"
+        self.log = self.directory / "tiled.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base_uri(self) -> str:
+        """Address without the API key: safe to show."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def uri(self) -> str:
+        """Address with the API key."""
+        return f"{self.base_uri}?api_key={self.api_key}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server."""
+        return None if self._process is None else self._process.pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises
+        ------
+        TiledServerError
+            It ended, or did not answer within `start_timeout`; the message ends with its log.
+        """
+        for folder in (self.directory, self.directory / "data", self.frames_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.config is not None:
+            self._spawn(self.config)
+        else:
+            with as_file(files("operando.profiles") / PROFILE / "tiled.yml") as config:
+                self._spawn(config)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """End the server; kill it if it has not ended after `timeout` s."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _log.warning("the Tiled server did not end within %.0f s and was killed", timeout)
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    def _spawn(self, config: Path) -> None:
+        arguments = ["serve", "config", str(config), "--host", self.host, "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", __name__, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment(os.environ),
+            )
+        self._wait_until_healthy()
+
+    def _environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        return {
+            **base,
+            DIRECTORY_VARIABLE: str(self.directory),
+            KEY_VARIABLE: self.api_key,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + self.start_timeout
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise TiledServerError(self._story("ended while starting"))
+            if answers(self.base_uri):
+                return
+            time.sleep(0.1)
+        story = self._story(f"did not answer within {self.start_timeout:.0f} s")
+        self.stop()
+        raise TiledServerError(story)
+
+    def _story(self, what: str) -> str:
+        tail = self.log.read_text(errors="replace")[-2000:].replace(self.api_key, "***")
+        return f"the Tiled server at {self.base_uri} {what}; the end of {self.log}:\n{tail}"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(base_uri: str, timeout: float = 2.0) -> bool:
+    """Tell whether a Tiled server answers at `base_uri` (address without path or key)."""
+    try:
+        with urlopen(f"{base_uri}/healthz", timeout=timeout) as response:  # noqa: S310
+            return response.status == 200
+    except (URLError, OSError):
+        return False
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, then end this process."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main() -> None:
+    """Run the ``tiled`` command in this process until standard input ends."""
+    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
+    from tiled.commandline.main import main as tiled_main
+
+    sys.argv[0] = "tiled"
+    tiled_main()
+
+
+if __name__ == "__main__":
+    main()
