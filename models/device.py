@@ -30,7 +30,6 @@ def resolve_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type != "cuda" or (device.index or 0) >= count:
         raise ValueError(
-            f"device: {name!r} is not on this machine ({count} CUDA devices); "
-            "use 'auto' or 'cpu'"
+            f"device: {name!r} is not on this machine ({count} CUDA devices); use 'auto' or 'cpu'"
         )
     return device

@@ -1,0 +1,166 @@
+"""From a flattened frame to one coarse region per particle."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import (
+    binary_dilation,
+    binary_fill_holes,
+    binary_opening,
+    distance_transform_edt,
+    find_objects,
+    gaussian_filter,
+    label,
+    maximum_filter,
+)
+from skimage.segmentation import watershed
+
+Mask = NDArray[np.bool_]
+Map = NDArray[np.float32]
+Labels = NDArray[np.int32]
+_PEEL = 0.35
+_CHUNKY = 0.3
+_CROSS = np.ones((3, 3), bool)
+_LARGE = 160
+
+
+def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float) -> Labels:
+    """Find regions, one per particle.
+
+    Connected regions above `low` are taken apart twice: dense particles are peeled off what is
+    attached to them and much fainter, then regions are cut at narrow necks.
+
+    Parameters
+    ----------
+    flat : (h, w) OD above the background; 0 where invalid.
+    low : OD above which a cell belongs to a region.
+    peak : (h, w) cells that stand out; a region without any is noise.
+    min_area : area of the smallest region, cells.
+    neck : regions are cut where the neck is narrower than this share of the smaller part.
+
+    Returns
+    -------
+    (h, w) int32, 0 is background.
+    """
+    out = np.zeros(flat.shape, np.int32)
+    count = 0
+    for box, mask in _components(flat > low, min_area):
+        for part in _peel(mask, flat[box], peak[box], low, min_area):
+            pieces = split_necks(part, neck)
+            for n in range(1, int(pieces.max()) + 1):
+                piece = pieces == n
+                large = np.count_nonzero(piece) >= min_area
+                if large and (piece & peak[box]).any() and _is_chunky(piece):
+                    count += 1
+                    out[box][piece] = count
+    return out
+
+
+def _components(mask: Mask, min_area: float) -> list[tuple[tuple[slice, ...], Mask]]:
+    """Bounding boxes and masks of the connected components that are large enough."""
+    labels, count = label(mask)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    boxes = find_objects(labels)
+    return [
+        (box, labels[box] == n)
+        for n, box in enumerate(boxes, 1)
+        if box is not None and areas[n] >= min_area
+    ]
+
+
+def _peel(mask: Mask, flat: Map, peak: Mask, low: float, min_area: float) -> list[Mask]:
+    """Separate dense particles from faint ones that touch them."""
+    if not (mask & peak).any():
+        return []
+    threshold = _PEEL * float(np.quantile(flat[mask], 0.9))
+    if threshold <= 1.2 * low:
+        return [binary_fill_holes(mask)]
+    dense = np.zeros_like(mask)
+    parts = []
+    for box, part in _components(mask & (flat > threshold), min_area):
+        filled = binary_fill_holes(part)
+        dense[box] |= filled
+        whole = np.zeros_like(mask)
+        whole[box] = filled
+        parts.append(whole)
+    if not parts:
+        return [binary_fill_holes(mask)]
+    rest = binary_opening(mask & ~binary_dilation(dense, _CROSS, iterations=2), _CROSS)
+    for box, part in _components(rest, min_area):
+        for sub in _peel(part, flat[box], peak[box], low, min_area):
+            whole = np.zeros_like(mask)
+            whole[box] = sub
+            parts.append(whole)
+    return parts
+
+
+def _is_chunky(mask: Mask) -> bool:
+    """Whether a region is compact, and not the halo of what was peeled off."""
+    depth = float(distance_transform_edt(np.pad(mask, 1)).max())
+    return np.pi * depth**2 > _CHUNKY * np.count_nonzero(mask)
+
+
+def split_necks(mask: Mask, neck: float) -> Labels:
+    """Cut a region at its necks, by a watershed of the distance to its rim.
+
+    Geometry only, so that the cut does not depend on contrast or chemistry. Basins whose common
+    neck is at least `neck` times as wide as the smaller of them are one particle.
+
+    Parameters
+    ----------
+    mask : (h, w) one connected region.
+    neck : share, 0..1.
+
+    Returns
+    -------
+    (h, w) int32 labels 1, 2, ...
+    """
+    stride = 2 if max(mask.shape) > _LARGE else 1
+    small = np.pad(mask[::stride, ::stride], 1)
+    depth = gaussian_filter(distance_transform_edt(small), 1.0) * small
+    radius = float(depth.max())
+    size = 2 * max(1, round(0.15 * radius)) + 1
+    tops = (maximum_filter(depth, size) == depth) & (depth > 0.2 * radius) & (depth > 1.5)
+    seeds, count = label(tops, _CROSS)
+    if count <= 1:
+        return mask.astype(np.int32)
+    basins = watershed(-depth, seeds, mask=small)
+    merged = _merge(basins, depth, count, neck)[basins][1:-1, 1:-1]
+    if stride > 1:
+        merged = merged.repeat(stride, 0).repeat(stride, 1)[: mask.shape[0], : mask.shape[1]]
+    return (merged * mask).astype(np.int32)
+
+
+def _merge(basins: Labels, depth: NDArray[np.float64], count: int, neck: float) -> Labels:
+    """New label of each basin after wide necks are undone, (count + 1,) int32."""
+    peaks = np.zeros(count + 1)
+    np.maximum.at(peaks, basins.ravel(), depth.ravel())
+    pairs = _passes(basins, depth, count)
+    root = np.arange(count + 1)
+    # From the widest pass down; the union keeps the larger peak, as in a merge tree.
+    for width, a, b in sorted(pairs, reverse=True):
+        i, j = root[a], root[b]
+        if i != j and width >= neck * min(peaks[i], peaks[j]):
+            keep, drop = (i, j) if peaks[i] >= peaks[j] else (j, i)
+            root[root == drop] = keep
+    _, inverse = np.unique(root, return_inverse=True)
+    return inverse.astype(np.int32)
+
+
+def _passes(basins: Labels, depth: NDArray[np.float64], count: int) -> list[tuple[float, int, int]]:
+    """Height of the pass between each two neighbouring basins: (height, a, b)."""
+    keys, heights = [], []
+    for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        first, second = basins[a], basins[b]
+        rim = (first != second) & (first > 0) & (second > 0)
+        low, high = np.minimum(first[rim], second[rim]), np.maximum(first[rim], second[rim])
+        keys.append(low.astype(np.int64) * (count + 1) + high)
+        heights.append(np.minimum(depth[a][rim], depth[b][rim]))
+    key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    height = np.zeros(len(key))
+    np.maximum.at(height, inverse, np.concatenate(heights))
+    return [
+        (float(h), int(k // (count + 1)), int(k % (count + 1)))
+        for h, k in zip(height, key, strict=True)
+    ]

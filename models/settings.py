@@ -1,0 +1,74 @@
+"""Settings of the detectors."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class DetectSettings(BaseModel):
+    """How particles are found in a frame of optical density."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = Field(
+        "threshold",
+        description="detector: a name in DETECTORS or a dotted path package.module:Name",
+    )
+    min_diameter_px: float = Field(
+        15.0, ge=6, description="diameter (of the disc of equal area) of the smallest particle, px"
+    )
+    max_diameter_px: float = Field(320.0, gt=6, description="diameter of the largest particle, px")
+    min_contrast: float = Field(
+        0.02, gt=0, description="least mean OD of a particle above its surroundings, OD"
+    )
+    min_relative_contrast: float = Field(
+        0.08,
+        ge=0,
+        lt=1,
+        description="least contrast of a particle in units of that of the densest in the frame, 1",
+    )
+    snr: float = Field(
+        4.0, gt=0, description="least peak of a particle, in standard deviations of the background"
+    )
+    grow: float = Field(
+        0.5, gt=0, le=1, description="where its region ends, in units of that peak threshold, 1"
+    )
+    rim_level: float = Field(
+        0.5, gt=0, lt=1, description="contour of a mask, 0 at the background, 1 inside the rim, 1"
+    )
+    min_sharpness: float = Field(
+        1.0,
+        ge=0,
+        description="least slope at the rim times radius over contrast; 0.7 is a Gaussian cloud, 1",
+    )
+    min_compactness: float = Field(
+        0.58,
+        ge=0,
+        le=1,
+        description="least 4 pi area / perimeter^2; 1 is a disc, ragged clouds have 0.2 to 0.6, 1",
+    )
+    min_fill: float = Field(
+        0.80, ge=0, le=1, description="least area over the area of the ellipse of equal moments, 1"
+    )
+    max_elongation: float = Field(
+        2.6, ge=1, description="largest ratio of the axes of the ellipse of equal moments, 1"
+    )
+    min_score: float = Field(0.2, ge=0, le=1, description="least score of a detection, 1")
+    neck: float = Field(
+        0.87,
+        gt=0,
+        le=1,
+        description="particles are split where the neck is narrower than this share of the smaller, 1",
+    )
+    background_px: float = Field(
+        36.0, gt=0, description="scale on which the background may vary between particles, px"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DetectSettings:
+        if self.max_diameter_px <= self.min_diameter_px:
+            raise ValueError(
+                f"max_diameter_px must exceed min_diameter_px, got {self.max_diameter_px} "
+                f"and {self.min_diameter_px}"
+            )
+        return self

@@ -1,0 +1,265 @@
+"""A detector without weights: background, regions, half-maximum masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, zoom
+
+from .background import Background, estimate
+from .detections import Detections
+from .pyramid import Level, pyramids
+from .refine import Outline, Window, refine
+from .regions import find_regions
+from .settings import DetectSettings
+
+_CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A refined particle at its place.
+
+    Attributes
+    ----------
+    outline : its mask and rim.
+    corner : (y, x) cell of the level at which the window begins (may be negative).
+    step : px per cell.
+    cut : the mask touches the rim of the frame or of the valid area.
+    """
+
+    outline: Outline
+    corner: tuple[int, int]
+    step: int
+    cut: bool
+
+
+class ThresholdDetector:
+    """Finds particles as dense regions with a sharp, closed rim."""
+
+    name = "threshold"
+
+    def __init__(self, settings: DetectSettings, device: torch.device) -> None:
+        self.settings = settings
+        self.device = device
+        self._coarse = max(1, round(log2(settings.min_diameter_px / 7.5)))
+        widest = ceil(log2(max(settings.max_diameter_px / _CELLS, 1)))
+        self._levels = max(self._coarse + 3, widest + 1)
+
+    def detect(self, od: torch.Tensor, valid: torch.Tensor) -> list[Detections]:
+        """Find particles; see `Detector.detect`."""
+        od, valid = od.to(self.device), valid.to(self.device)
+        shape = (int(od.shape[-2]), int(od.shape[-1]))
+        with torch.inference_mode():
+            frames = pyramids(od, valid & torch.isfinite(od), self._levels)
+        return [self._detect_one(levels, shape) for levels in frames]
+
+    def _detect_one(self, levels: list[Level], shape: tuple[int, int]) -> Detections:
+        background = estimate(levels[self._coarse + 2], self.settings.background_px)
+        if background is None:
+            return collect([], shape)
+        regions, noise = self._regions(levels, background)
+        found: list[tuple[Candidate, float]] = []
+        for n, box in enumerate(find_objects(regions), 1):
+            if box is not None:
+                candidate = self._refine(levels, background, regions, n, box)
+                if candidate is not None:
+                    found.append((candidate, self._score(candidate, noise)))
+        return collect(self._select(found), shape)
+
+    def _regions(
+        self, levels: list[Level], background: Background
+    ) -> tuple[NDArray[np.int32], float]:
+        """Coarse regions on the grid of the coarse level; noise of the background, OD."""
+        s = self.settings
+        fine, wide = levels[self._coarse], levels[self._coarse + 1]
+        flat = np.where(fine.valid, fine.value - background.over(fine), np.float32(0))
+        broad = np.where(wide.valid, wide.value - background.over(wide), np.float32(0))
+        flat = gaussian_filter(flat, 1.5, truncate=2.5)
+        limit = max(s.snr * _noise(flat, fine), s.min_contrast)
+        noise = _noise(broad, wide)
+        limit_broad = max(s.snr * noise, s.min_contrast)
+        peak = (broad > limit_broad).repeat(2, 0).repeat(2, 1) | (flat > 2 * limit)
+        area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
+        return find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck), noise
+
+    def _refine(
+        self,
+        levels: list[Level],
+        background: Background,
+        regions: NDArray[np.int32],
+        n: int,
+        box: tuple[slice, ...],
+    ) -> Candidate | None:
+        unit = levels[self._coarse].step
+        width = unit * 2 * float(np.sqrt(np.count_nonzero(regions[box] == n) / np.pi))
+        k = min(max(0, ceil(log2(width / _CELLS))), len(levels) - 1)
+        level = levels[k]
+        margin = round(0.35 * width / level.step) + 5
+        y0, x0 = (s.start * unit // level.step - margin for s in box)
+        y1, x1 = (-(-s.stop * unit // level.step) + margin for s in box)
+        rows, columns = np.arange(y0, y1), np.arange(x0, x1)
+        inside = _inside(rows, level.value.shape[0])[:, None] & _inside(
+            columns, level.value.shape[1]
+        )
+        pick = np.ix_(
+            rows.clip(0, level.value.shape[0] - 1), columns.clip(0, level.value.shape[1] - 1)
+        )
+        coarse = np.ix_(
+            *(
+                _centre(i, level.step, unit, m)
+                for i, m in zip((rows, columns), regions.shape, strict=True)
+            )
+        )
+        owner = np.where(inside, regions[coarse], 0)
+        valid = inside & level.valid[pick]
+        value = level.value[pick]
+        if k == 0:
+            value = _smooth(value, valid)
+        window = Window(
+            flat=np.where(valid, value - background.at(rows, columns, level.step), np.float32(0)),
+            own=valid & ((owner == n) | (owner == 0)),
+            free=valid & ~binary_dilation(owner > 0, iterations=2),
+            valid=valid,
+        )
+        outline = refine(window, owner == n, self.settings.rim_level, 3)
+        if outline is None:
+            return None
+        solid = outline.share > 0.5
+        blocked = binary_dilation(~valid, np.ones((3, 3)))
+        cut = int(np.count_nonzero(solid & blocked)) >= 2
+        return Candidate(outline=outline, corner=(y0, x0), step=level.step, cut=cut)
+
+    def _select(self, found: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
+        """Drop what is faint beside the densest particles, and what has a poor score."""
+        s = self.settings
+        sure = [c.outline.contrast for c, score in found if score > 0.5]
+        least = s.min_relative_contrast * max(sure, default=0.0)
+        rated = [(c, score * _soft(c.outline.contrast, least, 0.15 * least)) for c, score in found]
+        return [(c, score) for c, score in rated if score >= s.min_score]
+
+    def _score(self, candidate: Candidate, noise: float) -> float:
+        """How much a candidate is like a particle, 0..1."""
+        s, o = self.settings, candidate.outline
+        area, _, (yy, xx, yx) = _shape(candidate)
+        diameter = 2 * np.sqrt(area / np.pi)
+        size = s.min_diameter_px * 0.8 <= diameter <= s.max_diameter_px * 1.2
+        if not size or o.contrast < s.min_contrast:
+            return 0.0
+        root = np.hypot((yy - xx) / 2, yx)
+        long, short = (yy + xx) / 2 + root, max((yy + xx) / 2 - root, 1e-9)
+        fill = area / (4 * np.pi * np.sqrt(long * short))
+        if not candidate.cut and (fill < s.min_fill or long / short > s.max_elongation**2):
+            return 0.0
+        return float(
+            _soft(o.sharpness, s.min_sharpness, 0.15 * s.min_sharpness)
+            * _soft(o.contrast / max(noise, 1e-6), 3.0, 0.2)
+            * _soft(o.closed, 0.7, 0.08)
+            * _soft(o.compact, s.min_compactness, 0.04)
+        )
+
+
+def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Detections:
+    """Put refined particles together.
+
+    Parameters
+    ----------
+    found : candidates and their scores.
+    shape : frame (H, W).
+    """
+    labels = np.zeros(shape, np.int32)
+    rows = []
+    for n, (candidate, score) in enumerate(found, 1):
+        area, yx, moments = _shape(candidate)
+        box = _paint(labels, candidate, n)
+        rows.append((*yx, area, *moments, *box, candidate.outline.contrast, score, candidate.cut))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 13)
+    return Detections(
+        labels=labels,
+        yx=table[:, 0:2].copy(),
+        area=table[:, 2].copy(),
+        moments=table[:, 3:6].copy(),
+        bbox=table[:, 6:10].astype(np.int64),
+        contrast=table[:, 10].copy(),
+        score=table[:, 11].copy(),
+        cut=table[:, 12].astype(bool),
+    )
+
+
+def _shape(
+    candidate: Candidate,
+) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
+    """Area, centre and second moments (yy, xx, yx) of a mask, px."""
+    share, step = candidate.outline.share.astype(np.float64), candidate.step
+    y, x = (np.arange(n, dtype=np.float64) for n in share.shape)
+    total = share.sum()
+    in_y, in_x = share.sum(1), share.sum(0)
+    cy, cx = in_y @ y / total, in_x @ x / total
+    dy, dx = y - cy, x - cx
+    # A cell is not a point: it adds the moment of a square.
+    yy, xx = in_y @ dy**2 / total + 1 / 12, in_x @ dx**2 / total + 1 / 12
+    yx = dy @ share @ dx / total
+    y0, x0 = candidate.corner
+    centre = ((y0 + cy + 0.5) * step - 0.5, (x0 + cx + 0.5) * step - 0.5)
+    return total * step**2, centre, (yy * step**2, xx * step**2, yx * step**2)
+
+
+def _paint(labels: NDArray[np.int32], candidate: Candidate, n: int) -> tuple[int, int, int, int]:
+    """Draw a mask at full resolution where nothing is yet; returns its bounds."""
+    share, step = candidate.outline.share, candidate.step
+    if step > 1:
+        share = zoom(share, step, order=1, grid_mode=True, mode="nearest")
+    top, left = (c * step for c in candidate.corner)
+    y0, x0 = max(top, 0), max(left, 0)
+    y1 = min(top + share.shape[0], labels.shape[0])
+    x1 = min(left + share.shape[1], labels.shape[1])
+    target = labels[y0:y1, x0:x1]
+    mask = (share[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
+    target[mask] = n
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return (y0, x0, y0, x0)
+    return (
+        y0 + int(rows[0]),
+        x0 + int(columns[0]),
+        y0 + int(rows[-1]) + 1,
+        x0 + int(columns[-1]) + 1,
+    )
+
+
+def _noise(flat: NDArray[np.float32], level: Level) -> float:
+    """Standard deviation of the background with its clouds, but without particles, OD."""
+    values = flat[level.valid]
+    below = values[values < 0]
+    if not len(below):
+        return 0.0
+    sigma = float(1.4826 * np.median(-below))
+    # Clouds are denser than the rest, so that what lies below alone would underestimate them.
+    for _ in range(3):
+        sigma = float(np.sqrt(np.mean(values[values < 4 * sigma] ** 2)))
+    return sigma
+
+
+def _soft(value: float, middle: float, width: float) -> float:
+    return float(1 / (1 + np.exp(np.clip((middle - value) / max(width, 1e-9), -50, 50))))
+
+
+def _inside(index: NDArray[np.intp], size: int) -> NDArray[np.bool_]:
+    return (index >= 0) & (index < size)
+
+
+def _centre(index: NDArray[np.intp], step: int, unit: int, size: int) -> NDArray[np.intp]:
+    """Coarse cell at the centre of each cell of a level."""
+    return ((2 * index + 1) * step // (2 * unit)).clip(0, size - 1)
+
+
+def _smooth(
+    value: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float = 1.5
+) -> NDArray[np.float32]:
+    weight = gaussian_filter(valid.astype(np.float32), sigma, truncate=3)
+    total = gaussian_filter(np.where(valid, value, np.float32(0)), sigma, truncate=3)
+    return total / np.maximum(weight, np.float32(1e-3))
