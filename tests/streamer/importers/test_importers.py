@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from operando.streamer import assemble
 from operando.streamer.errors import ImportDataError
+from operando.streamer.frames import FrameRef, Role
 from operando.streamer.importers import (
     IMPORTERS,
     detect_importer,
@@ -319,3 +321,18 @@ class TestRealXrm:
         report = import_to_recording(tmp_path, tmp_path / "run.msgpack")
         assert report.images == {"primary": 1}
         assert len(report.skipped) == 2
+
+
+def test_imported_documents_become_frames(fxi_file: Path):
+    """What an importer writes is what the assembler understands."""
+    state, found = assemble.init(), []
+    for kind, doc in import_documents(fxi_file, exposure=0.1):
+        state, out = assemble.update(state, kind, doc)
+        found += [item for item in out if isinstance(item, FrameRef)]
+        assert not any(isinstance(item, assemble.Notice) for item in out)
+    assert [(ref.role, ref.energy, ref.exposure) for ref in found[:4]] == [
+        (Role.DARK, None, 0.1),
+        (Role.DARK, None, 0.1),
+        (Role.SAMPLE, 8324.0, 0.1),
+        (Role.FLAT, 8324.0, 0.1),
+    ]
