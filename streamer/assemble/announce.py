@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import AssetRef, FrameKey, FrameRef, Rejected, Role
-from .energy import energy_of, exposure_of
+from .energy import energy_of, exposure_of, was_guessed
 from .notices import say
 from .outputs import Assembled
 from .specs import KINDS, datum_asset
@@ -84,11 +84,13 @@ def context_of(
         exposure=exposure_of(stream.exposure, data),
         role=role or stream.role or Role.SAMPLE,
     )
-    state, more = _energy_notices(state, stream, context)
+    state, more = _energy_notices(state, stream, context, data)
     return state, context, out + more
 
 
-def _energy_notices(state: AssemblerState, stream: StreamState, context: EventContext) -> Outcome:
+def _energy_notices(
+    state: AssemblerState, stream: StreamState, context: EventContext, data: Mapping[str, Any]
+) -> Outcome:
     """Say that a unit was guessed, or that sample images come without an energy."""
     source = stream.energy
     if context.energy is None:
@@ -102,7 +104,7 @@ def _energy_notices(state: AssemblerState, stream: StreamState, context: EventCo
             f"images of stream {stream.name!r} have no photon energy{why}; "
             "assemble.energy_key names its key",
         )
-    if source is None or not source.guessed:
+    if source is None or not was_guessed(source, data):
         return state, ()
     where = f" of {source.key!r}" if source.key else ""
     return say(

@@ -25,7 +25,9 @@ from .streaming import on_stream_datum, release_held
 from .values import MalformedDocument, number, optional_text, section, sequence, text
 
 _FINISHED_KEPT = 100
+# Documents of runs that are not known (yet, or any more) must not pile up.
 _DATUMS_KEPT = 100_000
+_RESOURCES_KEPT = 10_000
 
 
 def init(settings: AssembleSettings | None = None) -> AssemblerState:
@@ -121,7 +123,15 @@ def _on_resource(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     if not run and len(state.runs) == 1:
         run = next(iter(state.runs))
     resource = resource_state(doc, run)
-    return replace(state, resources={**state.resources, resource.uid: resource}), ()
+    resources = _latest({**state.resources, resource.uid: resource}, _RESOURCES_KEPT)
+    return replace(state, resources=resources), ()
+
+
+def _latest(items: dict[str, Any], most: int) -> dict[str, Any]:
+    """Return the latest `most` items."""
+    for key in list(items)[: len(items) - most] if len(items) > most else ():
+        del items[key]
+    return items
 
 
 def _on_datum(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
@@ -146,10 +156,7 @@ def _on_datum_page(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
 
 
 def _add_datums(state: AssemblerState, resource: str, new: dict[str, DatumState]) -> Outcome:
-    datums = {**state.datums, **new}
-    for key in list(datums)[: max(0, len(datums) - _DATUMS_KEPT)]:
-        del datums[key]
-    state = replace(state, datums=datums)
+    state = replace(state, datums=_latest({**state.datums, **new}, _DATUMS_KEPT))
     if resource in state.resources:
         return state, ()
     message = f"datum of resource {resource[:80]!r}, which was never seen"
@@ -218,7 +225,7 @@ def _why_declined(state: AssemblerState, run: RunState) -> str:
 def _forget(state: AssemblerState, run: str) -> AssemblerState:
     """Drop what belongs to a run, and what belongs to none once the last run ended."""
     runs = without(state.runs, {run})
-    gone = {u for u, r in state.resources.items() if r.run == run or not (r.run or runs)}
+    gone = {u for u, r in state.resources.items() if r.run == run or not runs}
     return replace(
         state,
         runs=runs,

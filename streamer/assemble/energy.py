@@ -25,7 +25,7 @@ class Quantity:
     scale : factor to eV (or s); None: by magnitude, see `scaled_energy`.
     constant : value for all events, eV or s, if it is not in the events.
     series : one value per event, eV, if it is not in the events.
-    guessed : the unit of `constant` or `series` was guessed from the magnitude.
+    guessed : `constant` or `series` was taken for keV because it is small.
     """
 
     key: str | None = None
@@ -88,6 +88,14 @@ def energy_of(source: Quantity | None, data: Mapping[str, Any], index: int) -> f
     if source.series:
         return source.series[index] if 0 <= index < len(source.series) else None
     return source.constant
+
+
+def was_guessed(source: Quantity, data: Mapping[str, Any]) -> bool:
+    """Whether the energy of an event was taken for keV because it is small."""
+    if source.key is None:
+        return source.guessed
+    value = positive(data.get(source.key))
+    return source.scale is None and value is not None and value < KEV_BELOW
 
 
 def exposure_of(source: Quantity | None, data: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..frames import Role
-from .energy import Quantity, energy_scale, exposure_scale, positive, scaled_energy
+from .energy import KEV_BELOW, Quantity, energy_scale, exposure_scale, positive, scaled_energy
 from .keys import (
     ScalarKey,
     configuration,
@@ -68,11 +68,12 @@ def _energy_quantity(key: ScalarKey, settings: AssembleSettings) -> Quantity | N
         units = key.name.rpartition("_")[2]
     scale = energy_scale(units, settings.energy_unit)
     if key.in_event:
-        return Quantity(key=key.name, scale=scale, guessed=scale is None)
+        return Quantity(key=key.name, scale=scale)
     value = positive(key.value)
     if value is None:
         return None
-    return Quantity(constant=scaled_energy(value, scale), guessed=scale is None)
+    guessed = scale is None and value < KEV_BELOW
+    return Quantity(constant=scaled_energy(value, scale), guessed=guessed)
 
 
 def _series(start: Mapping[str, Any], settings: AssembleSettings) -> Quantity | None:
@@ -83,7 +84,7 @@ def _series(start: Mapping[str, Any], settings: AssembleSettings) -> Quantity | 
         if values and all(v is not None for v in values):
             known = [v for v in values if v is not None]
             scale = energy_scale(start.get("energy_units"), settings.energy_unit)
-            guessed = scale is None
+            guessed = scale is None and max(known) < KEV_BELOW
             # One factor for all: a list that crosses 1000 is in eV as a whole.
             if scale is None:
                 scale = scaled_energy(max(known), None) / max(known)
@@ -98,7 +99,8 @@ def _start_energy(start: Mapping[str, Any], settings: AssembleSettings) -> Quant
         value = positive(start.get(name))
         if value is not None:
             scale = energy_scale(unit or start.get("energy_units"), settings.energy_unit)
-            return Quantity(constant=scaled_energy(value, scale), guessed=scale is None)
+            guessed = scale is None and value < KEV_BELOW
+            return Quantity(constant=scaled_energy(value, scale), guessed=guessed)
     return None
 
 
