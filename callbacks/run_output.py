@@ -81,9 +81,10 @@ class RunOutput:
             return
         if self._shape is None and result.aligned is not None:
             height, width = result.aligned.shape
-            self._open(result, (height, width), roi)
+            self._shape = (height, width)
+            self._open("frames", self._shape, result.time)
         for item in [*self._waiting, result]:
-            self._frame(item)
+            self._frame(item, roi)
         self._waiting.clear()
 
     def stop(self, raw: Mapping[str, Any] | None) -> None:
@@ -95,17 +96,15 @@ class RunOutput:
             )
         )
 
-    def _open(self, first: FrameResult, shape: tuple[int, int], roi: int) -> None:
-        self._shape = shape
-        for stream, image in (("frames", shape), ("particles", (roi, roi))):
-            self._run, document = documents.descriptor_document(
-                self._run, stream, image, first.time
-            )
-            self._send(document)
+    def _open(self, stream: str, image: tuple[int, int], time: float) -> None:
+        self._run, document = documents.descriptor_document(self._run, stream, image, time)
+        self._send(document)
 
-    def _frame(self, result: FrameResult) -> None:
+    def _frame(self, result: FrameResult, roi: int) -> None:
         if self._shape is None:
             raise AssertionError("a frame cannot be emitted before its descriptor")
+        if result.particles and "particles" not in self._run.descriptors:
+            self._open("particles", (roi, roi), result.time)
         for particle in result.particles:
             data = documents.particle_data(result, particle)
             self._event("particles", data, result.time)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..models.detections import Detections
@@ -27,9 +26,17 @@ _COAST_STEP_PX = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChainState:
-    """Motion, and the last ROI of each particle for the similarity of neighbours."""
+class Branch:
+    """Identities and motion along one sequence of frames.
 
+    Attributes
+    ----------
+    rois : last ROI of each particle (1, S, S), for the similarity of neighbours.
+    moments : last central second moments of each particle's whole mask, px^2.
+    misses : frames for which a particle has coasted.
+    """
+
+    link: LinkState
     motion: MotionState
     rois: dict[int, Tensor]
     moments: dict[int, Array]
@@ -42,17 +49,15 @@ class PipelineState:
 
     Attributes
     ----------
-    link : identities.
-    provisional : motion as known at once; final : motion from final frames only. They meet
-        whenever the final values have caught up with the newest frame.
-    sightings : identities of the frames whose final values are still to come.
+    live : what is known at once; final : from final frames only. They are the same whenever the
+        final values have caught up with the newest frame.
+    waiting : identities that frames whose final values are still to come had at first.
     roi : side of the published ROIs, px; 0 before the first frame of the run.
     """
 
-    link: LinkState
-    provisional: ChainState
-    final: ChainState
-    sightings: dict[int, tuple[Sighting, ...]]
+    live: Branch
+    final: Branch
+    waiting: dict[int, tuple[Sighting, ...]]
     roi: int = 0
 
 
@@ -73,19 +78,24 @@ class Pipeline:
 
     def init(self) -> PipelineState:
         """State before the first frame of a sample."""
-        chain = ChainState(motion=motion_core.init(), rois={}, moments={}, misses={})
-        return PipelineState(link=self.linker.init(), provisional=chain, final=chain, sightings={})
+        branch = Branch(
+            link=self.linker.init(), motion=motion_core.init(), rois={}, moments={}, misses={}
+        )
+        return PipelineState(live=branch, final=branch, waiting={})
 
     def start_run(self, state: PipelineState) -> PipelineState:
         """State at the start of a further run of the same sample."""
-        caught_up = state.final.motion.frame >= state.provisional.motion.frame
-        chain = _restart(state.final if caught_up else state.provisional)
-        return PipelineState(
-            link=self.linker.start_run(state.link),
-            provisional=chain,
-            final=chain,
-            sightings={},
+        latest = state.final if _caught_up(state.final, state.live) else state.live
+        branch = replace(
+            latest,
+            link=replace(
+                self.linker.start_run(latest.link),
+                next_particle=max(state.live.link.next_particle, state.final.link.next_particle),
+            ),
+            motion=motion_core.start_run(latest.motion),
+            rois={},
         )
+        return PipelineState(live=branch, final=branch, waiting={})
 
     def update(
         self, state: PipelineState, corrected: Corrected, detections: Detections
@@ -94,12 +104,13 @@ class Pipeline:
 
         Parameters
         ----------
-        corrected : the frame as optical density; revision 0 is linked, a higher revision keeps
-            the identities that revision 0 gave.
+        corrected : the frame as optical density. Revision 0 continues what is known at once; a
+            higher revision continues the final values, and a particle that begins there takes
+            the identity that revision 0 of that frame gave it.
         detections : what the detector found in it.
         """
-        if state.roi == 0:
-            extents = (detections.bbox[:, 2:] - detections.bbox[:, :2]).max(axis=1, initial=0)
+        if state.roi == 0 and len(detections):
+            extents = (detections.bbox[:, 2:] - detections.bbox[:, :2]).max(axis=1)
             state = replace(state, roi=auto_roi([float(e) for e in extents], self.settings))
         if corrected.revision == 0:
             return self._first(state, corrected, detections)
@@ -108,44 +119,51 @@ class Pipeline:
     def _first(
         self, state: PipelineState, corrected: Corrected, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
-        link, linked = self.linker.update(state.link, detections, corrected.od)
-        chain, result = self._register(
-            state.provisional, corrected, detections, linked.sightings, state.roi
-        )
-        state = replace(state, link=link, provisional=chain)
+        live, sightings, result = self._advance(state, state.live, corrected, detections)
+        state = replace(state, live=live)
         if not corrected.final:
-            waiting = {**state.sightings, corrected.frame: linked.sightings}
-            return replace(state, sightings=waiting), result
-        if state.sightings:  # earlier frames wait for their flat: the final chain cannot pass them
-            final, _ = self._register(
-                state.final, corrected, detections, linked.sightings, state.roi
-            )
+            waiting = {**state.waiting, corrected.frame: sightings}
+            return replace(state, waiting=waiting), result
+        if state.waiting:  # other frames still wait for their flat: the branches stay apart
+            final, _, _ = self._advance(state, state.final, corrected, detections, sightings)
             return replace(state, final=final), result
-        return replace(state, final=chain), result
+        return replace(state, final=live), result
 
     def _revise(
         self, state: PipelineState, corrected: Corrected, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
-        before = state.sightings.get(corrected.frame, ())
-        sightings = _identify(before, detections)
-        chain, result = self._register(state.final, corrected, detections, sightings, state.roi)
-        waiting = {k: v for k, v in state.sightings.items() if k != corrected.frame}
-        caught_up = chain.motion.frame >= state.provisional.motion.frame
-        return replace(
-            state,
-            final=chain,
-            provisional=chain if caught_up else state.provisional,
-            sightings=waiting,
-        ), result
+        claims = state.waiting.get(corrected.frame, ())
+        final, _, result = self._advance(state, state.final, corrected, detections, claims)
+        waiting = {k: v for k, v in state.waiting.items() if k != corrected.frame}
+        live = final if _caught_up(final, state.live) else state.live
+        return replace(state, final=final, live=live, waiting=waiting), result
+
+    def _advance(
+        self,
+        state: PipelineState,
+        branch: Branch,
+        corrected: Corrected,
+        detections: Detections,
+        claims: tuple[Sighting, ...] = (),
+    ) -> tuple[Branch, tuple[Sighting, ...], FrameResult]:
+        """Link and register one frame along a branch."""
+        # no identity is given twice, whichever branch gave it
+        given = max(state.live.link.next_particle, state.final.link.next_particle)
+        before = replace(branch.link, next_particle=given)
+        link, linked = self.linker.update(before, detections, corrected.od, claims)
+        branch, result = self._register(
+            replace(branch, link=link), corrected, detections, linked.sightings, state.roi
+        )
+        return branch, linked.sightings, result
 
     def _register(
         self,
-        chain: ChainState,
+        branch: Branch,
         corrected: Corrected,
         detections: Detections,
         sightings: tuple[Sighting, ...],
         roi: int,
-    ) -> tuple[ChainState, FrameResult]:
+    ) -> tuple[Branch, FrameResult]:
         sigma = mask_sigma(
             detections.area,
             detections.contrast,
@@ -154,70 +172,53 @@ class Pipeline:
             psf=self.settings.psf_px,
         )
         alive = [s for s in sightings if s.state not in (TrackState.LOST, TrackState.RETIRED)]
-        misses = {s.particle: chain.misses.get(s.particle, 0) + 1 for s in alive if s.detection < 0}
+        misses = {
+            s.particle: branch.misses.get(s.particle, 0) + 1 for s in alive if s.detection < 0
+        }
         measured = tuple(_measured(s, detections, sigma, misses) for s in alive)
-        after, field = motion_core.update(
-            chain.motion, corrected.frame, corrected.time, measured, self.settings
+        motion, field = motion_core.update(
+            branch.motion, corrected.frame, corrected.time, measured, self.settings
         )
         image = prepare(corrected.od, corrected.valid, self.device)
         rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), roi)
-        likeness = self._likeness(chain, field, rois)
-        moments = dict(chain.moments)
-        for sighting in alive:
-            if sighting.detection >= 0 and not (
-                detections.cut[sighting.detection] and sighting.particle in moments
-            ):
-                moments[sighting.particle] = detections.moments[sighting.detection]
+        likeness = self._likeness(branch, field, rois)
+        moments = _moments(branch.moments, alive, detections)
         aligned = fuse(image, field, moments).cpu().numpy()
         particles = _particles(sightings, field, corrected, detections, (rois, likeness))
         kept = {
-            **{k: v for k, v in chain.rois.items() if k in after.particles},
+            **{k: v for k, v in branch.rois.items() if k in motion.particles},
             **{m.particle: rois[i] for i, m in enumerate(field.moved)},
         }
-        state = ChainState(motion=after, rois=kept, moments=moments, misses=misses)
-        return state, _frame_result(corrected, field, aligned, particles)
+        after = replace(branch, motion=motion, rois=kept, moments=moments, misses=misses)
+        return after, _frame_result(corrected, field, aligned, particles)
 
-    def _likeness(self, chain: ChainState, field: FieldMotion, rois: Tensor) -> Array:
+    def _likeness(self, branch: Branch, field: FieldMotion, rois: Tensor) -> Array:
         values = np.full(len(field.moved), np.nan)
         rows = [
             i
             for i, m in enumerate(field.moved)
-            if m.particle in chain.rois and chain.rois[m.particle].shape == rois.shape[1:]
+            if m.particle in branch.rois and branch.rois[m.particle].shape == rois.shape[1:]
         ]
         if rows:
-            before = torch.stack([chain.rois[field.moved[i].particle] for i in rows])
+            before = torch.stack([branch.rois[field.moved[i].particle] for i in rows])
             values[rows] = ssim(before, rois[rows], self.settings.ssim_range).cpu().numpy()
         return values
 
 
-def _restart(chain: ChainState) -> ChainState:
-    return replace(chain, motion=motion_core.start_run(chain.motion), rois={})
+def _caught_up(final: Branch, live: Branch) -> bool:
+    return final.motion.frame >= live.motion.frame
 
 
-def _identify(before: tuple[Sighting, ...], detections: Detections) -> tuple[Sighting, ...]:
-    """Give the detections of a final frame the identities that its provisional one had."""
-    alive = [s for s in before if s.state not in (TrackState.LOST, TrackState.RETIRED)]
-    if not alive or len(detections) == 0:
-        return tuple(replace(s, detection=-1) for s in before)
-    expected = np.array([s.yx for s in alive])
-    distance = np.hypot(*(detections.yx[None] - expected[:, None]).transpose(2, 0, 1))
-    gate = np.maximum(5.0, 0.25 * np.sqrt(detections.area))
-    cost = np.where(distance <= gate[None], distance, 1e6)
-    rows, columns = linear_sum_assignment(cost)
-    found = {
-        alive[r].particle: int(c) for r, c in zip(rows, columns, strict=True) if cost[r, c] < 1e6
-    }
-    return tuple(_as_found(s, found.get(s.particle, -1), detections) for s in before)
-
-
-def _as_found(sighting: Sighting, detection: int, detections: Detections) -> Sighting:
-    if sighting.state in (TrackState.LOST, TrackState.RETIRED):
-        return sighting
-    if detection < 0:
-        state = TrackState.COASTING if sighting.state == TrackState.TRACKED else sighting.state
-        return replace(sighting, detection=-1, state=state)
-    state = TrackState.TRACKED if sighting.state == TrackState.COASTING else sighting.state
-    return replace(sighting, detection=detection, state=state, yx=detections.yx[detection])
+def _moments(
+    before: dict[int, Array], alive: list[Sighting], detections: Detections
+) -> dict[int, Array]:
+    after = dict(before)
+    for sighting in alive:
+        row = sighting.detection
+        # a cut mask tells less of the particle than an earlier whole one
+        if row >= 0 and not (detections.cut[row] and sighting.particle in after):
+            after[sighting.particle] = detections.moments[row]
+    return after
 
 
 def _measured(

@@ -39,9 +39,17 @@ class Linker(Protocol):
         ...
 
     def update(
-        self, state: LinkState, detections: Detections, od: NDArray[np.float32]
+        self,
+        state: LinkState,
+        detections: Detections,
+        od: NDArray[np.float32],
+        claims: tuple[Sighting, ...] = (),
     ) -> tuple[LinkState, LinkResult]:
-        """Link the detections of the next frame; `od` is (H, W), optical density."""
+        """Link the detections of the next frame.
+
+        `od` is (H, W), optical density; a particle that is new to `state` takes the identity of
+        the claim at its place, if there is one.
+        """
         ...
 
 

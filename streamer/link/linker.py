@@ -40,7 +40,11 @@ class VotingLinker:
         return replace(state, new_run=True)
 
     def update(
-        self, state: LinkState, detections: Detections, od: NDArray[np.float32]
+        self,
+        state: LinkState,
+        detections: Detections,
+        od: NDArray[np.float32],
+        claims: tuple[Sighting, ...] = (),
     ) -> tuple[LinkState, LinkResult]:
         """Link the detections of the next frame.
 
@@ -49,6 +53,8 @@ class VotingLinker:
         state : state after the frame before.
         detections : N detections of this frame.
         od : (H, W) float32, the frame as optical density.
+        claims : identities that an earlier look at this frame gave. A particle that is new to
+            `state` takes over the one at its place.
 
         Returns
         -------
@@ -86,12 +92,22 @@ class VotingLinker:
                 sightings.append(seen)
             if moved.state != TrackState.RETIRED:
                 tracks.append(moved)
-        born = self._births(state, detections, views, total, set(match.values()))
-        tracks += [track for track, _ in born]
-        sightings += [sighting for _, sighting in born]
+        born = self._births(state, detections, set(match.values()), claims)
+        for column, particle in born.items():
+            track = self._birth(particle, detections, column, views[column], total)
+            tracks.append(track)
+            sightings.append(
+                Sighting(
+                    particle=particle,
+                    state=track.state,
+                    detection=column,
+                    yx=detections.yx[column],
+                    similarity=float("nan"),
+                )
+            )
         after = LinkState(
             tracks=tuple(tracks),
-            next_particle=state.next_particle + len(born),
+            next_particle=max([state.next_particle, *(p + 1 for p in born.values())]),
             shift=total,
             new_run=state.new_run and len(detections) == 0,
         )
@@ -215,38 +231,57 @@ class VotingLinker:
         self,
         state: LinkState,
         detections: Detections,
-        views: NDArray[np.float32],
-        total: NDArray[np.float64],
         taken: set[int],
-    ) -> list[tuple[Track, Sighting]]:
-        born = []
-        first = TrackState.TRACKED if self.settings.confirm_frames <= 1 else TrackState.TENTATIVE
-        for column in range(len(detections)):
-            if column in taken or detections.score[column] < self.settings.min_score:
-                continue
-            mask, mask_yx = crop_mask(detections, column)
-            particle = state.next_particle + len(born)
-            track = Track(
-                particle=particle,
-                state=first,
-                yx=detections.yx[column] - total,
-                area=float(detections.area[column]),
-                moments=detections.moments[column],
-                mask=mask,
-                mask_yx=mask_yx,
-                thumbnail=views[column],
-                hits=1,
-                misses=0,
-            )
-            sighting = Sighting(
-                particle=particle,
-                state=first,
-                detection=column,
-                yx=detections.yx[column],
-                similarity=float("nan"),
-            )
-            born.append((track, sighting))
+        claims: tuple[Sighting, ...],
+    ) -> dict[int, int]:
+        """Identity of each detection that founds a particle."""
+        columns = [
+            column
+            for column in range(len(detections))
+            if column not in taken and detections.score[column] >= self.settings.min_score
+        ]
+        living = {track.particle for track in state.tracks}
+        free = [c for c in claims if c.particle not in living and c.detection >= 0]
+        born: dict[int, int] = {}
+        number = state.next_particle
+        for column in columns:
+            claim = _nearest(free, detections.yx[column], self.settings.gate_px)
+            if claim is not None:
+                free.remove(claim)
+                born[column] = claim.particle
+            else:
+                born[column] = number
+                number += 1
         return born
+
+    def _birth(
+        self,
+        particle: int,
+        detections: Detections,
+        column: int,
+        view: NDArray[np.float32],
+        total: NDArray[np.float64],
+    ) -> Track:
+        mask, mask_yx = crop_mask(detections, column)
+        once = self.settings.confirm_frames <= 1
+        return Track(
+            particle=particle,
+            state=TrackState.TRACKED if once else TrackState.TENTATIVE,
+            yx=detections.yx[column] - total,
+            area=float(detections.area[column]),
+            moments=detections.moments[column],
+            mask=mask,
+            mask_yx=mask_yx,
+            thumbnail=view,
+            hits=1,
+            misses=0,
+        )
+
+
+def _nearest(claims: list[Sighting], yx: NDArray[np.float64], gate: float) -> Sighting | None:
+    near = [(float(np.hypot(*(c.yx - yx))), i) for i, c in enumerate(claims)]
+    distance, index = min(near, default=(np.inf, -1))
+    return claims[index] if distance <= gate else None
 
 
 def _positions(tracks: tuple[Track, ...] | list[Track]) -> NDArray[np.float64]:

@@ -1,0 +1,83 @@
+"""The commands and how they end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from ..errors import OperandoError
+from . import bench, demo, import_data, process, record, replay
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="operando",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find, follow and align every battery particle in a transmission X-ray microscope while "
+    "the beamline is scanning. Detector documents of Bluesky go in; aligned frames and particle "
+    "trajectories grow in a Tiled server.",
+)
+app.command(name="demo")(demo.demo)
+app.command(name="process")(process.process)
+app.command(name="record")(record.record)
+app.command(name="replay")(replay.replay)
+app.command(name="import")(import_data.import_data)
+app.add_typer(bench.app, name="bench")
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell every step, not only what is odd.")
+    ] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
+    """Set up what all commands share."""
+    if show_version:
+        typer.echo(f"operando {version('operando')}")
+        raise typer.Exit
+    handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        datefmt="[%X]",
+        handlers=[handler],
+    )
+    # their chatter at INFO is one line per request
+    for noisy in ("httpx", "httpcore", "tiled", "bluesky"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def main() -> None:
+    """Run the command line; errors of operando are told in one line and end with status 1."""
+    console = Console(stderr=True)
+    try:
+        status = app(standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        console.print("interrupted", style="yellow")
+        sys.exit(EXIT_INTERRUPTED)
+    except OperandoError as error:
+        console.print(f"operando: {error}", style="red", markup=False, highlight=False)
+        sys.exit(EXIT_ERROR)
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's usage errors
+            console.print(f"operando: {error.format_message()}", style="red", markup=False)
+            console.print("see operando --help", style="dim")
+            sys.exit(error.exit_code)
+        raise
+    sys.exit(status if isinstance(status, int) else 0)

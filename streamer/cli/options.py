@@ -1,0 +1,41 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="Settings of the beamline: the name of a shipped profile (sim_txm, nsls2_fxi, "
+        "ssrl_6_2c), a folder with an operando.yml, or a YAML file. Default: built-in defaults.",
+        show_default=False,
+    ),
+]
+TiledUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tiled",
+        metavar="URI",
+        help="Tiled server that gets the results, e.g. http://localhost:8000. Its API key is "
+        "taken from TILED_API_KEY.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.", show_default=False),
+]
+FramesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--frames-dir",
+        metavar="DIR",
+        help="Folder that the Tiled server may read (its readable_storage): aligned frames are "
+        "written there. Without it they go to the server over HTTP, which is slower.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,54 @@
+"""A processor with its sinks, as the commands use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...callbacks.processor import StreamProcessor
+from ...callbacks.summary import ResultSummary
+from ..config import Settings, load_settings
+
+
+def settings_of(profile: str | None, device: str | None) -> Settings:
+    """Read the settings of a profile; a device given on the command line wins."""
+    overrides = {"process": {"device": device}} if device else {}
+    return load_settings(profile, overrides)
+
+
+@contextmanager
+def processor_with_sinks(
+    settings: Settings, tiled: str | None, frames_dir: Path | None, output: Path | None = None
+) -> Iterator[tuple[StreamProcessor, ResultSummary, Any]]:
+    """Make a processor whose results go to Tiled and to a recording, as far as they are asked for.
+
+    Yields
+    ------
+    The processor, a summary of what came out of it, and the Tiled sink or None. At the end all
+    results have been delivered.
+    """
+    with ExitStack() as stack:
+        processor = StreamProcessor(settings)
+        summary = ResultSummary()
+        sink = None
+        if tiled is not None:
+            from ...callbacks.sinks import BufferedSink
+            from ...callbacks.tiled_settings import TiledSettings
+            from ...callbacks.tiled_sink import TiledSink
+
+            chosen = TiledSettings().model_copy(
+                update={"frames_dir": str(frames_dir)} if frames_dir else {}
+            )
+            sink = BufferedSink(TiledSink(tiled, chosen))
+            stack.callback(sink.close)
+            processor.subscribe(sink)
+        if output is not None:
+            from ..recording.writer import RecordingWriter
+
+            writer = stack.enter_context(RecordingWriter(output))
+            processor.subscribe(writer)
+        processor.subscribe(summary)
+        stack.callback(processor.close)
+        yield processor, summary, sink

@@ -1,0 +1,264 @@
+"""The callback on simulated documents: the output contract, and that nothing is lost."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from event_model import DocumentNames, schema_validators
+
+from operando.callbacks import StreamProcessor
+from operando.streamer.config import load_settings
+from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
+
+FRAMES_KEYS = [
+    "frame", "raw_seq_num", "energy", "revision", "drift_y", "drift_x", "drift_sigma",
+    "strain_yy", "strain_xx", "strain_yx", "rotation", "n_particles", "status", "reason",
+    "latency", "aligned",
+]  # fmt: skip
+PARTICLES_KEYS = [
+    "frame", "energy", "revision", "particle", "state", "y", "x", "sigma_y", "sigma_x",
+    "displacement_y", "displacement_x", "velocity_y", "velocity_x", "acceleration_y",
+    "acceleration_x", "path_length", "residual_y", "residual_x", "area", "od_mean", "ssim", "roi",
+]  # fmt: skip
+SMALL = SimSettings(
+    shape=(240, 240),
+    n_particles=4,
+    radius_px=(14, 24),
+    energies=tuple(np.linspace(8360, 8400, 6)),
+    jitter_px=1.5,
+    drift_px=4.0,
+)
+
+
+def run(documents, *, grouped=False, settings=None, clock=lambda: 1_700_000_100.0):
+    """Result documents of raw documents, sent one by one or all at once."""
+    results = []
+    processor = StreamProcessor(settings, clock=clock)
+    processor.subscribe(lambda name, doc: results.append((name, doc)))
+    if grouped:
+        processor.process(documents)
+    else:
+        for name, doc in documents:
+            processor(name, doc)
+    processor.close()
+    return results
+
+
+def table(results, stream):
+    uids = {d["uid"] for n, d in results if n == "descriptor" and d["name"] == stream}
+    return pd.DataFrame([d["data"] for n, d in results if n == "event" and d["descriptor"] in uids])
+
+
+@pytest.fixture(scope="module")
+def raw():
+    return list(simulate_documents(SMALL, order="fxi"))
+
+
+@pytest.fixture(scope="module")
+def results(raw):
+    return run(copy.deepcopy(raw))
+
+
+def test_every_document_satisfies_the_schema_of_event_model(results):
+    for name, doc in results:
+        plain = {**doc, "data": {**doc["data"], "aligned": 0, "roi": 0}} if name == "event" else doc
+        schema_validators[DocumentNames[name]].validate(plain)
+    assert next(n for n, _ in results) == "start"
+    assert [n for n, _ in results][-1] == "stop"
+
+
+def test_start_tells_what_made_the_result(results, raw):
+    start = results[0][1]
+    assert start["original_run_uid"] == raw[0][1]["uid"]
+    assert start["purpose"] == "processed"
+    assert start["plan_name"] == "operando"
+    assert set(start["operando"]) == {
+        "version", "profile", "device", "detector", "weights_sha256", "config_sha256",
+    }  # fmt: skip
+    assert start["sample"] == raw[0][1]["sample"]
+
+
+def test_streams_have_the_keys_of_the_contract(results):
+    for stream, keys in (("frames", FRAMES_KEYS), ("particles", PARTICLES_KEYS)):
+        (descriptor,) = [d for n, d in results if n == "descriptor" and d["name"] == stream]
+        assert list(descriptor["data_keys"]) == keys
+        for key in descriptor["data_keys"].values():
+            assert {"units", "dtype_numpy", "shape", "dtype", "source"} <= set(key)
+        assert list(table(results, stream).columns) == keys
+    first = table(results, "frames")["aligned"].iloc[0]
+    assert first.shape == (240, 240)
+    assert first.dtype == np.float32
+    (descriptor,) = [d for n, d in results if n == "descriptor" and d["name"] == "particles"]
+    side = descriptor["data_keys"]["roi"]["shape"]
+    assert all(list(roi.shape) == side for roi in table(results, "particles")["roi"])
+
+
+def test_ledger_balances_and_events_are_counted(results):
+    stop = results[-1][1]
+    ledger = stop["ledger"]
+    assert ledger["received"] == 6 == ledger["aligned"]
+    assert ledger["balanced"]
+    assert ledger["flats"] == 6
+    assert ledger["darks"] == 1
+    for stream in ("frames", "particles"):
+        assert stop["num_events"][stream] == len(table(results, stream))
+
+
+def test_late_flats_give_a_provisional_and_a_final_value(results):
+    frames = table(results, "frames")
+    assert sorted(zip(frames["frame"], frames["revision"], strict=True)) == [
+        (f, r) for f in range(6) for r in (0, 1)
+    ]
+    particles = table(results, "particles")
+    for _, group in particles[particles["state"] == "tracked"].groupby("frame"):
+        ids = [set(g["particle"]) for _, g in group.groupby("revision")]
+        assert all(a == b for a, b in itertools.pairwise(ids))
+
+
+def test_flats_first_are_final_at_once():
+    frames = table(run(simulate_documents(SMALL, order="flat_first")), "frames")
+    assert frames["revision"].tolist() == [0] * 6
+
+
+def test_flats_last_revise_every_frame():
+    frames = table(run(simulate_documents(SMALL, order="flat_last")), "frames")
+    assert frames["revision"].tolist() == [0] * 6 + [1] * 6
+
+
+def test_positions_follow_the_truth(results):
+    simulator = Simulator(SMALL)
+    rows = table(results, "particles")
+    rows = rows[(rows["revision"] == 1) & (rows["state"] == "tracked")]
+    assert rows["particle"].nunique() == 4
+    truth = simulator.truth.yx
+    for _, group in rows.groupby("particle"):
+        seen = group[["y", "x"]].to_numpy()
+        expected = truth[group["frame"].to_numpy()]  # (F, P, 2)
+        offset = seen[:, None] - expected
+        nearest = np.abs(offset.mean(axis=0)).sum(axis=-1).argmin()
+        error = offset[:, nearest] - offset[:, nearest].mean(axis=0)
+        assert np.sqrt((error**2).sum(axis=-1).mean()) < 0.3
+
+
+def test_aligned_frames_stand_still(results):
+    frames = table(results, "frames")
+    stack = np.stack(frames[frames["revision"] == 1]["aligned"])
+    raw_motion = np.ptp(frames[["drift_y", "drift_x"]].to_numpy(), axis=0).max()
+    assert raw_motion > 2
+    inner = stack[:, 40:-40, 40:-40]
+    assert np.isfinite(inner).all()
+    # the energies are all above the edge: what is left after alignment is noise and chemistry
+    assert np.abs(inner[-1] - inner[0]).mean() < 0.15
+
+
+def strip(table_):
+    return table_.drop(columns=["latency", "aligned", "roi"], errors="ignore")
+
+
+def test_grouping_of_documents_does_not_change_a_bit(raw, results):
+    together = run(copy.deepcopy(raw), grouped=True)
+    for stream in ("frames", "particles"):
+        one, other = table(results, stream), table(together, stream)
+        pd.testing.assert_frame_equal(strip(one), strip(other), check_exact=True)
+        key = "aligned" if stream == "frames" else "roi"
+        for a, b in zip(one[key], other[key], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_replay_is_the_same_run(raw, results):
+    again = run(copy.deepcopy(raw), clock=lambda: 1_800_000_000.0)
+    assert [d.get("uid") for _, d in again] == [d.get("uid") for _, d in results]
+    pd.testing.assert_frame_equal(
+        strip(table(again, "particles")), strip(table(results, "particles")), check_exact=True
+    )
+
+
+def test_documents_are_read_only(raw):
+    before = copy.deepcopy(raw)
+    run(raw)
+    for (_, one), (_, other) in zip(raw, before, strict=True):
+        np.testing.assert_equal(one, other)
+
+
+def test_identities_hold_over_runs_of_one_sample():
+    settings = SMALL.model_copy(update={"scans": 2})
+    simulator = Simulator(settings)
+    first = list(simulate_documents(simulator=simulator, order="flat_first", scan=0))
+    second = list(simulate_documents(simulator=simulator, order="flat_first", scan=1))
+    results = run([*first, *second])
+    starts = [d["uid"] for n, d in results if n == "start"]
+    assert len(set(starts)) == 2
+    owner = {d["uid"]: d["run_start"] for n, d in results if n == "descriptor"}
+    ids = [set(), set()]
+    for name, doc in results:
+        if name == "event" and "particle" in doc["data"] and doc["data"]["state"] == "tracked":
+            ids[starts.index(owner[doc["descriptor"]])].add(doc["data"]["particle"])
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 4
+
+
+def test_an_unusable_frame_is_skipped_counted_and_shown(raw):
+    broken = copy.deepcopy(raw)
+    events = [d for n, d in broken if n == "event" and "txm_image" in d["data"]]
+    images = [d for d in events if d["data"]["txm_image"].mean() > 500]
+    victim = images[2]["data"]
+    victim["txm_image"] = np.full_like(victim["txm_image"], 0)
+    results = run(broken)
+    ledger = results[-1][1]["ledger"]
+    assert ledger["balanced"]
+    assert sum(ledger["skipped"].values()) + ledger["notices"].get("flat_blank", 0) == 1
+    assert ledger["received"] == 6
+
+
+def test_a_run_that_never_stops_is_closed_with_its_frames(raw):
+    results = run([item for item in raw if item[0] != "stop"])
+    stop = results[-1][1]
+    assert stop["exit_status"] == "fail"
+    assert "without a stop" in stop["reason"]
+    assert stop["ledger"]["received"] == 6
+
+
+def test_a_run_without_images_is_declined_in_one_line(caplog):
+    start = {"uid": "a" * 36, "time": 1.0}
+    stop = {"uid": "b" * 36, "run_start": "a" * 36, "time": 2.0, "exit_status": "success"}
+    with caplog.at_level(logging.INFO, logger="operando"):
+        assert run([("start", start), ("stop", stop)]) == []
+    lines = [r.getMessage() for r in caplog.records if "declined" in r.getMessage()]
+    assert len(lines) == 1
+
+
+def test_a_broken_subscriber_does_not_disturb_the_others(raw, caplog):
+    processor = StreamProcessor()
+    got = []
+
+    def broken(name, doc):
+        raise RuntimeError("I am broken")
+
+    processor.subscribe(broken)
+    token = processor.subscribe(lambda name, doc: got.append(name))
+    only = []
+    processor.subscribe(lambda name, doc: only.append(name), "stop")
+    for name, doc in raw[:5]:
+        processor(name, doc)
+    processor.unsubscribe(token)
+    count = len(got)
+    for name, doc in raw[5:]:
+        processor(name, doc)
+    processor.close()
+    assert count == len(got) > 0
+    assert only == ["stop"]
+    assert any("I am broken" in str(r.exc_info) for r in caplog.records if r.exc_info)
+
+
+def test_raw_frames_spill_to_disk_and_come_back(raw, results):
+    settings = load_settings(None, {"process": {"raw_memory_mb": 0.3}})
+    last = run(simulate_documents(SMALL, order="flat_last"), settings=settings)
+    whole = run(simulate_documents(SMALL, order="flat_last"))
+    pd.testing.assert_frame_equal(
+        strip(table(last, "particles")), strip(table(whole, "particles")), check_exact=True
+    )
