@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_fill_holes, label
+from scipy.ndimage import binary_dilation, binary_fill_holes, binary_opening, label
 
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
@@ -21,6 +21,7 @@ _BAND = (0.45, 0.80)
 _REACH = 1.35
 _CORE = 0.6
 _RAGGED = 0.3
+_TENDRIL = 0.12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Outline:
     sharpness : mean slope at the contour, times radius, over contrast.
     noise : rms of the surroundings, OD.
     closed : share of directions in which density falls from inside to outside as it should.
+    texture : rms inside, about a dome, over contrast; clouds are lumpy.
     compact : 4 pi area / perimeter^2; 1 is a disc, ragged clouds are below 0.6.
     """
 
@@ -61,6 +63,7 @@ class Outline:
     noise: float
     closed: float
     compact: float
+    texture: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,9 @@ def _round(window: Window, share: Map, rim_level: float, gradient: Map) -> Outli
     step = np.clip(inside - outside, 0.5 * contrast, 2.0 * contrast)
     excess = window.flat - polar.spread(outside + rim_level * step)
     inner = window.own & ((excess > 0) & (q < _REACH) | (q < _CORE))
-    body = _main_part(inner)
+    # What is thinner than this is a tendril along a neighbour or a cloud, not the particle.
+    thin = max(1, round(_TENDRIL * polar.mean_radius))
+    body = _main_part(binary_opening(inner, iterations=thin))
     floor = 0.1 * contrast / polar.mean_radius
     edge = np.clip(0.5 + excess / np.maximum(gradient, floor), 0, 1)
     near = binary_dilation(body) & window.own
@@ -150,8 +155,17 @@ def _round(window: Window, share: Map, rim_level: float, gradient: Map) -> Outli
         sharpness=slope * polar.mean_radius / contrast,
         noise=float(np.std(window.flat[ring] - polar.spread(outside)[ring])),
         closed=float(np.mean(inside - outside > 0.4 * contrast)),
+        texture=_texture(window.flat, window.own & (q < _BAND[1]), q) / contrast,
         compact=4 * np.pi * float(new.sum()) / max(float(_gradient(new).sum()), 1e-6) ** 2,
     )
+
+
+def _texture(flat: Map, core: Mask, q: Map) -> float:
+    """Rms of what is left of the inside when its radial trend is taken out, OD."""
+    values, square = flat[core], q[core] ** 2
+    values, square = values - values.mean(), square - square.mean()
+    trend = (values * square).sum() / max(float((square**2).sum()), 1e-9)
+    return float(np.sqrt(np.mean((values - trend * square) ** 2)))
 
 
 def _gradient(flat: Map) -> Map:

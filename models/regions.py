@@ -21,6 +21,8 @@ Map = NDArray[np.float32]
 Labels = NDArray[np.int32]
 _PEEL = 0.35
 _CHUNKY = 0.3
+_COMPACT = 0.45
+_RAISE = 1.3
 _CROSS = np.ones((3, 3), bool)
 _LARGE = 160
 
@@ -47,14 +49,37 @@ def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float
     count = 0
     for box, mask in _components(flat > low, min_area):
         for part in _peel(mask, flat[box], peak[box], low, min_area):
-            pieces = split_necks(part, neck)
-            for n in range(1, int(pieces.max()) + 1):
-                piece = pieces == n
-                large = np.count_nonzero(piece) >= min_area
-                if large and (piece & peak[box]).any() and _is_chunky(piece):
+            for piece in _pieces(part, flat[box], low, min_area, neck):
+                if (piece & peak[box]).any():
                     count += 1
                     out[box][piece] = count
     return out
+
+
+def _pieces(mask: Mask, flat: Map, low: float, min_area: float, neck: float) -> list[Mask]:
+    """Cut a region at its necks; what is no compact piece is tried again at a higher level."""
+    found = []
+    pieces = split_necks(mask, neck)
+    for n in range(1, int(pieces.max()) + 1):
+        piece = pieces == n
+        area = int(np.count_nonzero(piece))
+        if area < min_area:
+            continue
+        chunky = _chunkiness(piece, area)
+        if chunky > _COMPACT:
+            found.append(piece)
+            continue
+        higher = []
+        for box, part in _components(piece & (flat > _RAISE * low), min_area):
+            for sub in _pieces(part, flat[box], _RAISE * low, min_area, neck):
+                whole = np.zeros_like(mask)
+                whole[box] = binary_fill_holes(sub)
+                higher.append(whole)
+        if higher:
+            found.extend(higher)
+        elif chunky > _CHUNKY:
+            found.append(piece)
+    return found
 
 
 def _components(mask: Mask, min_area: float) -> list[tuple[tuple[slice, ...], Mask]]:
@@ -95,10 +120,10 @@ def _peel(mask: Mask, flat: Map, peak: Mask, low: float, min_area: float) -> lis
     return parts
 
 
-def _is_chunky(mask: Mask) -> bool:
-    """Whether a region is compact, and not the halo of what was peeled off."""
+def _chunkiness(mask: Mask, area: int) -> float:
+    """Area of the largest inscribed disc over the area of a region; 1 for a disc."""
     depth = float(distance_transform_edt(np.pad(mask, 1)).max())
-    return np.pi * depth**2 > _CHUNKY * np.count_nonzero(mask)
+    return np.pi * depth**2 / area
 
 
 def split_necks(mask: Mask, neck: float) -> Labels:

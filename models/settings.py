@@ -47,6 +47,11 @@ class DetectSettings(BaseModel):
         le=1,
         description="least 4 pi area / perimeter^2; 1 is a disc, ragged clouds have 0.2 to 0.6, 1",
     )
+    max_texture: float = Field(
+        0.21,
+        gt=0,
+        description="largest rms inside a faint particle, over its contrast; clouds have 0.2 to 0.5",
+    )
     min_fill: float = Field(
         0.80, ge=0, le=1, description="least area over the area of the ellipse of equal moments, 1"
     )

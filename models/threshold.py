@@ -17,6 +17,8 @@ from .refine import Outline, Window, refine
 from .regions import find_regions
 from .settings import DetectSettings
 
+_CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
+_LEAST_CELLS = 10
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
 
 
@@ -36,6 +38,60 @@ class Candidate:
     corner: tuple[int, int]
     step: int
     cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One frame while its particles are refined.
+
+    Attributes
+    ----------
+    levels : the frame at all resolutions.
+    background : what is subtracted.
+    regions : (h, w) int32 coarse regions.
+    unit : px per cell of `regions`.
+    """
+
+    levels: list[Level]
+    background: Background
+    regions: NDArray[np.int32]
+    unit: int
+
+    def window(
+        self, n: int, box: tuple[slice, ...], k: int
+    ) -> tuple[Window, NDArray[np.bool_], tuple[int, int]]:
+        """Surroundings of region `n` on level `k`, the region there, and the corner cell."""
+        level = self.levels[k]
+        span = max(s.stop - s.start for s in box) * self.unit / level.step
+        margin = round(0.35 * span) + 5
+        rows, columns = (
+            np.arange(
+                s.start * self.unit // level.step - margin,
+                -(-s.stop * self.unit // level.step) + margin,
+            )
+            for s in box
+        )
+        height, width = level.value.shape
+        inside = np.logical_and.outer(
+            (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+        )
+        pick = np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))
+        # The coarse cell at the centre of each cell of the level.
+        coarse = [
+            ((2 * index + 1) * level.step // (2 * self.unit)).clip(0, size - 1)
+            for index, size in zip((rows, columns), self.regions.shape, strict=True)
+        ]
+        owner = np.where(inside, self.regions[np.ix_(*coarse)], 0)
+        valid = inside & level.valid[pick]
+        value = level.value[pick] if k else _smooth(level.value[pick], valid)
+        flat = value - self.background.at(rows, columns, level.step)
+        window = Window(
+            flat=np.where(valid, flat, np.float32(0)),
+            own=valid & ((owner == n) | (owner == 0)),
+            free=valid & ~binary_dilation(owner > 0, iterations=2),
+            valid=valid,
+        )
+        return window, owner == n, (int(rows[0]), int(columns[0]))
 
 
 class ThresholdDetector:
@@ -63,10 +119,12 @@ class ThresholdDetector:
         if background is None:
             return collect([], shape)
         regions, noise = self._regions(levels, background)
+        unit = levels[self._coarse].step
+        scene = Scene(levels=levels, background=background, regions=regions, unit=unit)
         found: list[tuple[Candidate, float]] = []
         for n, box in enumerate(find_objects(regions), 1):
             if box is not None:
-                candidate = self._refine(levels, background, regions, n, box)
+                candidate = self._refine(scene, n, box)
                 if candidate is not None:
                     found.append((candidate, self._score(candidate, noise)))
         return collect(self._select(found), shape)
@@ -87,52 +145,32 @@ class ThresholdDetector:
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
         return find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck), noise
 
-    def _refine(
-        self,
-        levels: list[Level],
-        background: Background,
-        regions: NDArray[np.int32],
-        n: int,
-        box: tuple[slice, ...],
+    def _refine(self, scene: Scene, n: int, box: tuple[slice, ...]) -> Candidate | None:
+        """Outline of region `n`, at a resolution that suits its size and its noise."""
+        size = float(np.sqrt(np.count_nonzero(scene.regions[box] == n) / np.pi))
+        width = 2 * size * scene.unit
+        k = min(max(0, ceil(log2(width / _CELLS))), len(scene.levels) - 1)
+        candidate = self._refine_at(scene, n, box, k)
+        coarser = min(k + 1, len(scene.levels) - 1)
+        if candidate is None or candidate.outline.contrast > _CLEAR * candidate.outline.noise:
+            return candidate
+        if width < _LEAST_CELLS * scene.levels[coarser].step:
+            return candidate
+        other = self._refine_at(scene, n, box, coarser)
+        if other is None or other.outline.compact < candidate.outline.compact:
+            return candidate
+        return other
+
+    def _refine_at(
+        self, scene: Scene, n: int, box: tuple[slice, ...], k: int
     ) -> Candidate | None:
-        unit = levels[self._coarse].step
-        width = unit * 2 * float(np.sqrt(np.count_nonzero(regions[box] == n) / np.pi))
-        k = min(max(0, ceil(log2(width / _CELLS))), len(levels) - 1)
-        level = levels[k]
-        margin = round(0.35 * width / level.step) + 5
-        y0, x0 = (s.start * unit // level.step - margin for s in box)
-        y1, x1 = (-(-s.stop * unit // level.step) + margin for s in box)
-        rows, columns = np.arange(y0, y1), np.arange(x0, x1)
-        inside = _inside(rows, level.value.shape[0])[:, None] & _inside(
-            columns, level.value.shape[1]
-        )
-        pick = np.ix_(
-            rows.clip(0, level.value.shape[0] - 1), columns.clip(0, level.value.shape[1] - 1)
-        )
-        coarse = np.ix_(
-            *(
-                _centre(i, level.step, unit, m)
-                for i, m in zip((rows, columns), regions.shape, strict=True)
-            )
-        )
-        owner = np.where(inside, regions[coarse], 0)
-        valid = inside & level.valid[pick]
-        value = level.value[pick]
-        if k == 0:
-            value = _smooth(value, valid)
-        window = Window(
-            flat=np.where(valid, value - background.at(rows, columns, level.step), np.float32(0)),
-            own=valid & ((owner == n) | (owner == 0)),
-            free=valid & ~binary_dilation(owner > 0, iterations=2),
-            valid=valid,
-        )
-        outline = refine(window, owner == n, self.settings.rim_level, 3)
+        window, start, corner = scene.window(n, box, k)
+        outline = refine(window, start, self.settings.rim_level, 3)
         if outline is None:
             return None
-        solid = outline.share > 0.5
-        blocked = binary_dilation(~valid, np.ones((3, 3)))
-        cut = int(np.count_nonzero(solid & blocked)) >= 2
-        return Candidate(outline=outline, corner=(y0, x0), step=level.step, cut=cut)
+        blocked = binary_dilation(~window.valid, np.ones((3, 3)))
+        cut = int(np.count_nonzero((outline.share > 0.5) & blocked)) >= 2
+        return Candidate(outline=outline, corner=corner, step=scene.levels[k].step, cut=cut)
 
     def _select(self, found: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
         """Drop what is faint beside the densest particles, and what has a poor score."""
@@ -155,11 +193,16 @@ class ThresholdDetector:
         fill = area / (4 * np.pi * np.sqrt(long * short))
         if not candidate.cut and (fill < s.min_fill or long / short > s.max_elongation**2):
             return 0.0
+        clear = o.contrast / max(noise, 1e-6)
+        # The fainter, the rounder and smoother it must be: clouds are ragged and lumpy.
+        compact = s.min_compactness + 0.2 * np.clip((7.5 - clear) / 3, 0, 1)
+        texture = s.max_texture + 0.075 * (clear - 4.5)
         return float(
             _soft(o.sharpness, s.min_sharpness, 0.15 * s.min_sharpness)
-            * _soft(o.contrast / max(noise, 1e-6), 3.0, 0.2)
+            * _soft(clear, 3.0, 0.2)
             * _soft(o.closed, 0.7, 0.08)
-            * _soft(o.compact, s.min_compactness, 0.04)
+            * _soft(o.compact, compact, 0.04)
+            * _soft(texture, o.texture, 0.02)
         )
 
 
@@ -246,15 +289,6 @@ def _noise(flat: NDArray[np.float32], level: Level) -> float:
 
 def _soft(value: float, middle: float, width: float) -> float:
     return float(1 / (1 + np.exp(np.clip((middle - value) / max(width, 1e-9), -50, 50))))
-
-
-def _inside(index: NDArray[np.intp], size: int) -> NDArray[np.bool_]:
-    return (index >= 0) & (index < size)
-
-
-def _centre(index: NDArray[np.intp], step: int, unit: int, size: int) -> NDArray[np.intp]:
-    """Coarse cell at the centre of each cell of a level."""
-    return ((2 * index + 1) * step // (2 * unit)).clip(0, size - 1)
 
 
 def _smooth(
