@@ -1,0 +1,95 @@
+"""Settings of the sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Speed = float | Literal["max"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CurveSettings(_Settings):
+    """Keys of a CURVE client; bluesky's ``ClientCurve`` is taken as well."""
+
+    secret_path: Path = Field(description="File with our key pair, `*.key_secret` of zmq.auth")
+    server_public_key: Path = Field(description="File with the public key of the proxy, `*.key`")
+
+
+class ZmqSourceSettings(_Settings):
+    """Listening to a 0MQ proxy."""
+
+    address: str = Field(
+        default="localhost:5578",
+        description="Out side of the proxy: host:port, tcp://host:port or ipc://path",
+    )
+    prefix: bytes = Field(default=b"", description="Publisher to listen to; empty listens to all")
+    max_bytes: int = Field(
+        default=1 << 30, gt=0, description="Bytes of documents that may wait to be processed"
+    )
+    when_full: Literal["drop", "block"] = Field(
+        default="drop",
+        description="drop: count and drop data documents (start, descriptor, stop are kept); "
+        "block: stop receiving, whereupon the proxy drops without telling",
+    )
+    max_message_bytes: int = Field(
+        default=1 << 29, gt=0, description="Longest message accepted, bytes"
+    )
+    receive_high_water: int = Field(
+        default=1000, gt=0, description="Messages that 0MQ itself may hold for us (RCVHWM)"
+    )
+    heartbeat: float = Field(
+        default=5.0, gt=0, description="s between pings that notice a dead connection"
+    )
+    settle: float = Field(
+        default=0.05,
+        ge=0,
+        description="s between the handshake and `ready`, in which the subscription travels to the "
+        "proxy; more than one round trip",
+    )
+    curve: CurveSettings | None = Field(default=None, description="CURVE keys; none: in the clear")
+
+    @field_validator("curve", mode="before")
+    @classmethod
+    def _from_client_curve(cls, value: object) -> object:
+        as_dict = getattr(value, "_asdict", None)
+        return as_dict() if as_dict else value
+
+
+class RecordingSourceSettings(_Settings):
+    """Playing back a recording."""
+
+    path: str = Field(description="File, folder of files, or http(s) address of a run in Tiled")
+    speed: Speed = Field(
+        default="max", description="1 as it happened, N times faster, or max: without waiting"
+    )
+    max_gap: float = Field(
+        default=60.0, ge=0, description="Longest wait between two documents, s, whatever clocks say"
+    )
+    max_bytes: int = Field(
+        default=1 << 28, gt=0, description="Bytes of documents read ahead of the processing"
+    )
+
+    @field_validator("speed")
+    @classmethod
+    def _positive(cls, value: Speed) -> Speed:
+        if value != "max" and not value > 0:
+            raise ValueError(f"speed is a number above 0 or max, got {value}")
+        return value
+
+
+class MemorySourceSettings(_Settings):
+    """Documents that are handed over inside one process."""
+
+    documents: Any = Field(
+        default=None,
+        description="Iterable of (name, doc) to hand out; none: they are pushed, then finished",
+    )
+    max_bytes: int = Field(
+        default=1 << 30, gt=0, description="Bytes of documents that may wait; `push` then blocks"
+    )
