@@ -169,8 +169,9 @@ class Simulator:
         poses = self._poses(t, e, stage)
         low, high = self._extent(poses)
         last = np.array(self.settings.shape) - 0.5
-        present = np.stack([a.present[t] for a in self._actors], 1)
-        fraction = np.stack([a.fraction[t] for a in self._actors], 1)
+        particles = (self.n_particles, len(t))
+        present = np.array([a.present[t] for a in self._actors], bool).reshape(particles).T
+        fraction = np.array([a.fraction[t] for a in self._actors]).reshape(particles).T
         peak = np.array([a.body.od for a in self._actors])
         reduced, oxidised = absorption(e, REDUCED)[:, None], absorption(e, OXIDISED)[:, None]
         return Truth(
@@ -201,17 +202,18 @@ class Simulator:
         """Where everything is in N frames."""
         linear = self._motion.linear[t] * self.magnification(energies)[:, None, None]
         shift = self._motion.shift[t] + stage
-        home = np.stack([a.home for a in self._actors])
-        walk = np.stack([a.walk for a in self._actors], 1)[t]
-        own = walk * self.magnification(energies)[:, None, None]
+        home = np.array([a.home for a in self._actors]).reshape(-1, 2)
+        walk = np.array([a.walk[t] for a in self._actors]).reshape(-1, len(t), 2)
+        own = walk.swapaxes(0, 1) * self.magnification(energies)[:, None, None]
         centre = (np.array(self.settings.shape) - 1) / 2
         yx = np.einsum("nij,pj->npi", linear, home) + own + (centre + shift)[:, None]
         spin = np.radians(self.settings.spin_deg) * self._progress[t]
-        turn = np.stack([rotation(a.body.spin * spin) for a in self._actors], 1)
+        own_spin = np.array([a.body.spin for a in self._actors])
+        turn = rotation(spin[:, None] * own_spin[None])
         return _Poses(yx=yx, body=linear[:, None] @ turn, linear=linear, shift=shift)
 
     def _extent(self, poses: _Poses) -> tuple[Floats, Floats]:
         """Bounds (N, P, 2) of each silhouette."""
-        outlines = np.stack([a.body.points(180) for a in self._actors])
+        outlines = np.array([a.body.points(180) for a in self._actors]).reshape(-1, 180, 2)
         at = np.einsum("npij,pkj->npki", poses.body, outlines)
         return poses.yx + at.min(axis=2), poses.yx + at.max(axis=2)

@@ -1,7 +1,7 @@
 """Analytic Ni K-edge spectra of a layered oxide cathode in two oxidation states.
 
 The shapes follow measured NiO / LiNiO2 pairs: an arctan edge, a Lorentzian white line, a small
-pre-edge peak and a damped oscillation above the edge; the charged state lies about 1.8 eV higher.
+pre-edge peak and a damped oscillation above the edge; the charged state lies 1.5 to 2 eV higher.
 Absorption is relative: 1 is the plateau above the edge.
 """
 
@@ -44,20 +44,20 @@ class EdgeShape:
 
 
 REDUCED = EdgeShape(
-    edge=8344.0,
-    edge_width=1.3,
-    white_line=8348.3,
-    white_line_width=2.6,
-    white_line_height=0.75,
-    oscillation=0.10,
+    edge=8341.2,
+    edge_width=2.2,
+    white_line=8347.6,
+    white_line_width=3.4,
+    white_line_height=0.85,
+    oscillation=0.05,
 )
 OXIDISED = EdgeShape(
-    edge=8345.8,
-    edge_width=1.4,
-    white_line=8350.1,
-    white_line_width=2.9,
-    white_line_height=0.62,
-    oscillation=0.08,
+    edge=8342.9,
+    edge_width=2.4,
+    white_line=8349.6,
+    white_line_width=3.3,
+    white_line_height=0.75,
+    oscillation=0.05,
 )
 
 
