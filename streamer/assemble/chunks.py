@@ -12,8 +12,8 @@ from ..frames import Frame, FrameKey, FrameRef
 from .values import NUMERIC_KINDS
 
 _TILES = 16
-_SAMPLED_SIDE = 512
-_PAIRS = 8
+_SAMPLED_SIDE = 160
+_PAIRS = 4
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
@@ -46,7 +46,10 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     if len(good) == 1:
         return [_frame(ref, np.array(chunk[good[0]], np.float32), ref.key.index)]
     kept = chunk if len(good) == len(chunk) else chunk[good]
-    mean = kept.mean(axis=0, dtype=np.float64).astype(np.float32)
+    # Sums of up to 256 16-bit counts are exact in float32, at half the cost.
+    exact = kept.dtype.kind in "bui" and kept.dtype.itemsize <= 2 and len(kept) <= 256
+    total = np.float32 if exact else np.float64
+    mean = kept.mean(axis=0, dtype=total).astype(np.float32, copy=False)
     return [_frame(ref, mean, ref.key.index, len(good), noise_of_mean(kept))]
 
 
@@ -67,12 +70,25 @@ def noise_of_mean(chunk: NDArray[Any]) -> float:
     noise : counts rms of one pixel of the mean; 0 if the exposures are equal.
     """
     n, height, width = chunk.shape
-    steps = max(1, height // _SAMPLED_SIDE), max(1, width // _SAMPLED_SIDE)
-    sampled = chunk[: 2 * _PAIRS, :: steps[0], :: steps[1]].astype(np.float32)
+    steps = -(-height // _SAMPLED_SIDE), -(-width // _SAMPLED_SIDE)
+    sampled = chunk[: _PAIRS + 1, :: steps[0], :: steps[1]].astype(np.float32)
     differences = sampled[1:] - sampled[:-1]
-    differences -= np.nanmedian(differences, axis=(1, 2), keepdims=True)
-    variances = [_variance(tile) for tile in _tiles(differences)]
-    return float(np.sqrt(np.mean(variances) / 2.0 / n))
+    finite = np.isfinite(differences)
+    median = np.median
+    if not finite.all():
+        median = np.nanmedian
+        differences[~finite] = np.nan
+        differences = differences[finite.any(axis=(1, 2))]
+    if len(differences) == 0:
+        return 0.0
+    differences -= median(differences, axis=(1, 2), keepdims=True)
+    deviations = np.abs(_tiles(differences))
+    deviations = deviations[np.isfinite(deviations).any(axis=1)]
+    sigma = median(deviations, axis=1) * _MAD_TO_SIGMA
+    # Where counts are so few that most differences are 0, the plain rms is all there is.
+    plain = np.nanmean(deviations.astype(np.float64) ** 2, axis=1)
+    variance = np.where(sigma > 0, sigma.astype(np.float64) ** 2, plain)
+    return float(np.sqrt(np.mean(variance) / 2.0 / n))
 
 
 def shape_mismatch(ref: FrameRef, pixels: NDArray[Any]) -> str | None:
@@ -134,19 +150,13 @@ def _frame(
     )
 
 
-def _tiles(stack: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Split (n, H, W) into a grid of at most 16 x 16 tiles."""
-    rows = np.array_split(stack, min(_TILES, stack.shape[1]), axis=1)
-    return [t for row in rows for t in np.array_split(row, min(_TILES, stack.shape[2]), axis=2)]
-
-
-def _variance(tile: NDArray[np.float32]) -> float:
-    """Robust variance of differences; the plain one where so few counts give a MAD of 0."""
-    values = tile[np.isfinite(tile)]
-    if values.size == 0:
-        return 0.0
-    mad = float(np.median(np.abs(values))) * _MAD_TO_SIGMA
-    return mad**2 if mad > 0 else float(np.mean(values.astype(np.float64) ** 2))
+def _tiles(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(tiles, pixels) of a (n, H, W) stack, on a grid of at most 16 x 16; the rest is cropped."""
+    n, height, width = stack.shape
+    rows, columns = min(_TILES, height), min(_TILES, width)
+    h, w = height // rows, width // columns
+    cropped = stack[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w)
+    return cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, n * h * w)
 
 
 def _where(key: FrameKey) -> str:

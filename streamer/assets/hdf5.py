@@ -113,10 +113,7 @@ class Hdf5Reader:
         return dataset
 
     def _open_file(self, path: Path) -> h5py.File:
-        try:
-            file = h5py.File(path, "r", libver="latest", swmr=True, locking=False)
-        except OSError:
-            file = h5py.File(path, "r", locking=False)
+        file = _open_any_way(path)
         self._files.append(file)
         return file
 
@@ -136,6 +133,17 @@ class Hdf5Reader:
                     "the writer should flush after every frame (SWMR)"
                 )
         return images
+
+
+def _open_any_way(path: Path) -> h5py.File:
+    """Open for reading: with SWMR, without, or together with a writer in this very process."""
+    try:
+        return h5py.File(path, "r", libver="latest", swmr=True, locking=False)
+    except OSError as error:
+        # Within one process HDF5 shares the open file, and insists on the same locking.
+        if "locking flag values" in str(error):
+            return h5py.File(path, "r", libver="latest")
+    return h5py.File(path, "r", locking=False)
 
 
 def _length(dataset: h5py.Dataset) -> int:

@@ -71,6 +71,15 @@ def test_the_noise_stands_flicker_hot_pixels_integers_and_uneven_light():
     assert frame.noise == pytest.approx(np.sqrt(light.mean() / 10), rel=0.1)
 
 
+def test_the_noise_stands_nans_and_small_images():
+    chunk = noisy(5, 10.0, (64, 64))
+    chunk[2, :10] = np.nan
+    assert frames_from_chunk(REF, chunk)[0].noise == pytest.approx(10 / np.sqrt(5), rel=0.1)
+    chunk[:, 0:8, 0:8] = np.nan
+    assert frames_from_chunk(REF, chunk)[0].noise == pytest.approx(10 / np.sqrt(5), rel=0.1)
+    assert frames_from_chunk(REF, noisy(9, 10.0, (5, 3)))[0].noise == pytest.approx(3.3, rel=0.5)
+
+
 def test_equal_exposures_have_no_noise():
     (frame,) = frames_from_chunk(REF, np.ones((4, 16, 16), np.uint16))
     assert frame.noise == 0.0
