@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,25 +33,44 @@ def read_tiled_run(uri: str) -> Iterator[Recorded]:
         The server does not answer, the address is no run, or the server cannot export documents.
     """
     shown = urlsplit(uri)._replace(query="").geturl()
-    run = _connect(uri, shown)
+    with _run(uri, shown) as run:
+        yield from _documents(run, shown)
+
+
+@contextmanager
+def _run(uri: str, shown: str) -> Iterator[Any]:
+    # Tiled costs a second to import: only who reads from it pays. `from_uri` would leave its
+    # connection open where the server turns us away.
+    from tiled.client import from_context
+    from tiled.client.context import Context
+
+    context = None
+    try:
+        try:
+            context, path = Context.from_any_uri(uri)
+            run = from_context(context, node_path_parts=path)
+        except Exception as error:
+            raise RecordingError(f"cannot open the run {shown}: {_cleaned(error)}") from error
+        yield run
+    finally:
+        if context is not None:
+            context.close()
+
+
+def _documents(run: Any, shown: str) -> Iterator[Recorded]:
     if not hasattr(run, "documents"):
         raise RecordingError(
             f"{shown} is no BlueskyRun: give the address of a run, ending in its uid"
         )
-    try:
-        for name, doc in run.documents():
-            yield Recorded(str(name), doc)
-    except Exception as error:
-        raise RecordingError(_why(shown, error)) from error
-
-
-def _connect(uri: str, shown: str) -> Any:
-    from tiled.client import from_uri  # costs a second: only who reads from Tiled pays it
-
-    try:
-        return from_uri(uri)
-    except Exception as error:
-        raise RecordingError(f"cannot open the run {shown}: {_cleaned(error)}") from error
+    documents = run.documents()
+    while True:
+        try:
+            name, doc = next(documents)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise RecordingError(_why(shown, error)) from error
+        yield Recorded(str(name), doc)
 
 
 def _why(shown: str, error: Exception) -> str:
