@@ -21,6 +21,7 @@ Image = NDArray[np.float64]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 _MEAN_FRAMES = 60
 _TABLE_ROWS = 12
+_SHORT_TRACK = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,27 +171,39 @@ def _window(rows: pd.DataFrame, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _draw_trajectories(axes: Axes, rows: pd.DataFrame, data: ReportData) -> None:
-    magnify = 6.0
-    for number, (_, mine) in enumerate(rows.groupby("particle")):
-        y, x = mine["y"].to_numpy(), mine["x"].to_numpy()
-        colour = _COLOURS[number % len(_COLOURS)]
-        shown = x[0] + magnify * (x - x[0]), y[0] + magnify * (y - y[0])
-        axes.plot(*shown, color=colour, lw=0.8, label="found" if number == 0 else None)
-        axes.plot(x[0], y[0], "o", color=colour, ms=3)
+    """Motion of each particle relative to all others, where deformation shows."""
+    magnify = 12.0
+    common = _common_path(rows)
+    groups = [mine for _, mine in rows.groupby("particle")]
+    longest = max(len(mine) for mine in groups)
+    for number, mine in enumerate(g for g in groups if len(g) >= _SHORT_TRACK * longest):
+        found = mine[["y", "x"]].to_numpy(float)
+        start, shared = found[0], common[mine["frame"].to_numpy()]
         true = _true_path(mine, data)
+        paths = [(found, {"color": _COLOURS[number % len(_COLOURS)], "lw": 0.8, "label": "found"})]
         if true is not None:
-            start = np.array([y[0], x[0]])
-            path = start + magnify * (true - true[0])
-            axes.plot(
-                *path.T[::-1], "k:", lw=0.8, alpha=0.8, label="truth" if number == 0 else None
-            )
+            paths.append((true, {"color": "black", "lw": 1.0, "ls": ":", "label": "truth"}))
+        for path, style in paths:
+            own = path - path[0] - (shared - shared[0])
+            if number:
+                style["label"] = None
+            axes.plot(*(start + magnify * own).T[::-1], **style)
+        axes.plot(*start[::-1], "o", color=_COLOURS[number % len(_COLOURS)], ms=4)
     height, width = _stack(data.raw).shape[1:]
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.set_aspect("equal")
-    axes.set_title(f"trajectories, motion {magnify:.0f} times enlarged", fontsize=11)
+    axes.set_title(f"motion relative to all others, x {magnify:.0f}", fontsize=11)
     axes.legend(fontsize=8, loc="upper right")
     axes.tick_params(labelsize=8)
+
+
+def _common_path(rows: pd.DataFrame) -> Image:
+    """Motion (y, x) that most particles share, by frame: the sum of median steps."""
+    wide = rows.pivot(index="frame", columns="particle", values=["y", "x"])
+    steps = wide.diff().T.groupby(level=0).median().T[["y", "x"]].fillna(0.0)
+    path = steps.cumsum().reindex(range(int(rows["frame"].max()) + 1)).ffill().fillna(0.0)
+    return path.to_numpy(np.float64)
 
 
 def _true_path(rows: pd.DataFrame, data: ReportData) -> Image | None:
@@ -248,12 +261,14 @@ def _draw_difference(
 
 
 def _pair(rows: pd.DataFrame) -> tuple[int, int]:
-    """First and last frame of equal contrast: of all frames above the middle absorption."""
-    strong = rows
-    if "od_mean" in rows:
-        middle = (rows["od_mean"].min() + rows["od_mean"].max()) / 2
-        strong = where(rows, rows["od_mean"] >= middle)
-    return int(strong["frame"].iloc[0]), int(strong["frame"].iloc[-1])
+    """Choose the last frame, and the first of those before it that have the same contrast."""
+    frames = rows["frame"].to_numpy(np.int64)
+    if "od_mean" not in rows:
+        return int(frames[0]), int(frames[-1])
+    od = rows["od_mean"].to_numpy(np.float64)
+    other = np.flatnonzero(np.abs(od - od[-1]) > 0.15 * abs(od[-1]))
+    first = min(int(other[-1]) + 1 if other.size else 0, max(len(frames) - 2, 0))
+    return int(frames[first]), int(frames[-1])
 
 
 def _draw_table(axes: Axes, rows: pd.DataFrame, score: Score | None) -> None:

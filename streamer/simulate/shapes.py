@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from .settings import Chemistry
 
 Points = NDArray[np.complex64]
 _HARMONICS = 9
+_LUMP_GRID = 64
+_LUMPS = ((1.7, 0.045), (4.5, 0.045))
 _ANGLES = np.exp(1j * np.linspace(0, 2 * np.pi, 1440, endpoint=False))
 
 
@@ -29,7 +32,7 @@ class Body:
     centre : centre of mass of the silhouette relative to the origin of the contour, px.
     reach : largest distance of the contour from the centre of mass, px.
     od : optical density above the edge where the particle is thickest, OD.
-    lumps : (L, 4) plane waves (ky, kx, phase, amplitude) that roughen the thickness.
+    lumps : (64, 64) factor around 1 that roughens the thickness, over the square of `reach`.
     core : where the last reduced material is, body coordinates in units of `radius`.
     front_width : width of the oxidation front, in units of `radius`.
     fronts : tabulated positions of the front, radii from the core.
@@ -78,10 +81,10 @@ class Body:
 
     def roughness(self, z: Points) -> NDArray[np.float32]:
         """Factor around 1 by which primary grains modulate the thickness."""
-        total = np.ones(z.shape, np.float32)
-        for ky, kx, phase, amplitude in self.lumps:
-            total += amplitude * np.cos(ky * z.imag + kx * z.real + phase)
-        return total
+        scale = np.float32((_LUMP_GRID - 1) / 2)
+        at = np.stack([z.imag, z.real]) * (scale / np.float32(self.reach)) + scale
+        factor = map_coordinates(self.lumps, at, order=1, mode="nearest")
+        return np.asarray(factor, dtype=np.float32)
 
     def fraction(self, z: Points, front: float) -> NDArray[np.float32]:
         """Oxidised share 0..1 at `z` when the front is `front` radii away from the core."""
@@ -114,12 +117,14 @@ def _centre_of_mass(contour: NDArray[np.complex128]) -> complex:
     return complex(np.mean(r**3 * _ANGLES) / 3 / (np.mean(r**2) / 2))
 
 
-def _lumps(rng: np.random.Generator, radius: float, n: int = 8) -> NDArray[np.float32]:
-    angle = rng.uniform(0, 2 * np.pi, n)
-    k = 2 * np.pi / (radius * rng.uniform(0.18, 0.6, n))
-    phase = rng.uniform(0, 2 * np.pi, n)
-    amplitude = rng.uniform(0.01, 0.035, n)
-    return np.stack([k * np.sin(angle), k * np.cos(angle), phase, amplitude], 1).astype(np.float32)
+def _lumps(rng: np.random.Generator) -> NDArray[np.float32]:
+    noise = rng.standard_normal((_LUMP_GRID, _LUMP_GRID))
+    field = sum(
+        weight * part / part.std()
+        for sigma, weight in _LUMPS
+        for part in [gaussian_filter(noise, sigma, mode="wrap")]
+    )
+    return np.asarray(1 + field, dtype=np.float32)
 
 
 def _core(rng: np.random.Generator, chemistry: Chemistry) -> tuple[complex, float]:
@@ -165,7 +170,7 @@ def make_body(
         "centre": centre,
         "reach": float(np.abs(r * _ANGLES - centre).max()),
         "od": od,
-        "lumps": _lumps(rng, radius),
+        "lumps": _lumps(rng),
         "core": core,
         "front_width": width,
         "fronts": np.linspace(-0.6 - 5 * width, 1.6 + 5 * width, 96),

@@ -56,7 +56,7 @@ def test_full_report(run, tmp_path):
     assert picture.shape[0] > 500
     assert picture[..., :3].std() > 10
     text = titles(draw_report(data))
-    for expected in ("raw", "aligned", "trajectories", "position error", "minus"):
+    for expected in ("raw", "aligned", "relative to all others", "position error", "minus"):
         assert expected in text
 
 
