@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from operando.streamer.codec import BadMessageError, Limits, dumps, loads, nbytes
 from operando.streamer.errors import WireError
 

@@ -14,6 +14,7 @@ import zmq
 from bluesky.callbacks.zmq import Publisher
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from operando.streamer.codec import BadMessageError
 from operando.streamer.errors import ConfigError, WireError
 from operando.streamer.wire import DOCUMENT_NAMES, encode, pack, unpack
