@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
+from .grids import interpolate
+from .masks import grow
 from .pyramid import Level
 
 Map = NDArray[np.float32]
@@ -30,24 +32,12 @@ class Background:
 
     def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp], step: int) -> Map:
         """Background at some rows and columns of a level with cells of `step` px (bilinear), OD."""
-        low, high, part = _between(rows, step / self.step, self.value.shape[0])
-        lines = self.value[low] * (1 - part)[:, None] + self.value[high] * part[:, None]
-        low, high, part = _between(columns, step / self.step, self.value.shape[1])
-        return lines[:, low] * (1 - part) + lines[:, high] * part
+        return interpolate(self.value, rows, columns, step / self.step)
 
     def over(self, level: Level) -> Map:
         """Background on the whole grid of a level, OD."""
         rows, columns = (np.arange(n) for n in level.value.shape)
         return self.at(rows, columns, level.step)
-
-
-def _between(
-    index: NDArray[np.intp], scale: float, size: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Map]:
-    """Coarse neighbours of fine cells and the share of the second."""
-    place = np.clip((index + 0.5) * scale - 0.5, 0, size - 1)
-    low = place.astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
 
 
 def estimate(level: Level, scale_px: float) -> Background | None:
@@ -115,7 +105,7 @@ def _without_particles(rest: NDArray[np.floating], valid: NDArray[np.bool_]) -> 
     values = np.sort(rest[valid])
     low, middle = values[int(0.05 * len(values))], values[int(0.35 * len(values))]
     limit = middle + 1.5 * (middle - low)
-    return valid & ~binary_dilation(valid & (rest > limit), np.ones((3, 3)))
+    return valid & ~grow(valid & (rest > limit))
 
 
 def _fill(rest: Map, inlier: NDArray[np.bool_], sigma: float) -> Map:

@@ -8,19 +8,19 @@ another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_fill_holes, binary_opening, label
 
-Mask = NDArray[np.bool_]
-Map = NDArray[np.float32]
-_SECTORS = 32
+from .masks import Mask, grow, main_part, without_holes, without_tendrils
+from .polar import SECTORS, Map, Polar, polar
+
 _BAND = (0.45, 0.80)
 _REACH = 1.35
 _CORE = 0.6
 _RAGGED = 0.3
+_FEW = 4  # cells
 _TENDRIL = 0.12
 
 
@@ -66,33 +66,6 @@ class Outline:
     texture: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Polar:
-    """Direction and distance of each cell from the centre, relative to the outline."""
-
-    index: NDArray[np.intp]
-    part: Map
-    distance: Map
-    radius: Map
-    mean_radius: float
-
-    def spread(self, sectors: NDArray[np.float64]) -> Map:
-        """Value per sector to value per cell, linear in between."""
-        after = np.roll(sectors, -1)
-        return (sectors[self.index] * (1 - self.part) + after[self.index] * self.part).astype(
-            np.float32
-        )
-
-    def mean(self, values: Map, where: Mask, floor: float) -> NDArray[np.float64]:
-        """Mean per sector, smooth around the particle, over the cells `where`."""
-        nearest = (self.index[where] + (self.part[where] > 0.5)) % _SECTORS
-        count = np.bincount(nearest, minlength=_SECTORS)
-        total = np.bincount(nearest, values[where], minlength=_SECTORS)
-        overall = total.sum() / max(count.sum(), 1)
-        prior = floor * max(count.sum(), 1) / _SECTORS
-        return (_WIDE @ total + prior * overall) / (_WIDE @ count + prior)
-
-
 def refine(window: Window, start: Mask, rim_level: float, rounds: int) -> Outline | None:
     """Find the contour at half contrast.
 
@@ -109,54 +82,79 @@ def refine(window: Window, start: Mask, rim_level: float, rounds: int) -> Outlin
     """
     gradient = _gradient(window.flat)
     share = start.astype(np.float32)
-    outline = None
-    for n in range(rounds):
-        outline = _round(window, share, rim_level, gradient)
-        if outline is None or outline.compact < _RAGGED:
+    around = None
+    for _ in range(rounds):
+        around = _look_around(window, share)
+        if around is None:
             return None
-        share = outline.share
-        if n == rounds - 1:
-            outline = replace(outline, share=_without_holes(share))
-    return outline
+        share = _contour(window, around, rim_level, gradient)
+        if _compactness(share) < _RAGGED:
+            return None
+    return None if around is None else _measure(window, around, _solid(share), gradient)
 
 
-def _round(window: Window, share: Map, rim_level: float, gradient: Map) -> Outline | None:
-    polar = _polar(share)
-    if polar is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """Levels inside and outside an outline, as functions of direction."""
+
+    polar: Polar
+    q: Map
+    inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
+    ring: Mask
+    contrast: float
+
+
+def _look_around(window: Window, share: Map) -> _Around | None:
+    at = polar(share)
+    if at is None:
         return None
-    q = polar.distance / polar.radius
+    q = at.distance / at.radius
     band = window.own & (q > _BAND[0]) & (q < _BAND[1])
-    beyond = polar.distance - polar.radius
-    gap = max(2.0, 0.08 * polar.mean_radius)
-    ring = window.free & (beyond > gap) & (beyond < gap + max(4.0, 0.3 * polar.mean_radius))
-    if band.sum() < 4 or ring.sum() < _SECTORS:
+    beyond = at.distance - at.radius
+    gap = max(2.0, 0.08 * at.mean_radius)
+    ring = window.free & (beyond > gap) & (beyond < gap + max(4.0, 0.3 * at.mean_radius))
+    if np.count_nonzero(band) < _FEW or np.count_nonzero(ring) < SECTORS:
         return None
-    outside = polar.mean(window.flat, ring, 0.3)
-    inside = polar.mean(window.flat, band, 0.1)
+    outside = at.mean(window.flat, ring, 0.3)
+    inside = at.mean(window.flat, band, 0.1)
     contrast = float(np.median(inside - outside))
     if contrast <= 0:
         return None
-    step = np.clip(inside - outside, 0.5 * contrast, 2.0 * contrast)
-    excess = window.flat - polar.spread(outside + rim_level * step)
-    inner = window.own & ((excess > 0) & (q < _REACH) | (q < _CORE))
+    return _Around(polar=at, q=q, inside=inside, outside=outside, ring=ring, contrast=contrast)
+
+
+def _contour(window: Window, around: _Around, rim_level: float, gradient: Map) -> Map:
+    """Share of each cell that is inside the contour."""
+    at, q, contrast = around.polar, around.q, around.contrast
+    step = np.clip(around.inside - around.outside, 0.5 * contrast, 2.0 * contrast)
+    excess = window.flat - at.spread(around.outside + rim_level * step)
+    core = window.own & (q < _CORE)
+    inner = core | (window.own & (excess > 0) & (q < _REACH))
     # What is thinner than this is a tendril along a neighbour or a cloud, not the particle.
-    thin = max(1, round(_TENDRIL * polar.mean_radius))
-    body = _main_part(binary_opening(inner, iterations=thin))
-    floor = 0.1 * contrast / polar.mean_radius
-    edge = np.clip(0.5 + excess / np.maximum(gradient, floor), 0, 1)
-    near = binary_dilation(body) & window.own
-    new = np.where(near, edge, 0).astype(np.float32)
-    new[body & (q < _CORE)] = 1
-    rim = near & (np.abs(excess) < 0.5 * gradient) & (q > _CORE)
+    thin = max(1, round(_TENDRIL * at.mean_radius))
+    body = main_part(without_tendrils(inner, thin))
+    # Distance from the contour, to first order: cells at the contour are inside in part.
+    slope = np.maximum(gradient, np.float32(0.1 * contrast / at.mean_radius))
+    share = np.clip(np.float32(0.5) + excess / slope, 0, 1)
+    share[~(grow(body) & window.own)] = 0
+    share[body & core] = 1
+    return share
+
+
+def _measure(window: Window, around: _Around, share: Map, gradient: Map) -> Outline:
+    at, q, contrast = around.polar, around.q, around.contrast
+    rim = (share > 0) & (share < 1) & (q > _CORE)
     slope = float(gradient[rim].mean()) if rim.any() else 0.0
+    beside = window.flat[around.ring] - around.outside[at.sector[around.ring]]
     return Outline(
-        share=new,
+        share=share,
         contrast=contrast,
-        sharpness=slope * polar.mean_radius / contrast,
-        noise=float(np.std(window.flat[ring] - polar.spread(outside)[ring])),
-        closed=float(np.mean(inside - outside > 0.4 * contrast)),
+        sharpness=slope * at.mean_radius / contrast,
+        noise=float(np.sqrt(np.mean(beside**2))),
+        closed=float(np.mean(around.inside - around.outside > 0.4 * contrast)),
         texture=_texture(window.flat, window.own & (q < _BAND[1]), q) / contrast,
-        compact=4 * np.pi * float(new.sum()) / max(float(_gradient(new).sum()), 1e-6) ** 2,
+        compact=_compactness(share),
     )
 
 
@@ -168,52 +166,26 @@ def _texture(flat: Map, core: Mask, q: Map) -> float:
     return float(np.sqrt(np.mean((values - trend * square) ** 2)))
 
 
-def _gradient(flat: Map) -> Map:
-    gy, gx = np.gradient(flat)
-    return np.hypot(gy, gx)
+def _compactness(share: Map) -> float:
+    perimeter = float(_gradient(share).sum())
+    return 4 * np.pi * float(share.sum()) / max(perimeter, 1e-6) ** 2
 
 
-def _polar(share: Map) -> _Polar | None:
-    area = float(share.sum())
-    if area < 4:
-        return None
-    y, x = np.indices(share.shape, dtype=np.float32)
-    dy, dx = y - (share * y).sum() / area, x - (share * x).sum() / area
-    angle = (np.arctan2(dy, dx) / (2 * np.pi) + 1.0) % 1.0 * _SECTORS
-    index = angle.astype(np.intp) % _SECTORS
-    part = (angle - np.floor(angle)).astype(np.float32)
-    nearest = (index + (part > 0.5)) % _SECTORS
-    # A sector of area A and angle a reaches to sqrt(2 A / a).
-    sectors = np.bincount(nearest.ravel(), share.ravel(), minlength=_SECTORS)
-    reach = np.sqrt(_NARROW @ sectors * _SECTORS / np.pi)
-    mean = float(np.sqrt(area / np.pi))
-    polar = _Polar(index, part, np.hypot(dy, dx), share, mean)
-    radius = polar.spread(np.maximum(reach, 0.3 * mean))
-    return _Polar(index, part, polar.distance, radius, mean)
+def _gradient(values: Map) -> Map:
+    """Length of the gradient by central differences; 0 at the rim of the window."""
+    out = np.zeros_like(values)
+    dy = values[2:, 1:-1] - values[:-2, 1:-1]
+    dx = values[1:-1, 2:] - values[1:-1, :-2]
+    out[1:-1, 1:-1] = np.sqrt(dy * dy + dx * dx)
+    out *= np.float32(0.5)
+    return out
 
 
-def _circulant(taps: tuple[float, ...]) -> NDArray[np.float64]:
-    apart = np.abs(np.subtract.outer(np.arange(_SECTORS), np.arange(_SECTORS)))
-    weights = np.array([*taps, 0.0])
-    return weights[np.minimum(np.minimum(apart, _SECTORS - apart), len(taps))]
-
-
-_WIDE = _circulant((0.3, 0.2, 0.1, 0.05))
-_NARROW = _circulant((0.5, 0.25))
-
-
-def _main_part(mask: Mask) -> Mask:
-    """The largest connected component."""
-    labels, count = label(mask)
-    if count <= 1:
-        return mask
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    return labels == areas.argmax()
-
-
-def _without_holes(share: Map) -> Map:
-    solid = binary_fill_holes(share > 0.5)
-    hole = solid & (share <= 0.5)
-    ring = solid & ~binary_dilation(~solid)
-    return np.where(hole | ring, np.float32(1), share)
+def _solid(share: Map) -> Map:
+    """Fill holes, also where they reach the cells at the contour."""
+    inside = share > 0.5
+    solid = without_holes(inside)
+    if np.array_equal(solid, inside):
+        return share
+    hole = grow(solid & ~inside) & solid
+    return np.where(hole, np.float32(1), share)

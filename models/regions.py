@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import (
-    binary_dilation,
-    binary_fill_holes,
-    binary_opening,
     distance_transform_edt,
     find_objects,
     gaussian_filter,
@@ -16,15 +13,17 @@ from scipy.ndimage import (
 )
 from skimage.segmentation import watershed
 
-Mask = NDArray[np.bool_]
+from .masks import Mask, grow, without_holes, without_tendrils
+
 Map = NDArray[np.float32]
 Labels = NDArray[np.int32]
 _PEEL = 0.35
 _CHUNKY = 0.3
 _COMPACT = 0.45
 _RAISE = 1.3
+_DISC = 0.75
 _CROSS = np.ones((3, 3), bool)
-_LARGE = 160
+_LARGE = 48
 
 
 def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float) -> Labels:
@@ -49,37 +48,43 @@ def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float
     count = 0
     for box, mask in _components(flat > low, min_area):
         for part in _peel(mask, flat[box], peak[box], low, min_area):
-            for piece in _pieces(part, flat[box], low, min_area, neck):
-                if (piece & peak[box]).any():
-                    count += 1
-                    out[box][piece] = count
+            for piece in _pieces(part, flat[box], peak[box], low, min_area, neck):
+                count += 1
+                out[box][piece] = count
     return out
 
 
-def _pieces(mask: Mask, flat: Map, low: float, min_area: float, neck: float) -> list[Mask]:
+def _pieces(
+    mask: Mask, flat: Map, peak: Mask, low: float, min_area: float, neck: float
+) -> list[Mask]:
     """Cut a region at its necks; what is no compact piece is tried again at a higher level."""
     found = []
-    pieces = split_necks(mask, neck)
-    for n in range(1, int(pieces.max()) + 1):
+    pieces, depths = split_necks(mask, neck)
+    for n, depth in enumerate(depths, 1):
         piece = pieces == n
         area = int(np.count_nonzero(piece))
-        if area < min_area:
+        if area < min_area or not (piece & peak).any():
             continue
-        chunky = _chunkiness(piece, area)
+        # Area of the largest inscribed disc over the area of the piece.
+        chunky = np.pi * depth**2 / area
         if chunky > _COMPACT:
             found.append(piece)
             continue
         higher = []
         for box, part in _components(piece & (flat > _RAISE * low), min_area):
-            for sub in _pieces(part, flat[box], _RAISE * low, min_area, neck):
-                whole = np.zeros_like(mask)
-                whole[box] = binary_fill_holes(sub)
-                higher.append(whole)
+            subs = _pieces(part, flat[box], peak[box], _RAISE * low, min_area, neck)
+            higher += [_placed(without_holes(sub), box, mask.shape) for sub in subs]
         if higher:
             found.extend(higher)
         elif chunky > _CHUNKY:
             found.append(piece)
     return found
+
+
+def _placed(part: Mask, box: tuple[slice, ...], shape: tuple[int, ...]) -> Mask:
+    whole = np.zeros(shape, bool)
+    whole[box] = part
+    return whole
 
 
 def _components(mask: Mask, min_area: float) -> list[tuple[tuple[slice, ...], Mask]]:
@@ -100,33 +105,22 @@ def _peel(mask: Mask, flat: Map, peak: Mask, low: float, min_area: float) -> lis
         return []
     threshold = _PEEL * float(np.quantile(flat[mask], 0.9))
     if threshold <= 1.2 * low:
-        return [binary_fill_holes(mask)]
-    dense = np.zeros_like(mask)
-    parts = []
-    for box, part in _components(mask & (flat > threshold), min_area):
-        filled = binary_fill_holes(part)
-        dense[box] |= filled
-        whole = np.zeros_like(mask)
-        whole[box] = filled
-        parts.append(whole)
+        return [without_holes(mask)]
+    parts = [
+        _placed(without_holes(part), box, mask.shape)
+        for box, part in _components(mask & (flat > threshold), min_area)
+    ]
     if not parts:
-        return [binary_fill_holes(mask)]
-    rest = binary_opening(mask & ~binary_dilation(dense, _CROSS, iterations=2), _CROSS)
+        return [without_holes(mask)]
+    dense = np.logical_or.reduce(parts)
+    rest = without_tendrils(mask & ~grow(dense, 3), 1)
     for box, part in _components(rest, min_area):
-        for sub in _peel(part, flat[box], peak[box], low, min_area):
-            whole = np.zeros_like(mask)
-            whole[box] = sub
-            parts.append(whole)
+        subs = _peel(part, flat[box], peak[box], low, min_area)
+        parts += [_placed(sub, box, mask.shape) for sub in subs]
     return parts
 
 
-def _chunkiness(mask: Mask, area: int) -> float:
-    """Area of the largest inscribed disc over the area of a region; 1 for a disc."""
-    depth = float(distance_transform_edt(np.pad(mask, 1)).max())
-    return np.pi * depth**2 / area
-
-
-def split_necks(mask: Mask, neck: float) -> Labels:
+def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
     """Cut a region at its necks, by a watershed of the distance to its rim.
 
     Geometry only, so that the cut does not depend on contrast or chemistry. Basins whose common
@@ -139,22 +133,28 @@ def split_necks(mask: Mask, neck: float) -> Labels:
 
     Returns
     -------
-    (h, w) int32 labels 1, 2, ...
+    (h, w) int32 labels 1, 2, ... and the largest distance to the rim in each, cells.
     """
     stride = 2 if max(mask.shape) > _LARGE else 1
     small = np.pad(mask[::stride, ::stride], 1)
-    depth = gaussian_filter(distance_transform_edt(small), 1.0) * small
-    radius = float(depth.max())
+    raw = np.asarray(distance_transform_edt(small))
+    radius = float(raw.max())
+    if np.pi * radius**2 > _DISC * np.count_nonzero(small):
+        return mask.astype(np.int32), [radius * stride]
+    depth = gaussian_filter(raw, 1.0, truncate=3) * small
     size = 2 * max(1, round(0.15 * radius)) + 1
     tops = (maximum_filter(depth, size) == depth) & (depth > 0.2 * radius) & (depth > 1.5)
     seeds, count = label(tops, _CROSS)
     if count <= 1:
-        return mask.astype(np.int32)
+        return mask.astype(np.int32), [radius * stride]
     basins = watershed(-depth, seeds, mask=small)
-    merged = _merge(basins, depth, count, neck)[basins][1:-1, 1:-1]
+    merged = _merge(basins, depth, count, neck)[basins]
+    depths = np.zeros(int(merged.max()) + 1)
+    np.maximum.at(depths, merged.ravel(), raw.ravel())
+    merged = merged[1:-1, 1:-1]
     if stride > 1:
         merged = merged.repeat(stride, 0).repeat(stride, 1)[: mask.shape[0], : mask.shape[1]]
-    return (merged * mask).astype(np.int32)
+    return (merged * mask).astype(np.int32), [float(d) * stride for d in depths[1:]]
 
 
 def _merge(basins: Labels, depth: NDArray[np.float64], count: int, neck: float) -> Labels:

@@ -8,10 +8,12 @@ from math import ceil, log2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, zoom
+from scipy.ndimage import find_objects, gaussian_filter
 
 from .background import Background, estimate
 from .detections import Detections
+from .grids import interpolate
+from .masks import grow
 from .pyramid import Level, pyramids
 from .refine import Outline, Window, refine
 from .regions import find_regions
@@ -88,7 +90,7 @@ class Scene:
         window = Window(
             flat=np.where(valid, flat, np.float32(0)),
             own=valid & ((owner == n) | (owner == 0)),
-            free=valid & ~binary_dilation(owner > 0, iterations=2),
+            free=valid & ~grow(owner > 0, 2),
             valid=valid,
         )
         return window, owner == n, (int(rows[0]), int(columns[0]))
@@ -161,14 +163,12 @@ class ThresholdDetector:
             return candidate
         return other
 
-    def _refine_at(
-        self, scene: Scene, n: int, box: tuple[slice, ...], k: int
-    ) -> Candidate | None:
+    def _refine_at(self, scene: Scene, n: int, box: tuple[slice, ...], k: int) -> Candidate | None:
         window, start, corner = scene.window(n, box, k)
         outline = refine(window, start, self.settings.rim_level, 3)
         if outline is None:
             return None
-        blocked = binary_dilation(~window.valid, np.ones((3, 3)))
+        blocked = grow(~window.valid, 2)
         cut = int(np.count_nonzero((outline.share > 0.5) & blocked)) >= 2
         return Candidate(outline=outline, corner=corner, step=scene.levels[k].step, cut=cut)
 
@@ -255,7 +255,8 @@ def _paint(labels: NDArray[np.int32], candidate: Candidate, n: int) -> tuple[int
     """Draw a mask at full resolution where nothing is yet; returns its bounds."""
     share, step = candidate.outline.share, candidate.step
     if step > 1:
-        share = zoom(share, step, order=1, grid_mode=True, mode="nearest")
+        rows, columns = (np.arange(n * step) for n in share.shape)
+        share = interpolate(share, rows, columns, 1 / step)
     top, left = (c * step for c in candidate.corner)
     y0, x0 = max(top, 0), max(left, 0)
     y1 = min(top + share.shape[0], labels.shape[0])

