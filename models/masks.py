@@ -52,8 +52,9 @@ def main_part(mask: Mask) -> Mask:
 
 def without_holes(mask: Mask) -> Mask:
     """Fill what is not connected to the rim of the window."""
-    padded = np.pad(~mask, 1, constant_values=True)
-    labels, count = label(padded)
+    around = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), bool)
+    np.logical_not(mask, out=around[1:-1, 1:-1])
+    labels, count = label(around)
     if count <= 1:
         return mask
     return (labels != labels[0, 0])[1:-1, 1:-1]

@@ -50,10 +50,12 @@ def pyramids(od: torch.Tensor, valid: torch.Tensor, n_levels: int) -> list[list[
     total = pad(torch.where(valid, od, od.new_zeros(())), grow)
     levels: list[list[Level]] = [[] for _ in range(od.shape[0])]
     _append(levels, total, share, 1)
+    both = torch.cat([total, share], 1)
     for k in range(1, n_levels):
-        total, share = avg_pool2d(total, 2), avg_pool2d(share, 2)
-        weight = blur(share, 1.0)
-        value = (blur(total, 1.0) / weight.clamp_min(1e-3)).masked_fill(weight < 0.1, 0.0)
+        both = avg_pool2d(both, 2)
+        smooth = blur(both, 1.0)
+        weight = smooth[:, 1:]
+        value = (smooth[:, :1] / weight.clamp_min(1e-3)).masked_fill_(weight < 0.1, 0.0)
         _append(levels, value, weight, 2**k)
     return levels
 
@@ -66,7 +68,7 @@ def _append(
 
 
 def blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of (B, 1, H, W); nothing beyond the rim.
+    """Gaussian blur of (B, C, H, W); nothing beyond the rim.
 
     Written as sums of shifted images: on small kernels faster than a convolution, and the result
     for a frame cannot depend on its batch.

@@ -19,7 +19,7 @@ from .polar import SECTORS, Map, Polar, polar
 _BAND = (0.45, 0.80)
 _REACH = 1.35
 _CORE = 0.6
-_RAGGED = 0.3
+_RAGGED = 0.45
 _FEW = 4  # cells
 _TENDRIL = 0.12
 
@@ -34,12 +34,14 @@ class Window:
     own : (h, w) bool, cells that may belong to the particle.
     free : (h, w) bool, valid cells that belong to nobody (nor touch anybody else).
     valid : (h, w) bool.
+    least : contrast below which it is not worth while to go on, OD.
     """
 
     flat: Map
     own: Mask
     free: Mask
     valid: Mask
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ def refine(window: Window, start: Mask, rim_level: float, rounds: int) -> Outlin
 
     Returns
     -------
-    None if nothing is left, or only a ragged cloud.
+    None if nothing is left, or only something faint or a ragged cloud.
     """
     gradient = _gradient(window.flat)
     share = start.astype(np.float32)
@@ -119,7 +121,7 @@ def _look_around(window: Window, share: Map) -> _Around | None:
     outside = at.mean(window.flat, ring, 0.3)
     inside = at.mean(window.flat, band, 0.1)
     contrast = float(np.median(inside - outside))
-    if contrast <= 0:
+    if contrast <= window.least:
         return None
     return _Around(polar=at, q=q, inside=inside, outside=outside, ring=ring, contrast=contrast)
 

@@ -21,7 +21,7 @@ _PEEL = 0.35
 _CHUNKY = 0.3
 _COMPACT = 0.45
 _RAISE = 1.3
-_DISC = 0.75
+_DISC = 0.9
 _CROSS = np.ones((3, 3), bool)
 _LARGE = 48
 
@@ -136,7 +136,9 @@ def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
     (h, w) int32 labels 1, 2, ... and the largest distance to the rim in each, cells.
     """
     stride = 2 if max(mask.shape) > _LARGE else 1
-    small = np.pad(mask[::stride, ::stride], 1)
+    view = mask[::stride, ::stride]
+    small = np.zeros((view.shape[0] + 2, view.shape[1] + 2), bool)
+    small[1:-1, 1:-1] = view
     raw = np.asarray(distance_transform_edt(small))
     radius = float(raw.max())
     if np.pi * radius**2 > _DISC * np.count_nonzero(small):

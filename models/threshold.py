@@ -19,6 +19,7 @@ from .refine import Outline, Window, refine
 from .regions import find_regions
 from .settings import DetectSettings
 
+_FAINT = 2.4  # contrast over noise below which the score is next to nothing
 _CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
 _LEAST_CELLS = 10
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
@@ -52,12 +53,14 @@ class Scene:
     background : what is subtracted.
     regions : (h, w) int32 coarse regions.
     unit : px per cell of `regions`.
+    least : contrast below which nothing can be a particle, OD.
     """
 
     levels: list[Level]
     background: Background
     regions: NDArray[np.int32]
     unit: int
+    least: float
 
     def window(
         self, n: int, box: tuple[slice, ...], k: int
@@ -92,6 +95,7 @@ class Scene:
             own=valid & ((owner == n) | (owner == 0)),
             free=valid & ~grow(owner > 0, 2),
             valid=valid,
+            least=self.least,
         )
         return window, owner == n, (int(rows[0]), int(columns[0]))
 
@@ -121,11 +125,13 @@ class ThresholdDetector:
         if background is None:
             return collect([], shape)
         regions, noise = self._regions(levels, background)
+        bright = self._bright(regions, levels[self._coarse], background)
         unit = levels[self._coarse].step
-        scene = Scene(levels=levels, background=background, regions=regions, unit=unit)
+        least = max(self.settings.min_contrast, _FAINT * noise)
+        scene = Scene(levels=levels, background=background, regions=regions, unit=unit, least=least)
         found: list[tuple[Candidate, float]] = []
         for n, box in enumerate(find_objects(regions), 1):
-            if box is not None:
+            if box is not None and bright[n]:
                 candidate = self._refine(scene, n, box)
                 if candidate is not None:
                     found.append((candidate, self._score(candidate, noise)))
@@ -147,6 +153,16 @@ class ThresholdDetector:
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
         return find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck), noise
 
+    def _bright(
+        self, regions: NDArray[np.int32], level: Level, background: Background
+    ) -> NDArray[np.bool_]:
+        """Whether each region is worth while beside the densest one, by label."""
+        owner = regions.ravel()
+        flat = (level.value - background.over(level)).ravel()
+        means = np.bincount(owner, flat) / np.maximum(np.bincount(owner), 1)
+        least = 0.7 * self.settings.min_relative_contrast
+        return means > least * means[1:].max(initial=0.0)
+
     def _refine(self, scene: Scene, n: int, box: tuple[slice, ...]) -> Candidate | None:
         """Outline of region `n`, at a resolution that suits its size and its noise."""
         size = float(np.sqrt(np.count_nonzero(scene.regions[box] == n) / np.pi))
@@ -165,7 +181,7 @@ class ThresholdDetector:
 
     def _refine_at(self, scene: Scene, n: int, box: tuple[slice, ...], k: int) -> Candidate | None:
         window, start, corner = scene.window(n, box, k)
-        outline = refine(window, start, self.settings.rim_level, 3)
+        outline = refine(window, start, self.settings.rim_level, 2)
         if outline is None:
             return None
         blocked = grow(~window.valid, 2)
