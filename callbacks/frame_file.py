@@ -69,6 +69,18 @@ class FrameFile:
             self._data.flush()
         return changed
 
+    def extend(self, count: int) -> list[int]:
+        """Make the stack at least `count` images long; return the indexes of the new gaps."""
+        if self._data is None:
+            self._open()
+        gaps = list(range(len(self), count))
+        if gaps:
+            self._open_for_writing()
+            assert self._data is not None
+            self._data.resize(count, axis=0)
+            self._data.flush()
+        return gaps
+
     def close(self) -> None:
         """Close the file; a later `write` opens it again."""
         if self._file is not None:

@@ -23,9 +23,8 @@ Policy = Literal["block", "strip", "latest"]
 
 SINKS: dict[str, str] = {
     "tiled": "operando.callbacks.tiled_sink:TiledSink",
-    "recording": "operando.streamer.recording.recorder:Recorder",
-    "file": "operando.streamer.recording.recorder:Recorder",
-    "zmq": "operando.callbacks.publisher:Publisher",
+    "recording": "operando.streamer.recording.writer:RecordingWriter",
+    "zmq": "operando.callbacks.publisher:FramePublisher",
 }
 """Sinks by name; a dotted path ``package.module:Object`` needs no entry here."""
 
@@ -282,18 +281,12 @@ class BufferedSink:
             return 1.0
 
     def _wait_for_sink(self, deadline: float) -> bool:
-        """Let the thread tick until the sink has nothing left to do."""
-        if not isinstance(self.sink, TickingSink):
-            return True
-        while self._idle_wait() is not None:
+        """Let the thread tick until the sink says in its counts that nothing is pending."""
+        while getattr(getattr(self.sink, "counts", None), "pending", 0):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.02)
         return True
-
-    def _idle_wait(self) -> float | None:
-        pending = getattr(getattr(self.sink, "counts", None), "pending", 0)
-        return 0.02 if pending else None
 
     def _finish(self) -> None:
         left = max(0.0, self._stop_by - time.monotonic())

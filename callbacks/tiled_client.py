@@ -7,8 +7,8 @@ bluesky's plugins a plain Tiled container.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from bluesky_tiled_plugins.clients.bluesky_event_stream import BlueskyEventStreamV3
@@ -47,7 +47,7 @@ class OperandoStream(BlueskyEventStreamV3):
         """
         table = self._table()
         table.attrs["units"] = {column.name: column.units for column in self._columns()}
-        return table if columns is None else table[list(columns)]
+        return table if columns is None else table.loc[:, list(columns)]
 
     def read_xarray(self, variables: Iterable[str] | None = None) -> Any:
         """Return scalars and images as an `xarray.Dataset`, once the run has stopped."""
@@ -71,11 +71,14 @@ class OperandoStream(BlueskyEventStreamV3):
     def _flat_keys_mapping(self) -> dict[str, str]:
         keys = {column.name: f"{TABLE}/{column.name}" for column in self._columns()}
         contents = self.get_contents()
-        arrays = (array.name for array in array_keys(self.metadata["data_keys"]))
+        arrays = (array.name for array in array_keys(self._data_keys()))
         return keys | {name: name for name in arrays if name in contents}
 
     def _columns(self) -> tuple[Column, ...]:
-        return scalar_columns(self.metadata["data_keys"])
+        return scalar_columns(self._data_keys())
+
+    def _data_keys(self) -> Mapping[str, Mapping[str, Any]]:
+        return cast("Mapping[str, Mapping[str, Any]]", self.metadata["data_keys"])
 
     def _table(self) -> pd.DataFrame:
         contents = self.get_contents()
@@ -83,7 +86,7 @@ class OperandoStream(BlueskyEventStreamV3):
             table = self.base[TABLE].read()
             strings = [c.name for c in self._columns() if c.kind == "string"]
             plain = [name for name in table.columns if not name.startswith(STAMP)]
-            return table[plain].astype(dict.fromkeys(strings, object))
+            return table.loc[:, plain].astype(dict.fromkeys(strings, object))
         if ROWS in contents:
             node = self.base[ROWS]
             return decode(np.asarray(node.read()), node.metadata)

@@ -86,9 +86,12 @@ class FrameSeries:
         self._untold: dict[int, None] = {}
         self._node: ArrayClient | None = None
         self._looked = False
+        self._events = 0
+        self._length = 0
 
     def add(self, index: int, image: Any) -> None:
         """Take an image; None and images of a wrong shape leave a gap."""
+        self._events = max(self._events, index + 1)
         if image is None:
             return
         array = np.asarray(image)
@@ -128,8 +131,8 @@ class FrameSeries:
         if self._file is not None:
             self._file.close()
 
-    def flush(self, connection: TiledConnection, parent: Container) -> None:
-        """Bring the server up to date.
+    def flush(self, connection: TiledConnection, parent: Container, *, final: bool) -> None:
+        """Bring the server up to date; `final` also makes the array as long as the stream.
 
         Raises
         ------
@@ -138,9 +141,11 @@ class FrameSeries:
         SinkError
             The array was begun in another way than the settings allow to continue.
         """
-        if not self.pending:
+        if not (self.pending or final):
             return
         self._look_up(connection, parent)
+        if final:
+            self._fill_tail()
         if self._route.route == "http":
             self._send(parent)
         else:
@@ -150,6 +155,7 @@ class FrameSeries:
         """Look the node up again: the server may have lost it."""
         self._node = None
         self._looked = False
+        self._length = 0
 
     def _look_up(self, connection: TiledConnection, parent: Container) -> None:
         if not self._looked:
@@ -157,10 +163,11 @@ class FrameSeries:
             self._looked = True
             if self._node is not None:
                 self._agree_with(self._node)
+                self._length = len(self._node)
 
     def _agree_with(self, node: ArrayClient) -> None:
         """Continue an array the way it was begun, or say why that cannot be."""
-        source = cast("DataSource[ArrayStructure]", (node.data_sources() or [])[0])
+        source = source_of(node)
         ours = self._file is not None and source.mimetype == HDF5
         if ours and source.assets[0].data_uri != self._uri():
             raise SinkError(
@@ -178,6 +185,14 @@ class FrameSeries:
                 f"{self.key.name} was begun over HTTP; set frames to 'http' to continue it"
             )
 
+    def _fill_tail(self) -> None:
+        """Let the array end with the stream, where its last events came without an image."""
+        if self._file is not None and self._route.route == "hdf5":
+            self._untold.update(dict.fromkeys(self._file.extend(self._events)))
+        elif self._events > max(self._length, max(self._pending, default=-1) + 1):
+            blank = np.nan if self.key.dtype.kind == "f" else 0
+            self._pending[self._events - 1] = np.full(self.key.shape, blank, self.key.dtype)
+
     def _store(self) -> None:
         assert self._file is not None
         changed = self._file.write(self._pending)
@@ -193,24 +208,31 @@ class FrameSeries:
     def _tell(self, connection: TiledConnection, parent: Container) -> None:
         if self._pending:
             self._store()
-        if self._node is None:
-            self._node = parent.new(StructureFamily.array, [self._source(None)], key=self.key.name)
-            self._untold.update(dict.fromkeys(range(self._count())))
-        if self._route.route == "undecided" and not self._server_reads(connection):
+        if not self._count():
+            return
+        node = self._register(parent) if self._node is None else self._node
+        if self._route.route == "undecided" and not self._server_reads(connection, node):
             self._send(parent)
             return
         self._pending.clear()
-        source = self._source(self._node.data_sources()[0].id)
+        source = self._source(source_of(node).id)
         for start, stop in ranges(self._untold, self._count()):
-            put_data_source(self._node, source, start, (stop - start, *self.key.shape))
+            put_data_source(node, source, start, (stop - start, *self.key.shape))
             for i in range(start, stop):
                 del self._untold[i]
 
-    def _server_reads(self, connection: TiledConnection) -> bool:
+    def _register(self, parent: Container) -> ArrayClient:
+        node: ArrayClient = parent.new(
+            StructureFamily.array, [self._source(None)], key=self.key.name
+        )
+        self._node = node
+        self._untold.update(dict.fromkeys(range(self._count())))
+        return node
+
+    def _server_reads(self, connection: TiledConnection, node: ArrayClient) -> bool:
         """Decide the route by letting the server read what we wrote."""
-        assert self._node is not None
         assert self._file is not None
-        if readable(self._node):
+        if readable(node):
             self._route.route = "hdf5"
             return True
         _log.warning(
@@ -218,10 +240,10 @@ class FrameSeries:
             "server's readable_storage to avoid that.",
             self._file.path.parent,
         )
-        self._route.route = "http"
-        self._untold.clear()
-        connection.delete(self._node)
+        connection.delete(node)
         self._node = None
+        self._untold.clear()
+        self._route.route = "http"
         return False
 
     def _count(self) -> int:
@@ -251,6 +273,7 @@ class FrameSeries:
             block = np.stack([self._pending[i] for i in range(start, stop)])
             patch_array(self._node, block.astype(self.key.dtype, copy=False), start)
             self.changed = True
+            self._length = max(self._length, stop)
             for i in range(start, stop):
                 del self._pending[i]
 
@@ -261,6 +284,12 @@ class FrameSeries:
     def _chunk(self) -> int:
         """Images per chunk that readers are told: large, to keep the list of chunks short."""
         return max(1, CHUNK_BYTES // max(1, int(np.prod(self.key.shape)) * self.key.dtype.itemsize))
+
+
+def source_of(node: ArrayClient) -> DataSource[ArrayStructure]:
+    """Return the data source of an array; a node of our connection carries it."""
+    sources = node.data_sources() or []
+    return cast("DataSource[ArrayStructure]", sources[0])
 
 
 def axes(ndim: int) -> tuple[str, ...]:

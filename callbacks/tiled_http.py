@@ -19,7 +19,7 @@ from tiled.client.array import ArrayClient
 from tiled.client.base import BaseClient
 from tiled.client.container import Container
 from tiled.client.dataframe import DataFrameClient
-from tiled.client.utils import MSGPACK_MIME_TYPE, client_for_item, handle_error
+from tiled.client.utils import MSGPACK_MIME_TYPE, client_for_item, handle_error, retry_context
 from tiled.structures.array import ArrayStructure, BuiltinDtype
 from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import DataSource
@@ -72,7 +72,7 @@ class TiledConnection:
     def _connect(self) -> Container:
         if isinstance(self._target, str):
             httpx.get(self._target.partition("?")[0], timeout=self._timeout)
-            client = from_uri(self._target, structure_clients=CLIENTS, timeout=self._timeout)
+            client = from_uri(self._target, timeout=httpx.Timeout(self._timeout))
         else:
             client = self._target
         return Container(
@@ -93,6 +93,12 @@ class TiledConnection:
         root = self.root()
         handle_error(root.context.http_client.get(root.context.api_uri))
 
+    def close(self) -> None:
+        """Close the connection, if it was opened here; the next use opens it again."""
+        if self._root is not None and isinstance(self._target, str):
+            self._root.context.close()
+            self._root = None
+
     def child(self, node: BaseClient, key: str) -> Any | None:
         """Return the child of `node`, None if there is none."""
         response = node.context.http_client.get(
@@ -102,13 +108,19 @@ class TiledConnection:
         )
         if response.status_code == httpx.codes.NOT_FOUND:
             return None
-        item = handle_error(response).json()["data"]
+        item = cast("httpx.Response", handle_error(response)).json()["data"]
         return client_for_item(node.context, CLIENTS, item, include_data_sources=True)
 
     def delete(self, node: BaseClient) -> None:
-        """Remove a node and the data that the server itself holds of it."""
+        """Remove a node and the data that the server itself holds of it.
+
+        Tried more than once, as the stock client does: a server that has just failed to read a
+        file also drops the connection.
+        """
         params = {"recursive": True, "external_only": False}
-        handle_error(node.context.http_client.delete(node.uri, params=params))
+        for attempt in retry_context():
+            with attempt:
+                handle_error(node.context.http_client.delete(node.uri, params=params))
 
 
 def new_array(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,10 +90,10 @@ class RowSeries:
             return
         self._node = node
         self._held = np.asarray(node.read())
-        codes = node.metadata.get("codes", {})
+        codes = cast("Mapping[str, list[str]]", node.metadata.get("codes", {}))
+        self._published = {name: len(values) for name, values in codes.items()}
         if not any(self.coder.codes.values()):
             self.coder.adopt(codes)
-            self._published = {name: len(values) for name, values in codes.items()}
 
     def _encode(self) -> None:
         for seq_num, time, scalars in self._events:

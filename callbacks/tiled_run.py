@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from tiled.client.base import BaseClient
 from tiled.client.container import Container
+from tiled.client.metadata_update import DELETE_KEY
 from tiled.structures.core import Spec
 from tiled.utils import safe_json_dump
 
@@ -102,7 +103,7 @@ class StreamWriter:
             return
         node = self._open(connection, run)
         for series in self.frames:
-            series.flush(connection, node)
+            series.flush(connection, node, final=final)
         self.rows.flush(connection, node, now, final=final)
         if self.changed:
             self._preview.flush(connection, node, final=final)
@@ -110,6 +111,7 @@ class StreamWriter:
     def write_table(self, connection: TiledConnection, run: Container) -> None:
         """Write the table of the finished stream, unless it is there and nothing changed."""
         node = self._open(connection, run)
+        self._correct_metadata(node)
         if not self.changed and connection.child(node, TABLE) is not None:
             return
         rows = self.rows.read_back(connection, node)
@@ -150,15 +152,25 @@ class StreamWriter:
 
     def _metadata(self) -> dict[str, Any]:
         """Metadata of the stream; arrays are marked external, for that is what files are."""
+        wanted = ("uid", "time", "hints", "configuration")
+        rest = {key: self._descriptor[key] for key in wanted if key in self._descriptor}
+        return {"configuration": {}, **rest, "data_keys": self._data_keys()}
+
+    def _data_keys(self) -> dict[str, dict[str, Any]]:
         external = {} if self._route.route == "http" else {"external": EXTERNAL}
         arrays = {series.key.name for series in self.frames}
-        keys = {
+        return {
             name: {**key, **external} if name in arrays else dict(key)
             for name, key in self._descriptor["data_keys"].items()
         }
-        wanted = ("uid", "time", "hints", "configuration")
-        rest = {key: self._descriptor[key] for key in wanted if key in self._descriptor}
-        return {"configuration": {}, **rest, "data_keys": keys}
+
+    def _correct_metadata(self, node: Container) -> None:
+        """Take back the mark of files if the server turned out not to read them."""
+        held = cast("dict[str, dict[str, Any]]", node.metadata["data_keys"])
+        marked = [name for name, key in held.items() if "external" in key]
+        if self._route.route == "http" and marked:
+            undo = {name: {"external": DELETE_KEY} for name in marked}
+            node.update_metadata({"data_keys": undo}, drop_revision=True)
 
 
 class RunWriter:
@@ -201,7 +213,8 @@ class RunWriter:
     def pending(self) -> int:
         """Rows, images and closing steps still to do."""
         opened = 0 if self._node is not None else 1
-        return sum(s.pending for s in self.streams.values()) + len(self._steps) + opened
+        streams = tuple(self.streams.values())
+        return sum(s.pending for s in streams) + len(self._steps) + opened
 
     @property
     def pending_bytes(self) -> int:
@@ -270,7 +283,7 @@ class RunWriter:
 
     def _stop(self, _: TiledConnection, node: Container) -> None:
         assert self.stop is not None
-        held = node.metadata.get("stop")
+        held = cast("Mapping[str, Any] | None", node.metadata.get("stop"))
         if held is None or not self._keeps(held, self.stop):
             node.update_metadata({"stop": dict(self.stop)}, drop_revision=True)
 

@@ -87,7 +87,7 @@ class TiledSink:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings = settings or TiledSettings()
+        self.settings = settings or TiledSettings.model_validate({})
         self._connection = TiledConnection(
             target, self.settings.parent, timeout=self.settings.timeout_s
         )
@@ -116,12 +116,10 @@ class TiledSink:
         runs = [run for run in self._runs.values() if run.pending]
         if not runs:
             return None
-        now = self._clock()
-        hurry = sum(run.pending_bytes for run in runs) >= self.settings.flush_bytes
-        if now >= self._due or (hurry and not self._failures):
-            self._round(runs)
-        elif hurry:
+        if self._crowded(runs):
             self._guarded(lambda: self._write_files(runs))
+        if self._clock() >= self._due or (not self._failures and self._crowded(runs)):
+            self._round(runs)
         if not any(run.pending for run in runs):
             return None
         return max(0.0, self._due - self._clock())
@@ -140,10 +138,12 @@ class TiledSink:
         return True
 
     def close(self) -> None:
-        """Close files; what is still waiting is given up, counted and logged."""
+        """Close files and connection; what is still waiting is given up, counted and logged."""
+        left = self.counts.pending
         for run in self._runs.values():
             run.close_files()
-        left = self.counts.pending
+            run.forget_nodes()
+        self._connection.close()
         if left:
             _log.error(
                 "%d rows, images or closing steps never reached Tiled; replay the journal to "
@@ -154,13 +154,13 @@ class TiledSink:
 
     @property
     def counts(self) -> TiledCounts:
-        """What happened so far."""
-        series = [f for _, stream in self._streams.values() for f in stream.frames]
+        """What happened so far; may be asked from any thread."""
+        series = [f for _, stream in tuple(self._streams.values()) for f in stream.frames]
         return replace(
             self._counts,
             images_dropped=self._lost["dropped"] + sum(f.dropped for f in series),
             images_refused=self._lost["refused"] + sum(f.refused for f in series),
-            pending=sum(run.pending for run in self._runs.values()),
+            pending=sum(run.pending for run in tuple(self._runs.values())),
         )
 
     # -- documents -------------------------------------------------------------------------
@@ -218,6 +218,10 @@ class TiledSink:
             first, longest = self.settings.retry_s
             self._due = now + min(first * 2**self._failures, longest)
             self._failures += 1
+
+    def _crowded(self, runs: list[RunWriter]) -> bool:
+        """Whether so many images wait in memory that they cannot wait for the next round."""
+        return sum(run.pending_bytes for run in runs) >= self.settings.flush_bytes
 
     def _write_files(self, runs: list[RunWriter]) -> None:
         for run in runs:

@@ -161,6 +161,7 @@ class EmbeddedTiled:
         deadline = time.monotonic() + self.start_timeout
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
+                self.stop()
                 raise TiledServerError(self._story("ended while starting"))
             if answers(self.base_uri):
                 return

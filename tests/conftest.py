@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from operando.streamer.tiled_server import EmbeddedTiled
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,3 +25,10 @@ def shared_data() -> Path:
         if base.is_dir():
             return base
     pytest.skip("the shared real data is not beside this checkout (../shared/data)")
+
+
+@pytest.fixture(scope="session")
+def tiled_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedTiled]:
+    """A real Tiled server in a process of its own, shared by all tests: use fresh run uids."""
+    with EmbeddedTiled(tmp_path_factory.mktemp("tiled")) as server:
+        yield server

@@ -1,0 +1,82 @@
+"""The growing HDF5 file of images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from operando.callbacks.frame_file import DATASET, FrameFile
+from operando.streamer.errors import SinkError
+
+SHAPE = (6, 7)
+F4 = np.dtype("<f4")
+
+
+def image(i: int) -> np.ndarray:
+    return np.full(SHAPE, i, F4)
+
+
+def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
+    file = FrameFile(tmp_path / "a.h5", SHAPE, F4)
+    assert file.write({0: image(0), 1: image(1)}) == [0, 1]
+    with h5py.File(file.path, "r", libver="latest", swmr=True) as reader:
+        data = reader[DATASET]
+        assert data.shape == (2, *SHAPE)
+        assert data.chunks == (1, *SHAPE)
+        file.write({3: image(3)})
+        data.refresh()
+        assert data.shape[0] == 4
+        assert np.isnan(data[2]).all()
+        np.testing.assert_array_equal(data[3], image(3))
+    assert file.extend(6) == [4, 5]
+    file.close()
+
+
+def test_images_that_are_there_are_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    first = FrameFile(path, SHAPE, F4)
+    first.write({i: image(i) for i in range(3)})
+    first.close()
+    before = path.read_bytes()
+    second = FrameFile(path, SHAPE, F4)
+    assert second.write({i: image(i) for i in range(3)}) == []
+    assert path.read_bytes() == before
+    assert second.write({1: image(9), 2: image(2), 3: image(3)}) == [1, 3]
+    second.close()
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file[DATASET][:, 0, 0], [0, 9, 2, 3])
+
+
+KILLED = """
+import os, sys, numpy as np
+from pathlib import Path
+from operando.callbacks.frame_file import FrameFile
+file = FrameFile(Path(sys.argv[1]), (6, 7), np.dtype("<f4"))
+file.write({i: np.full((6, 7), i, "<f4") for i in range(3)})
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.system
+def test_the_file_of_a_killed_writer_is_continued(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    file = FrameFile(path, SHAPE, F4)
+    assert file.write({2: image(2), 3: image(3)}) == [3]
+    file.close()
+    with h5py.File(path) as read:
+        np.testing.assert_array_equal(read[DATASET][:, 0, 0], [0, 1, 2, 3])
+
+
+def test_a_file_of_other_images_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    first = FrameFile(path, SHAPE, F4)
+    first.write({0: image(0)})
+    first.close()
+    with pytest.raises(SinkError, match="holds images of"):
+        FrameFile(path, (3, 3), F4).write({0: np.zeros((3, 3), F4)})
