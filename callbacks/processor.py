@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
@@ -26,6 +27,7 @@ from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocumen
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
+from .remarks import Remarks
 from .run_output import RunOutput, provenance
 
 logger = logging.getLogger(__name__)
@@ -36,8 +38,9 @@ Callback = Callable[[str, Document], Any]
 class _Run:
     """A raw run that is going on: its corrector, its output, and frames to be read later."""
 
-    def __init__(self, output: RunOutput, sample: str) -> None:
+    def __init__(self, output: RunOutput, sample: str, remarks: Remarks) -> None:
         self.output = output
+        self.remarks = remarks
         self.sample = sample
         self.corrector = correct.init()
         self.state: PipelineState | None = None
@@ -88,6 +91,7 @@ class StreamProcessor:
         self._queue: list[tuple[_Run, Corrected | FrameResult]] = []
         self._callbacks: dict[int, tuple[Callback, str]] = {}
         self._tokens = count()
+        self._failures: Counter[int] = Counter()
 
     def subscribe(self, func: Callback, name: str = "all") -> int:
         """Have `func(name, doc)` called with every result document, or those called `name`.
@@ -103,6 +107,11 @@ class StreamProcessor:
     def unsubscribe(self, token: int) -> None:
         """Stop calling the callback that has this token."""
         self._callbacks.pop(token, None)
+
+    @property
+    def subscriber_failures(self) -> int:
+        """How many result documents a subscriber failed to take, in all."""
+        return self._failures.total()
 
     def __call__(self, name: str, doc: Document) -> None:
         """Process one document."""
@@ -155,7 +164,7 @@ class StreamProcessor:
             sample = start.get(self.settings.process.sample_key)
             name = str(sample) if sample else f"run {uid}"
             output = RunOutput(start, self._provenance, self._emit, self._clock)
-            self._runs[uid] = _Run(output, name)
+            self._runs[uid] = _Run(output, name, Remarks(logger, uid))
         return self._runs[uid]
 
     def _image(self, ref: FrameRef, *, last: bool = False) -> None:
@@ -180,7 +189,8 @@ class StreamProcessor:
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
         run = self._run(what.key.run)
-        logger.warning("%s image %s: %s", what.role, what.key.seq_num, message)
+        remark = f"{what.role} image {what.key.seq_num}: {message}"
+        run.remarks.warn(f"{what.role} images: {reason}", remark)
         if isinstance(what, Rejected):
             run.output.received(what.role)
         if what.role is not Role.SAMPLE:
@@ -226,8 +236,8 @@ class StreamProcessor:
         state = self._state(run)
         try:
             run.state, result = self._pipeline.update(state, frame, detections)
-        except Exception:
-            logger.exception("frame %d of run %s failed", frame.frame, frame.key.run)
+        except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
+            run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             result = skipped(frame.key, frame.frame, frame.energy, frame.time, "internal_error")
             result = replace(result, revision=frame.revision)
             return result, state.roi
@@ -264,6 +274,7 @@ class StreamProcessor:
         self._correct(run, corrections)
         self._flush()
         run.output.stop(stop)
+        run.remarks.close()
         self._raw.drop_run(uid)
         self._assets.close_run(uid)
         del self._runs[uid]
@@ -277,10 +288,16 @@ class StreamProcessor:
             del self._samples[next(iter(self._samples))]
 
     def _emit(self, name: str, doc: Document) -> None:
-        for func, wanted in list(self._callbacks.values()):
+        for token, (func, wanted) in list(self._callbacks.items()):
             if wanted not in ("all", name):
                 continue
             try:
                 func(name, doc)
             except Exception:
-                logger.exception("a subscriber of the results failed on a %s document", name)
+                self._failures[token] += 1
+                if self._failures[token] == 1:
+                    logger.exception(
+                        "a subscriber of the results failed on a %s document; "
+                        "further failures are counted, not logged",
+                        name,
+                    )
