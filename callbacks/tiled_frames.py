@@ -32,7 +32,7 @@ from .tiled_http import (
     structure_of,
 )
 from .tiled_rows import ranges
-from .tiled_settings import TiledSettings
+from ..streamer.tiled_settings import TiledSettings
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from tiled.client.container import Container
 
 from .tiled_columns import Coder, Column
 from .tiled_http import TiledConnection, new_array, patch_array, structure_of
-from .tiled_settings import TiledSettings
+from ..streamer.tiled_settings import TiledSettings
 
 ROWS = "rows"
 DIMS = ("time", "column")

@@ -18,7 +18,7 @@ from .tiled_frames import FrameRoute, FrameSeries
 from .tiled_http import TiledConnection
 from .tiled_preview import PREVIEW, Preview
 from .tiled_rows import ROWS, RowSeries
-from .tiled_settings import TiledSettings
+from ..streamer.tiled_settings import TiledSettings
 from .tiled_tables import TABLE, table_of, write_table
 
 RUN_SPECS = (Spec("BlueskyRun", "3.0"), Spec("OperandoRun", "1.0"))

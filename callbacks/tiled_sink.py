@@ -29,7 +29,7 @@ from ..streamer.errors import SinkError
 from .tiled_frames import FrameRoute
 from .tiled_http import TiledConnection
 from .tiled_run import RunWriter, StreamWriter
-from .tiled_settings import TiledSettings
+from ..streamer.tiled_settings import TiledSettings
 
 _log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from .correct.settings import CorrectSettings
 from .errors import ConfigError
 from .link.settings import LinkSettings
 from .register.settings import RegisterSettings
+from .tiled_settings import TiledSettings
 
 # what makes the result what it is; the rest only says where things lie and how fast they go
 _RESULT_SECTIONS = ("assemble", "correct", "detect", "link", "registration")
@@ -33,6 +34,12 @@ class ProcessSettings(BaseModel):
     device: str = Field(
         "auto", description="where detection and resampling run: auto, cpu, cuda or cuda:N"
     )
+    threads: int = Field(
+        0,
+        ge=0,
+        description="processor threads for detection and resampling; 0: half of the cores. More "
+        "than are free makes it slower, as they wait for each other",
+    )
     max_batch: int = Field(
         8, ge=1, description="frames detected as one batch when documents have queued up"
     )
@@ -45,12 +52,6 @@ class ProcessSettings(BaseModel):
     max_samples: int = Field(
         8, ge=1, description="samples whose particles are remembered between their runs"
     )
-
-
-class TiledSettings(BaseModel):
-    """How results go to Tiled; see ``operando.callbacks.tiled_sink``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Settings(BaseSettings):
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     detect: DetectSettings = Field(default_factory=DetectSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
+    tiled: TiledSettings = Field(default_factory=TiledSettings)
 
     @property
     def sha256(self) -> str:

@@ -18,7 +18,7 @@ from .. import result_documents as documents
 from ..assemble.chunks import frames_from_chunk
 from ..config import Settings
 from ..frames import Corrected, FrameRef, NamedDocument, Role
-from ..link import LinkResult, LinkState, make_linker
+from ..link import LinkResult, LinkState, Sighting, make_linker
 from ..pipeline import Pipeline
 
 T = TypeVar("T")
@@ -56,9 +56,9 @@ class _TimedLinker:
         return self.inner.start_run(state)
 
     def update(
-        self, state: LinkState, detections: Detections, od: Any
+        self, state: LinkState, detections: Detections, od: Any, claims: tuple[Sighting, ...] = ()
     ) -> tuple[LinkState, LinkResult]:
-        return self.times.measure("link", lambda: self.inner.update(state, detections, od))
+        return self.times.measure("link", lambda: self.inner.update(state, detections, od, claims))
 
 
 def time_stages(

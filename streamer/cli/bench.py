@@ -31,10 +31,11 @@ def pipeline(
 
     from ..bench.stages import time_stages
     from ..simulate import PRESETS, preset, simulate_documents
-    from .sinks import settings_of
+    from .sinks import settings_of, use_threads
 
     console = Console(stderr=True)
     settings = settings_of(profile, device)
+    use_threads(settings)
     figures = {}
     with Progress(console=console) as bar:
         for label, name in _CASES.items():

@@ -59,6 +59,8 @@ def demo(
                     str(tiled.frames_dir),
                     "--profile",
                     "sim_txm",
+                    "--record",
+                    str(work / "raw"),
                     "--runs",
                     "1",
                 ],
@@ -159,22 +161,49 @@ def _report(run: Any, truth_file: Path, work: Path, console: Console) -> None:
     console.print(f"report picture: {picture}", highlight=False)
 
 
+_COLUMNS = {
+    "truth": "true particle",
+    "radius": "radius",
+    "instances": "seen in",
+    "recall": "recall",
+    "rms": "rms",
+    "median": "median",
+    "p95": "p95",
+    "step": "step at edge",
+    "switches": "switches",
+}
+
+
 def _table(final: Any) -> Table:
     table = Table(title="errors against the truth, px", title_justify="left")
-    rows = final.particles
-    for column in rows.columns:
-        table.add_column(str(column).replace("_", " "), justify="right")
-    for row in rows.itertuples(index=False):
+    chosen = {key: name for key, name in _COLUMNS.items() if key in final.particles}
+    for name in chosen.values():
+        table.add_column(name, justify="right")
+    for row in final.particles[list(chosen)].itertuples(index=False):
         table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row))
     return table
 
 
 def _picture(run: Any, truth: Any, final: Any, work: Path) -> Path:
-    from ..evaluate.report import draw_report
+    from ..config import load_settings
+    from ..evaluate.raw import od_stack
+    from ..evaluate.report import ReportData, save_report
+    from ..recording.reader import read_documents
 
-    picture = work / "report.png"
-    draw_report(run, truth, final, picture)
-    return picture
+    recorded = ((item.name, item.doc) for item in read_documents(work / "raw"))
+    frames = run["frames"].read()
+    # a row of the table is an image of the array; the last revision of a frame is its best
+    newest = frames.reset_index(drop=True).groupby("frame")["revision"].idxmax()
+    aligned = run["frames"]["aligned"]
+    data = ReportData(
+        raw=od_stack(recorded, load_settings("sim_txm")),
+        aligned=np.stack([aligned[int(row)] for row in newest]),
+        particles=run["particles"].read(),
+        truth=truth,
+        score=final,
+        title=f"simulated electrode, {len(newest)} energies over the Ni K edge",
+    )
+    return save_report(data, work / "report.png")
 
 
 def _how_to_read(tiled: Any, run: Any, console: Console) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.summary import ResultSummary
@@ -16,6 +19,11 @@ def settings_of(profile: str | None, device: str | None) -> Settings:
     """Read the settings of a profile; a device given on the command line wins."""
     overrides = {"process": {"device": device}} if device else {}
     return load_settings(profile, overrides)
+
+
+def use_threads(settings: Settings) -> None:
+    """Set the number of threads that torch may use in this process."""
+    torch.set_num_threads(settings.process.threads or max(1, (os.cpu_count() or 2) // 2))
 
 
 @contextmanager
@@ -30,15 +38,15 @@ def processor_with_sinks(
     results have been delivered.
     """
     with ExitStack() as stack:
+        use_threads(settings)
         processor = StreamProcessor(settings)
         summary = ResultSummary()
         sink = None
         if tiled is not None:
             from ...callbacks.sinks import BufferedSink
-            from ...callbacks.tiled_settings import TiledSettings
             from ...callbacks.tiled_sink import TiledSink
 
-            chosen = TiledSettings().model_copy(
+            chosen = settings.tiled.model_copy(
                 update={"frames_dir": str(frames_dir)} if frames_dir else {}
             )
             sink = BufferedSink(TiledSink(tiled, chosen))

@@ -21,7 +21,7 @@ from tiled.client.container import Container
 
 from operando.callbacks.sinks import BufferedSink
 from operando.callbacks.tiled_client import OperandoStream
-from operando.callbacks.tiled_settings import TiledSettings
+from operando.streamer.tiled_settings import TiledSettings
 from operando.callbacks.tiled_sink import TiledSink
 from operando.streamer.tiled_server import EmbeddedTiled
 
