@@ -21,6 +21,7 @@ from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import Asset, DataSource, Management
 
 from ..streamer.errors import SinkError
+from ..streamer.tiled_settings import TiledSettings
 from .frame_file import DATASET, FrameFile
 from .tiled_columns import ArrayKey
 from .tiled_http import (
@@ -32,7 +33,6 @@ from .tiled_http import (
     structure_of,
 )
 from .tiled_rows import ranges
-from ..streamer.tiled_settings import TiledSettings
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tiled.client.array import ArrayClient
 from tiled.client.container import Container
 
+from ..streamer.tiled_settings import TiledSettings
 from .tiled_columns import Coder, Column
 from .tiled_http import TiledConnection, new_array, patch_array, structure_of
-from ..streamer.tiled_settings import TiledSettings
 
 ROWS = "rows"
 DIMS = ("time", "column")

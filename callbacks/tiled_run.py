@@ -13,12 +13,12 @@ from tiled.client.metadata_update import DELETE_KEY
 from tiled.structures.core import Spec
 from tiled.utils import safe_json_dump
 
+from ..streamer.tiled_settings import TiledSettings
 from .tiled_columns import array_keys, scalar_columns
 from .tiled_frames import FrameRoute, FrameSeries
 from .tiled_http import TiledConnection
 from .tiled_preview import PREVIEW, Preview
 from .tiled_rows import ROWS, RowSeries
-from ..streamer.tiled_settings import TiledSettings
 from .tiled_tables import TABLE, table_of, write_table
 
 RUN_SPECS = (Spec("BlueskyRun", "3.0"), Spec("OperandoRun", "1.0"))

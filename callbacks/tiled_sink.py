@@ -26,10 +26,10 @@ import httpx
 from event_model import unpack_event_page
 
 from ..streamer.errors import SinkError
+from ..streamer.tiled_settings import TiledSettings
 from .tiled_frames import FrameRoute
 from .tiled_http import TiledConnection
 from .tiled_run import RunWriter, StreamWriter
-from ..streamer.tiled_settings import TiledSettings
 
 _log = logging.getLogger(__name__)
 
