@@ -19,9 +19,11 @@ from .polar import SECTORS, Map, Polar, polar
 _BAND = (0.45, 0.80)
 _REACH = 1.35
 _CORE = 0.6
+_LONGEST = 1.8
 _RAGGED = 0.45
 _FEW = 4  # cells
-_TENDRIL = 0.12
+_SETTLED = 0.03
+_TENDRIL = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def refine(window: Window, start: Mask, rim_level: float, rounds: int) -> Outlin
     window : surroundings of the particle.
     start : (h, w) first guess of its mask.
     rim_level : contour, 0 at the surroundings, 1 just inside the rim.
-    rounds : how often contour and levels are brought into line with each other.
+    rounds : how often contour and levels are brought into line with each other, at most.
 
     Returns
     -------
@@ -85,13 +87,17 @@ def refine(window: Window, start: Mask, rim_level: float, rounds: int) -> Outlin
     gradient = _gradient(window.flat)
     share = start.astype(np.float32)
     around = None
-    for _ in range(rounds):
+    area = float(share.sum())
+    for n in range(rounds):
         around = _look_around(window, share)
         if around is None:
             return None
         share = _contour(window, around, rim_level, gradient)
         if _compactness(share) < _RAGGED:
             return None
+        before, area = area, float(share.sum())
+        if n > 0 and abs(area - before) < _SETTLED * area:
+            break
     return None if around is None else _measure(window, around, _solid(share), gradient)
 
 
@@ -132,7 +138,8 @@ def _contour(window: Window, around: _Around, rim_level: float, gradient: Map) -
     step = np.clip(around.inside - around.outside, 0.5 * contrast, 2.0 * contrast)
     excess = window.flat - at.spread(around.outside + rim_level * step)
     core = window.own & (q < _CORE)
-    inner = core | (window.own & (excess > 0) & (q < _REACH))
+    near = (q < _REACH) & (at.distance < _LONGEST * at.mean_radius)
+    inner = core | (window.own & (excess > 0) & near)
     # What is thinner than this is a tendril along a neighbour or a cloud, not the particle.
     thin = max(1, round(_TENDRIL * at.mean_radius))
     body = main_part(without_tendrils(inner, thin))

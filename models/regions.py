@@ -47,7 +47,7 @@ def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float
     out = np.zeros(flat.shape, np.int32)
     count = 0
     for box, mask in _components(flat > low, min_area):
-        for part in _peel(mask, flat[box], peak[box], low, min_area):
+        for part in _peel(mask, flat[box], peak[box], low, min_area, neck):
             for piece in _pieces(part, flat[box], peak[box], low, min_area, neck):
                 count += 1
                 out[box][piece] = count
@@ -99,7 +99,9 @@ def _components(mask: Mask, min_area: float) -> list[tuple[tuple[slice, ...], Ma
     ]
 
 
-def _peel(mask: Mask, flat: Map, peak: Mask, low: float, min_area: float) -> list[Mask]:
+def _peel(
+    mask: Mask, flat: Map, peak: Mask, low: float, min_area: float, neck: float
+) -> list[Mask]:
     """Separate dense particles from faint ones that touch them."""
     if not (mask & peak).any():
         return []
@@ -115,8 +117,14 @@ def _peel(mask: Mask, flat: Map, peak: Mask, low: float, min_area: float) -> lis
     dense = np.logical_or.reduce(parts)
     rest = without_tendrils(mask & ~grow(dense, 3), 1)
     for box, part in _components(rest, min_area):
-        subs = _peel(part, flat[box], peak[box], low, min_area)
-        parts += [_placed(sub, box, mask.shape) for sub in subs]
+        for sub in _peel(part, flat[box], peak[box], low, min_area, neck):
+            # A halo of what was peeled off is left in crescents; they are nobody's.
+            pieces, depths = split_necks(sub, neck)
+            parts += [
+                _placed(pieces == n, box, mask.shape)
+                for n, depth in enumerate(depths, 1)
+                if np.pi * depth**2 > _COMPACT * np.count_nonzero(pieces == n)
+            ]
     return parts
 
 

@@ -20,7 +20,9 @@ from .regions import find_regions
 from .settings import DetectSettings
 
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
+_ROUNDS = 5
 _CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
+_ROUND = 0.8  # compactness below which a coarser resolution may be better
 _LEAST_CELLS = 10
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
 
@@ -170,9 +172,10 @@ class ThresholdDetector:
         k = min(max(0, ceil(log2(width / _CELLS))), len(scene.levels) - 1)
         candidate = self._refine_at(scene, n, box, k)
         coarser = min(k + 1, len(scene.levels) - 1)
-        if candidate is None or candidate.outline.contrast > _CLEAR * candidate.outline.noise:
+        if candidate is None or width < _LEAST_CELLS * scene.levels[coarser].step:
             return candidate
-        if width < _LEAST_CELLS * scene.levels[coarser].step:
+        outline = candidate.outline
+        if outline.contrast > _CLEAR * outline.noise and outline.compact > _ROUND:
             return candidate
         other = self._refine_at(scene, n, box, coarser)
         if other is None or other.outline.compact < candidate.outline.compact:
@@ -181,7 +184,7 @@ class ThresholdDetector:
 
     def _refine_at(self, scene: Scene, n: int, box: tuple[slice, ...], k: int) -> Candidate | None:
         window, start, corner = scene.window(n, box, k)
-        outline = refine(window, start, self.settings.rim_level, 2)
+        outline = refine(window, start, self.settings.rim_level, _ROUNDS)
         if outline is None:
             return None
         blocked = grow(~window.valid, 2)
