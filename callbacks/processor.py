@@ -21,7 +21,7 @@ from ..streamer import assemble, correct
 from ..streamer.assemble.chunks import frames_from_chunk
 from ..streamer.assets import AssetStore
 from ..streamer.config import Settings, load_settings
-from ..streamer.errors import AssetError, AssetLocked, AssetNotReady, FrameError
+from ..streamer.errors import AssetError, AssetLocked, AssetNotReady, ConfigError, FrameError
 from ..streamer.frame_store import FrameStore
 from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocument, Rejected, Role
 from ..streamer.link import make_linker
@@ -75,12 +75,14 @@ class StreamProcessor:
             config_or_profile = load_settings(config_or_profile)
         self.settings = config_or_profile
         self._clock = clock
-        device = resolve_device(self.settings.process.device)
-        self._detector = make_detector(self.settings.detect, device)
+        try:
+            device = resolve_device(self.settings.process.device)
+            self._detector = make_detector(self.settings.detect, device)
+            linker = make_linker(self.settings.link)
+        except (ValueError, ImportError, AttributeError) as error:
+            raise ConfigError(f"these settings cannot be used: {error}") from error
         self._device = device
-        self._pipeline = Pipeline(
-            make_linker(self.settings.link), self.settings.registration, device
-        )
+        self._pipeline = Pipeline(linker, self.settings.registration, device)
         self._provenance = provenance(self.settings, str(device), self._detector)
         self._assembler = assemble.init(self.settings.assemble)
         self._assets = AssetStore(self.settings.assets)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from .errors import OperandoError
 from .frames import Document, NamedDocument
-from .sources import Source
+from .sources import Received, Source
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +35,12 @@ class ServiceSettings:
     ----------
     max_items : most documents taken at once; they are detected as one batch.
     poll : longest wait for a document, s; bounds how long a stop takes.
+    finish : whether a stop still processes what has queued up.
     """
 
     max_items: int = 32
     poll: float = 0.2
+    finish: bool = True
 
 
 class Service:
@@ -50,7 +53,8 @@ class Service:
     source : where documents come from; opened and closed by the caller.
     processor : gets them, in order.
     settings : how many at a time.
-    raw : is called with each raw document before the processor (a recorder), if given.
+    raw : is called with each raw document and its time of arrival, s since the epoch, before the
+        processor (a recorder), if given. If it fails, processing goes on.
     """
 
     def __init__(
@@ -58,12 +62,13 @@ class Service:
         source: Source,
         processor: Processor,
         settings: ServiceSettings | None = None,
-        raw: Callable[[str, Document], object] | None = None,
+        raw: Callable[[str, Document, float], object] | None = None,
     ) -> None:
         self._source = source
         self._processor = processor
         self._settings = settings or ServiceSettings()
         self._raw = raw
+        self._unrecorded = 0
 
     def step(self) -> int:
         """Process what has queued up; wait for up to `poll` s if nothing has.
@@ -74,15 +79,14 @@ class Service:
         """
         received = self._source.drain(self._settings.max_items, self._settings.poll)
         documents = [(item.name, item.doc) for item in received]
-        if self._raw is not None:
-            for name, doc in documents:
-                self._raw(name, doc)
+        for item in received:
+            self._record(item)
         if documents:
             self._processor.process(documents)
         return len(documents)
 
     def run(self, stop: threading.Event, after_step: Callable[[], object] = lambda: None) -> int:
-        """Step until the source is exhausted, or until `stop` is set and the queue is empty.
+        """Step until the source is exhausted, or until `stop` is set (see `finish`).
 
         Parameters
         ----------
@@ -95,8 +99,22 @@ class Service:
         total = 0
         while not self._source.exhausted:
             if stop.is_set():
-                self._source.close()  # no more comes in; what has queued up is still processed
+                self._source.close()  # no more comes in
+                if not self._settings.finish:
+                    break
             total += self.step()
             after_step()
         logger.info("processed %d documents", total)
+        if self._unrecorded:
+            logger.error("%d documents are missing in the recording", self._unrecorded)
         return total
+
+    def _record(self, item: Received) -> None:
+        if self._raw is None:
+            return
+        try:
+            self._raw(item.name, item.doc, item.received_at)
+        except OperandoError as error:  # a full disk costs the recording, not the results
+            self._unrecorded += 1
+            if self._unrecorded == 1:
+                logger.error("cannot record a document: %s; processing goes on", error)  # noqa: TRY400

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from ..errors import OperandoError
 from . import bench, demo, import_data, process, record, replay
+from .terminal import say, set_up_log
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -47,21 +46,11 @@ def options(
     if show_version:
         typer.echo(f"operando {version('operando')}")
         raise typer.Exit
-    handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        datefmt="[%X]",
-        handlers=[handler],
-    )
-    # their chatter at INFO is one line per request
-    for noisy in ("httpx", "httpcore", "tiled", "bluesky"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    set_up_log(verbose=verbose)
 
 
 def main() -> None:
     """Run the command line; errors of operando are told in one line and end with status 1."""
-    console = Console(stderr=True)
     try:
         status = app(standalone_mode=False)
     except typer.Exit as done:
@@ -69,15 +58,15 @@ def main() -> None:
     except typer.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except KeyboardInterrupt:
-        console.print("interrupted", style="yellow")
+        say("interrupted", "yellow")
         sys.exit(EXIT_INTERRUPTED)
     except OperandoError as error:
-        console.print(f"operando: {error}", style="red", markup=False, highlight=False)
+        say(f"operando: {error}", "red")
         sys.exit(EXIT_ERROR)
     except Exception as error:
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's usage errors
-            console.print(f"operando: {error.format_message()}", style="red", markup=False)
-            console.print("see operando --help", style="dim")
-            sys.exit(error.exit_code)
-        raise
+        usage = getattr(error, "format_message", None)  # of click's errors, wherever they live
+        if usage is None:
+            raise
+        say(f"operando: {usage()} (see operando --help)", "red")
+        sys.exit(getattr(error, "exit_code", EXIT_USAGE))
     sys.exit(status if isinstance(status, int) else 0)

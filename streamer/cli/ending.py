@@ -1,11 +1,13 @@
-"""When a service ends by itself."""
+"""How a command ends: after so many runs, or at Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 
 from ..frames import Document
+from .terminal import say
 
 
 def end_after(runs: int, stop: threading.Event) -> Callable[[str, Document], None]:
@@ -19,3 +21,21 @@ def end_after(runs: int, stop: threading.Event) -> Callable[[str, Document], Non
             stop.set()
 
     return count
+
+
+def stop_at_signals() -> threading.Event:
+    """Have SIGINT (Ctrl-C) and SIGTERM set an event; a second one interrupts what goes on."""
+    stop = threading.Event()
+    signals = 0
+
+    def handle(*_: object) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            raise KeyboardInterrupt
+        stop.set()
+        say("ending; once more gives up what is not delivered yet", "yellow")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 
 def import_data(
@@ -34,9 +33,9 @@ def import_data(
     from rich.progress import Progress
 
     from ..importers import import_to_recording
+    from .terminal import console, say
 
-    console = Console(stderr=True)
-    with Progress(console=console) as bar:
+    with Progress(console=console()) as bar:
         task = bar.add_task("reading", total=None)
         report = import_to_recording(
             source,
@@ -46,8 +45,5 @@ def import_data(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for path, reason in report.skipped:
-        console.print(f"skipped {path}: {reason}", style="yellow", highlight=False, markup=False)
-    console.print(
-        f"wrote {output}: {report.files} files read, {len(report.skipped)} skipped",
-        highlight=False,
-    )
+        say(f"skipped {path}: {reason}", "yellow")
+    say(f"wrote {output}: {report.files} files read, {len(report.skipped)} skipped")

@@ -3,38 +3,81 @@
 from __future__ import annotations
 
 import threading
+import time
 
-from rich.console import Console
-
-from ...callbacks.summary import ResultSummary
+from ...callbacks.summary import ResultSummary, RunSummary
 from ..service import Service
 from ..sources import Source
 from .show import print_run, progress_text
+from .terminal import console, say
+
+_PATIENCE_S = 3.0
+
+
+class Connection:
+    """Tells once when a live source listens, and once if that takes long.
+
+    Parameters
+    ----------
+    source : the source.
+    address : of the proxy, as the user gave it.
+    """
+
+    def __init__(self, source: Source, address: str) -> None:
+        self._source = source
+        self._address = address
+        self._since = time.monotonic()
+        self._warned = False
+        self.ready = False
+
+    def check(self) -> bool:
+        """Look at the source, tell what is new; return whether it has been ready."""
+        if not self.ready and self._source.wait_ready(0):
+            self.ready = True
+            say("ready: subscribed, waiting for runs")
+        elif not self.ready and not self._warned and self._waited > _PATIENCE_S:
+            self._warned = True
+            say(
+                f"no proxy answers at {self._address} yet (is bluesky-0MQ-proxy running there?); "
+                "trying on",
+                "yellow",
+            )
+        return self.ready
+
+    @property
+    def _waited(self) -> float:
+        return time.monotonic() - self._since
 
 
 def follow(
     service: Service,
-    source: Source,
     summary: ResultSummary,
     stop: threading.Event,
-    console: Console,
+    connection: Connection | None = None,
 ) -> None:
-    """Run the service; show a status line on a terminal, and each run when it has ended."""
-    shown: set[str] = set()
-    announced = False
+    """Run the service; show a status line on a terminal, and each run when it has ended.
 
-    with console.status("connecting") as status:
+    Parameters
+    ----------
+    connection : of a live source; None for a recording.
+    """
+    shown: dict[str, RunSummary] = {}
+
+    with console().status("starting") as status:
 
         def show() -> None:
-            nonlocal announced
-            if not announced and source.wait_ready(0):
-                console.print("ready: subscribed, waiting for runs", highlight=False)
-                announced = True
-            status.update(progress_text(summary) if announced else "connecting")
-            for uid, run in summary.runs.items():
-                if run.stop is not None and uid not in shown:
-                    shown.add(uid)
-                    print_run(console, run)
+            connected = connection is None or connection.check()
+            status.update(progress_text(summary) if connected else "connecting")
+            show_ended(summary, shown)
 
+        show()
         service.run(stop, show)
         show()
+
+
+def show_ended(summary: ResultSummary, shown: dict[str, RunSummary]) -> None:
+    """Print runs that have ended and are not in `shown`, where they are put then."""
+    for uid, run in summary.runs.items():
+        if run.stop is not None and shown.get(uid) is not run:
+            shown[uid] = run
+            print_run(console(), run)

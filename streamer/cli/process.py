@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from .options import Device, FramesDir, Profile, TiledUri
+
+if TYPE_CHECKING:
+    from ..recording.writer import RecordingWriter
 
 
 def process(
@@ -37,35 +38,30 @@ def process(
     """
     from ..service import Service
     from ..sources import make_source
-    from .ending import end_after
-    from .live import follow
+    from .ending import end_after, stop_at_signals
+    from .live import Connection, follow
+    from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
+    from .terminal import say
 
-    console = Console(stderr=True)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_at_signals()
     settings = settings_of(profile, device)
     source = make_source("zmq", address=zmq)
-    with processor_with_sinks(settings, tiled, frames_dir) as (processor, summary, sink):
+    trouble = tiled_trouble(tiled) if tiled else ""
+    if trouble:
+        say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
+    with processor_with_sinks(settings, tiled, frames_dir) as (processor, summary, _):
         if runs:
             processor.subscribe(end_after(runs, stop), "stop")
         with source, _recorder(record) as recorder:
-            service = Service(source, processor, raw=recorder)
-            follow(service, source, summary, stop, console)
-        processor.close()
-        if sink is not None:
-            console.print("delivering the last results to Tiled")
+            raw = recorder.write if recorder is not None else None
+            service = Service(source, processor, raw=raw)
+            follow(service, summary, stop, Connection(source, zmq))
     if source.counters().dropped:
-        console.print(f"{source.counters().dropped} documents were dropped", style="red")
+        say(f"{source.counters().dropped} documents were dropped", "red")
 
 
-def _recorder(folder: Path | None):
-    from contextlib import nullcontext
-
+def _recorder(folder: Path | None) -> AbstractContextManager[RecordingWriter | None]:
     from ..recording.writer import RecordingWriter
 
-    if folder is None:
-        return nullcontext()
-    folder.mkdir(parents=True, exist_ok=True)
-    return RecordingWriter(folder)
+    return nullcontext() if folder is None else RecordingWriter(folder)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 
 def record(
@@ -27,21 +24,19 @@ def record(
     """
     from ..recording.writer import RecordingWriter
     from ..sources import make_source
+    from .ending import stop_at_signals
+    from .live import Connection
+    from .terminal import console, say
 
-    console = Console(stderr=True)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_at_signals()
     source = make_source("zmq", address=zmq)
+    connection = Connection(source, zmq)
     ended = count = size = 0
-    announced = False
-    with source, RecordingWriter(folder) as writer, console.status("connecting") as status:
+    with source, RecordingWriter(folder) as writer, console().status("connecting") as status:
         while not source.exhausted:
             if stop.is_set():
                 source.close()  # what has queued up is still written
-            if not announced and source.wait_ready(0):
-                console.print("ready: subscribed, waiting for runs", highlight=False)
-                announced = True
+            connection.check()
             for item in source.drain(64, timeout=0.2):
                 writer.write(item.name, item.doc, item.received_at)
                 count += 1
@@ -52,4 +47,6 @@ def record(
                 stop.set()
         paths = list(writer.paths.values())
     for path in paths:
-        console.print(f"wrote {path}", highlight=False)
+        say(f"wrote {path}")
+    if source.counters().dropped:
+        say(f"{source.counters().dropped} documents were dropped", "red")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from ..errors import ConfigError
 from .options import Device, FramesDir, Profile, TiledUri
+
+if TYPE_CHECKING:
+    from ...callbacks.publisher import FramePublisher
+
+EXIT_INTERRUPTED = 130
 
 
 def replay(
@@ -43,19 +48,25 @@ def replay(
 ) -> None:
     """Play recordings back, into a processor here or over 0MQ.
 
-    The same documents give the same results as when they came live, bit for bit.
+    The same documents give the same results as when they came live, bit for bit. At Ctrl-C what
+    has been computed is delivered, and the exit status is 130.
     """
-    console = Console(stderr=True)
+    from .ending import stop_at_signals
+
     pace = _speed(speed)
+    if zmq is not None and (tiled or profile or device or frames_dir or output):
+        raise ConfigError(
+            "--zmq publishes the raw documents: --tiled, --profile, --device, --frames-dir and "
+            "--output belong to the operando process that listens"
+        )
+    _check(source)
+    stop = stop_at_signals()
     if zmq is not None:
-        if tiled or profile or output:
-            raise ConfigError(
-                "--zmq publishes the raw documents: --tiled, --profile and --output belong to the "
-                "operando process that listens"
-            )
-        _publish(source, pace, zmq, console)
-        return
-    _process(source, pace, (tiled, profile, device, frames_dir, output), console)
+        _publish(source, pace, zmq, stop)
+    else:
+        _process(source, pace, (tiled, profile, device, frames_dir, output), stop)
+    if stop.is_set():
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _speed(text: str) -> float | Literal["max"]:
@@ -65,49 +76,96 @@ def _speed(text: str) -> float | Literal["max"]:
         value = float(text)
     except ValueError:
         value = 0.0
-    if value <= 0:
+    if not value > 0:
         raise ConfigError(f"--speed takes a number above 0 or 'max', got {text!r}")
     return value
 
 
-def _publish(source: str, speed: float | Literal["max"], address: str, console: Console) -> None:
+def _check(source: str) -> None:
+    """Refuse a path that does not exist before anything is loaded."""
+    if "://" not in source and not Path(source).exists():
+        raise ConfigError(f"no recording at {source}: no such file or folder")
+
+
+def _publish(
+    source: str, speed: float | Literal["max"], address: str, stop: threading.Event
+) -> None:
     from ...callbacks.publisher import FramePublisher
+    from ..errors import OperandoError
     from ..recording.reader import read_documents
     from ..recording.replay import replay as paced
+    from .terminal import console, say
 
     number = 0
     publisher = FramePublisher(address)
-    with console.status(f"publishing to {address}") as status:
-        for number, item in enumerate(paced(read_documents(source), speed), start=1):
-            publisher(item.name, item.doc)
-            status.update(f"published {number} documents to {address}")
-        publisher.close()
-    console.print(f"published {number} documents of {source} to {address}", highlight=False)
+    try:
+        with console().status(f"waiting for somebody to listen at {address}") as status:
+            _wait_for_listener(publisher, address, stop)
+            for item in paced(read_documents(source), speed, sleep=stop.wait):
+                if stop.is_set():
+                    break
+                _wait_for_room(publisher, stop)
+                publisher(item.name, item.doc)
+                number += 1
+                status.update(f"published {number} documents to {address}")
+    finally:
+        publisher.close(timeout=2.0 if stop.is_set() else 60.0)
+    counters = publisher.counters()
+    say(f"published {counters.sent} documents of {source} to {address}")
+    if counters.sent < number and not stop.is_set():
+        raise OperandoError(f"{number - counters.sent} documents could not be sent")
+
+
+_LISTENER_S = 10.0
+_AHEAD_BYTES = 64 << 20
+
+
+def _wait_for_listener(publisher: FramePublisher, address: str, stop: threading.Event) -> None:
+    """Wait until somebody listens behind the proxy: what is sent before would be lost."""
+    for _ in range(int(_LISTENER_S / 0.1)):
+        if stop.is_set() or publisher.wait_connected(0.1):
+            return
+    raise ConfigError(
+        f"nobody listens at {address}: start bluesky-0MQ-proxy, and operando process or operando "
+        "record at its out side, first"
+    )
+
+
+def _wait_for_room(publisher: FramePublisher, stop: threading.Event) -> None:
+    """Read no further ahead than the proxy takes: the publisher drops what it cannot hold."""
+    while publisher.counters().queued_bytes > _AHEAD_BYTES and not stop.wait(0.02):
+        pass
 
 
 def _process(
     source: str,
     speed: float | Literal["max"],
     targets: tuple[str | None, str | None, str | None, Path | None, Path | None],
-    console: Console,
+    stop: threading.Event,
 ) -> None:
-    import threading
-
-    from ..service import Service
+    from ..service import Service, ServiceSettings
     from ..sources import make_source
-    from .live import follow
+    from .live import follow, show_ended
+    from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
+    from .terminal import say
 
     tiled, profile, device, frames_dir, output = targets
     settings = settings_of(profile, device)
+    trouble = tiled_trouble(tiled) if tiled else ""
+    if trouble:
+        raise ConfigError(trouble)
     recording = make_source("recording", path=source, speed=speed)
-    stop = threading.Event()
+    # what lies on disk can be replayed again: an interrupt need not work off what was read ahead
+    service_settings = ServiceSettings(finish=False)
     with processor_with_sinks(settings, tiled, frames_dir, output) as (processor, summary, _):
         with recording:
-            follow(Service(recording, processor), recording, summary, stop, console)
-        processor.close()
-        if not summary.runs:
-            console.print("no run with images was found; -v tells why each was declined")
+            follow(Service(recording, processor, service_settings), summary, stop)
+        ended = {uid: run for uid, run in summary.runs.items() if run.stop is not None}
+        processor.close()  # ends runs that have no stop document
+        show_ended(summary, ended)
+    if not summary.runs:
+        say("no run with images was found")
     if tiled is not None:
         for uid in summary.runs:
-            console.print(f"in Tiled: {uid}", highlight=False)
+            say(f"in Tiled: {uid}")

@@ -26,8 +26,12 @@ def progress_text(summary: ResultSummary) -> str:
 
 def print_run(console: Console, run: RunSummary) -> None:
     """Print what came out of a run."""
-    console.print(run_table(run))
-    console.print(ledger_text(run))
+    table = run_table(run)
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(f"{table.title}; no particles", highlight=False, soft_wrap=True)
+    console.print(ledger_text(run), highlight=False, soft_wrap=True)
 
 
 def run_table(run: RunSummary) -> Table:

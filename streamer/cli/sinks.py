@@ -11,8 +11,11 @@ from typing import Any
 import torch
 
 from ...callbacks.processor import StreamProcessor
+from ...callbacks.sinks import BufferedSink
 from ...callbacks.summary import ResultSummary
 from ..config import Settings, load_settings
+from ..errors import SinkError
+from .terminal import say
 
 
 def settings_of(profile: str | None, device: str | None) -> Settings:
@@ -36,21 +39,26 @@ def processor_with_sinks(
     ------
     The processor, a summary of what came out of it, and the Tiled sink or None. At the end all
     results have been delivered.
+
+    Raises
+    ------
+    SinkError
+        At the end, if some were not.
     """
+    lost: list[str] = []
     with ExitStack() as stack:
         use_threads(settings)
         processor = StreamProcessor(settings)
         summary = ResultSummary()
         sink = None
         if tiled is not None:
-            from ...callbacks.sinks import BufferedSink
             from ...callbacks.tiled_sink import TiledSink
 
             chosen = settings.tiled.model_copy(
                 update={"frames_dir": str(frames_dir)} if frames_dir else {}
             )
             sink = BufferedSink(TiledSink(tiled, chosen))
-            stack.callback(sink.close)
+            stack.callback(_deliver, sink, lost)
             processor.subscribe(sink)
         if output is not None:
             from ..recording.writer import RecordingWriter
@@ -60,3 +68,19 @@ def processor_with_sinks(
         processor.subscribe(summary)
         stack.callback(processor.close)
         yield processor, summary, sink
+    if processor.subscriber_failures:
+        lost.append(f"{processor.subscriber_failures} result documents could not be written")
+    if lost:
+        raise SinkError("; ".join(lost))
+
+
+def _deliver(sink: BufferedSink, lost: list[str]) -> None:
+    """Wait until Tiled has everything; say in `lost` what it does not have."""
+    say("delivering the last results to Tiled")
+    sink.close()
+    documents, counts = sink.counts, sink.sink.counts  # pyright: ignore[reportAttributeAccessIssue]
+    left = documents.queued + counts.pending
+    if left:
+        lost.append(f"{left} results never reached Tiled ({counts.last_error or 'no time'})")
+    if counts.images_dropped + documents.stripped:
+        lost.append(f"{counts.images_dropped + documents.stripped} images never reached Tiled")

@@ -31,7 +31,7 @@ def test_all_documents_arrive_in_order_and_in_bounded_groups():
             source,
             collector,
             ServiceSettings(max_items=8, poll=0.05),
-            raw=lambda name, doc: kept.append(doc),
+            raw=lambda name, doc, received_at: kept.append(doc),
         )
         assert service.run(threading.Event()) == 100
     got = [doc["uid"] for group in collector.groups for _, doc in group]

@@ -1,0 +1,43 @@
+"""Whether a Tiled server can be written to, in words."""
+
+from __future__ import annotations
+
+import httpx
+
+from ...callbacks.tiled_http import TiledConnection
+
+_ANSWER_S = 5.0
+
+
+def tiled_trouble(uri: str) -> str:
+    """Ask a Tiled server for something small, once.
+
+    Parameters
+    ----------
+    uri : its address.
+
+    Returns
+    -------
+    Why it cannot be used, "" if it can.
+    """
+    shown = uri.partition("?")[0]  # the rest may hold a key
+    connection = TiledConnection(uri, timeout=_ANSWER_S)
+    try:
+        connection.probe()
+    except httpx.UnsupportedProtocol:
+        return f"the address of a Tiled server begins with http:// or https://, got {shown!r}"
+    except httpx.HTTPStatusError as error:
+        return _refused(shown, error.response.status_code)
+    except httpx.HTTPError as error:
+        return f"no Tiled server answers at {shown}: {error or type(error).__name__}"
+    except RuntimeError:  # of tiled's client, when it would have to ask for a password
+        return _refused(shown, httpx.codes.UNAUTHORIZED)
+    finally:
+        connection.close()
+    return ""
+
+
+def _refused(uri: str, status: int) -> str:
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return f"the Tiled server at {uri} does not let us in: set TILED_API_KEY to a valid key"
+    return f"{uri} does not answer like a Tiled server (status {status})"
