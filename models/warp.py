@@ -8,6 +8,7 @@ from torch.nn.functional import grid_sample, pad
 _MARGIN = 2
 _BAND = 16384  # px
 _SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
+_INVERSE = (-0.34051669, -0.18890736, -7.1741564, 37.48491184, -106.03191691)
 
 
 def resample(
@@ -42,60 +43,41 @@ def resample(
 
 
 def _resample_one(image: torch.Tensor, usable: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    # bands of rows keep the many temporaries of a CPU in its cache; a GPU wants all at once
-    rows = max(1, _BAND // max(yx.shape[1], 1)) if image.device.type == "cpu" else yx.shape[0]
+    places = yx.reshape(-1, 2)
     code = _needs(usable)
-    bands = [_band(image, code, part) for part in yx.split(max(rows, 1))]
-    return torch.cat(bands) if bands else yx.new_zeros(yx.shape[:2])
+    # bands keep the temporaries of a CPU in its cache; a GPU wants all at once
+    size = _BAND if image.device.type == "cpu" else max(len(places), 1)
+    bands = [_band(image, code, part) for part in places.split(size)]
+    out = torch.cat(bands) if bands else places.new_zeros(0)
+    return out.reshape(yx.shape[:2])
 
 
 def _band(image: torch.Tensor, code: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    height, width = image.shape
-    y, x = yx[..., 0].reshape(-1), yx[..., 1].reshape(-1)
-    y0, fy = _split(y, height)
-    x0, fx = _split(x, width)
-    grid = torch.stack([_places(x0, fx, width), _places(y0, fy, height)], dim=-1)[None, None]
-    out = grid_sample(
-        image[None, None], grid, "bicubic", padding_mode="border", align_corners=True
-    )[0, 0, 0]
-    first = (
-        y0.long()
-        .mul_(width + 2 * _MARGIN)
-        .add_(x0.long())
-        .add_((_MARGIN - 1) * (width + 2 * _MARGIN) + (_MARGIN - 1))
-    )
-    bad = _unusable(code, first, fy > 0, fx > 0)
-    bad |= _outside(y, height)
-    bad |= _outside(x, width)
-    return out.masked_fill_(bad, torch.nan).reshape(yx.shape[:2])
+    """Sample at places (N, 2)."""
+    shape = torch.tensor(image.shape, dtype=yx.dtype, device=yx.device)
+    known = yx.nan_to_num(nan=-1e6, posinf=-1e6, neginf=-1e6)
+    outside = ((known < -_SNAP) | (known > shape - 1 + _SNAP)).any(dim=1)
+    whole = torch.minimum((known + _SNAP).floor_().clamp_(min=0), shape - 1)
+    fraction = (known - whole).clamp_(0, 1)
+    # grid_sample wants (x, y) in -1..1 over the image
+    asked = (whole + _asked(fraction)) * (2.0 / (shape - 1).clamp(min=1)) - 1
+    grid = asked.flip(1)[None, None]
+    out = grid_sample(image[None, None], grid, "bicubic", "border", align_corners=True)[0, 0, 0]
+    bad = _unusable(code, whole.int(), fraction > _SNAP, image.shape[1])
+    return out.masked_fill_(bad | outside, torch.nan)
 
 
-def _places(whole: torch.Tensor, fraction: torch.Tensor, size: int) -> torch.Tensor:
-    """Where grid_sample must be asked, in -1..1 over the image, to answer for whole + fraction.
+def _asked(fraction: torch.Tensor) -> torch.Tensor:
+    """Fraction at which grid_sample must be asked to answer for a fraction.
 
-    Its kernel (a = -3/4) puts a sample asked for at fraction s at s + e(s) with
-    e(s) = s (1 - s) (1 - 2 s) / 2, as a ramp shows. Two steps of Newton's method invert that.
+    Its kernel puts a sample asked for at s at s + s (1 - s) (1 - 2 s) / 2, as a ramp shows. This
+    polynomial inverts that to 5e-5 px.
     """
-    asked = fraction
-    for _ in range(2):
-        both = asked * (1 - asked)
-        error = both * (1 - 2 * asked) * 0.5
-        slope = 1.5 - 3 * both  # 1 + de/ds
-        asked = asked - (asked + error - fraction) / slope
-    return (whole + asked) * (2.0 / max(size - 1, 1)) - 1
-
-
-def _outside(coordinate: torch.Tensor, size: int) -> torch.Tensor:
-    """Whether a coordinate is beyond the outermost pixel centres; True for NaN."""
-    return ~((coordinate >= -_SNAP) & (coordinate <= size - 1 + _SNAP))
-
-
-def _split(coordinate: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole pixel (clamped to the image) and fraction in [0, 1); 0 near a pixel centre."""
-    nearest = coordinate.round()
-    snapped = torch.where((coordinate - nearest).abs() < _SNAP, nearest, coordinate)
-    whole = snapped.floor().nan_to_num_(nan=0.0).clamp_(0, size - 1)
-    return whole, (snapped - whole).nan_to_num_(nan=0.0).clamp_(0, 1)
+    both = fraction * (1 - fraction)
+    factor = torch.full_like(both, _INVERSE[-1])
+    for coefficient in reversed(_INVERSE[:-1]):
+        factor.mul_(both).add_(coefficient)
+    return fraction + both * (1 - 2 * fraction) * factor
 
 
 def _needs(usable: torch.Tensor) -> torch.Tensor:
@@ -114,9 +96,17 @@ def _needs(usable: torch.Tensor) -> torch.Tensor:
 
 
 def _unusable(
-    code: torch.Tensor, first: torch.Tensor, cubic_y: torch.Tensor, cubic_x: torch.Tensor
+    code: torch.Tensor, whole: torch.Tensor, cubic: torch.Tensor, width: int
 ) -> torch.Tensor:
-    case = 2 * cubic_y.byte() + cubic_x.byte()
+    """Whether the pixels that samples need are not all usable.
+
+    Parameters
+    ----------
+    code : see `_needs`. whole : (N, 2) int32. cubic : (N, 2) bool, whether neighbours are needed.
+    """
+    row = width + 2 * _MARGIN
+    first = whole[:, 0] * row + whole[:, 1] + (_MARGIN - 1) * (row + 1)
+    case = 2 * cubic[:, 0].byte() + cubic[:, 1].byte()
     picked = code.index_select(0, first)
     return torch.bitwise_right_shift(picked, case).bitwise_and_(1).bool()
 
