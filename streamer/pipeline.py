@@ -287,11 +287,13 @@ def _ended(sighting: Sighting) -> Moved:
 
 
 def _mean_od(corrected: Corrected, detections: Detections) -> Array:
-    labels = np.where(corrected.valid, detections.labels, 0).ravel()
-    size = len(detections) + 1
-    count = np.bincount(labels, minlength=size)
-    total = np.bincount(labels, weights=corrected.od.ravel(), minlength=size)
-    return (total / np.maximum(count, 1))[1:]
+    means = np.full(len(detections), np.nan)
+    for row, (y0, x0, y1, x1) in enumerate(detections.bbox):
+        window = (slice(y0, y1), slice(x0, x1))
+        inside = (detections.labels[window] == row + 1) & corrected.valid[window]
+        if inside.any():
+            means[row] = corrected.od[window][inside].mean(dtype=np.float64)
+    return means
 
 
 def _frame_result(

@@ -79,18 +79,26 @@ def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tenso
 
 
 def _coarse_field(shape: tuple[int, int], motion: FieldMotion, moments: dict[int, Array]) -> Array:
+    """Displacement at every eighth pixel, (2, h, w) px."""
     y = np.arange(0, shape[0] + _GRID_PX - 1, _GRID_PX, dtype=np.float64)
     x = np.arange(0, shape[1] + _GRID_PX - 1, _GRID_PX, dtype=np.float64)
-    points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
-    field = motion.drift + motion.affine.at(points)
-    moved = [m for m in motion.moved if m.particle in moments]
-    if moved:
-        weights = np.stack(
-            [_weight(points - m.reference_yx, moments[m.particle]) for m in moved]
-        )  # (P, K)
-        residuals = np.array([m.residual for m in moved])
-        field = field + weights.T @ residuals / np.maximum(weights.sum(axis=0), 1.0)[:, None]
-    return field.T.reshape(2, len(y), len(x))
+    points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
+    total = np.zeros(points.shape[:2])
+    own = np.zeros(points.shape)
+    for moved in motion.moved:
+        if moved.particle not in moments:
+            continue
+        shape_of = moments[moved.particle]
+        reach = _OUTSIDE * 2.0 * np.sqrt(shape_of[:2])
+        low = np.searchsorted(y, moved.reference_yx[0] + np.array([-1, 1]) * reach[0])
+        across = np.searchsorted(x, moved.reference_yx[1] + np.array([-1, 1]) * reach[1])
+        window = (slice(*low), slice(*across))
+        weight = _weight(points[window] - moved.reference_yx, shape_of)
+        total[window] += weight
+        own[window] += weight[..., None] * moved.residual
+    field = motion.drift + motion.affine.at(points.reshape(-1, 2)).reshape(points.shape)
+    field += own / np.maximum(total, 1.0)[..., None]
+    return field.transpose(2, 0, 1)
 
 
 def _weight(offset: Array, moments: Array) -> Array:
@@ -98,9 +106,8 @@ def _weight(offset: Array, moments: Array) -> Array:
     yy, xx, yx = moments
     determinant = max(yy * xx - yx**2, 1e-3)
     # an ellipse has half-axes of twice the root of its second moments
-    quadratic = (xx * offset[:, 0] ** 2 - 2 * yx * offset[:, 0] * offset[:, 1]) + yy * offset[
-        :, 1
-    ] ** 2
+    dy, dx = offset[..., 0], offset[..., 1]
+    quadratic = xx * dy**2 - 2 * yx * dy * dx + yy * dx**2
     radius = np.sqrt(np.maximum(quadratic / determinant, 0.0)) / 2.0
     step = np.clip((_OUTSIDE - radius) / (_OUTSIDE - _INSIDE), 0.0, 1.0)
     return step * step * (3 - 2 * step)
