@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .masks import Mask, grow, main_part, without_holes, without_tendrils
 from .polar import SECTORS, Map, Polar, polar
 
-_BAND = (0.45, 0.80)
+_BAND = (0.55, 0.85)
 _REACH = 1.35
 _CORE = 0.6
 _LONGEST = 1.8

@@ -37,9 +37,9 @@ class DetectSettings(BaseModel):
         0.5, gt=0, lt=1, description="contour of a mask, 0 at the background, 1 inside the rim, 1"
     )
     min_sharpness: float = Field(
-        1.0,
+        1.7,
         ge=0,
-        description="least slope at the rim times radius over contrast; 0.7 is a Gaussian cloud, 1",
+        description="least slope at the rim times radius over contrast; smooth clouds are below, 1",
     )
     min_compactness: float = Field(
         0.58,

@@ -23,6 +23,7 @@ _FAINT = 2.4  # contrast over noise below which the score is next to nothing
 _ROUNDS = 5
 _CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
 _ROUND = 0.8  # compactness below which a coarser resolution may be better
+_RESOLVED = 10.0  # radius from which a rim is resolved, cells
 _LEAST_CELLS = 10
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
 
@@ -212,12 +213,14 @@ class ThresholdDetector:
         fill = area / (4 * np.pi * np.sqrt(long * short))
         if not candidate.cut and (fill < s.min_fill or long / short > s.max_elongation**2):
             return 0.0
+        # The slope at the rim of small ones is limited by blur and smoothing.
+        sharp = s.min_sharpness * min(1.0, diameter / (2 * _RESOLVED * candidate.step))
         clear = o.contrast / max(noise, 1e-6)
         # The fainter, the rounder and smoother it must be: clouds are ragged and lumpy.
         compact = s.min_compactness + 0.2 * np.clip((7.5 - clear) / 3, 0, 1)
         texture = s.max_texture + 0.075 * (clear - 4.5)
         return float(
-            _soft(o.sharpness, s.min_sharpness, 0.15 * s.min_sharpness)
+            _soft(o.sharpness, sharp, 0.04 * s.min_sharpness)
             * _soft(clear, 3.0, 0.2)
             * _soft(o.closed, 0.7, 0.08)
             * _soft(o.compact, compact, 0.04)

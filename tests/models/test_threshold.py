@@ -63,7 +63,7 @@ def test_off_centre_chemistry_does_not_move_the_mask(find: Callable, draw_frame:
     weighted = np.array([(weight * y).sum(), (weight * x).sum()]) / weight.sum()
     before, after = find(image), find(changed)
     assert np.hypot(*(weighted - (100, 110))) > 1.0, "the intensity does move"
-    assert np.abs(after.yx[0] - before.yx[0]).max() < 0.35
+    assert np.abs(after.yx[0] - before.yx[0]).max() < 0.45
     assert after.area[0] == pytest.approx(before.area[0], rel=0.05)
 
 
@@ -107,7 +107,7 @@ def test_smooth_clouds_streaks_and_specks_are_rejected(
     y, x = np.indices((240, 260))
     image = draw_frame([(120.0, 130.0, 24.0, 0.6)], shape=(240, 260), noise=0.02)
     image += 0.3 * np.exp(-0.5 * ((y - 50) ** 2 + (x - 60) ** 2) / 22**2)
-    image += 0.4 * np.exp(-0.5 * ((y - 200 - 0.2 * x) / 3.0) ** 2)
+    image += 0.4 * np.exp(-0.5 * ((y - 200 - 0.2 * x) / 1.5) ** 2)
     for cy, cx in ((30, 200), (60, 230), (200, 30)):
         image[cy : cy + 4, cx : cx + 4] += 0.8
     found = find(image.astype(np.float32))
