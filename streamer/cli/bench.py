@@ -58,3 +58,40 @@ def pipeline(
     if output is not None:
         output.write_text(json.dumps(figures, indent=2))
         console.print(f"wrote {output}", highlight=False)
+
+
+@app.command()
+def stream(
+    rate: Annotated[float, typer.Option(min=0.1, help="Sample frames per second.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 120.0,
+    preset: Annotated[str, typer.Option(help="What is simulated.")] = "paper",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write the figures as JSON.")
+    ] = None,
+) -> None:
+    """End to end through 0MQ and Tiled at a fixed rate, all processes on this machine."""
+    import tempfile
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from ..bench.stream import measure_stream, prepare_documents
+    from ..simulate import preset as simulated
+
+    console = Console(stderr=True)
+    count = round(rate * seconds)
+    with (
+        tempfile.TemporaryDirectory(prefix="operando-bench-") as folder,
+        Progress(console=console) as bar,
+    ):
+        task = bar.add_task("rendering", total=2 * count + 1)
+        documents = prepare_documents(
+            simulated(preset, n_energies=count), lambda: bar.advance(task)
+        )
+        task = bar.add_task(f"publishing at {rate:g}/s", total=count)
+        figures = measure_stream(documents, rate, Path(folder), lambda: bar.advance(task))
+    for key, value in asdict(figures).items():
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        Console().print(f"{key:12} {text}", highlight=False)
+    if output is not None:
+        output.write_text(json.dumps(asdict(figures), indent=2))

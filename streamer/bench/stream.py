@@ -1,0 +1,122 @@
+"""End to end at a given rate: publisher, proxy, service and Tiled as processes on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...callbacks.publisher import FramePublisher
+from ..frames import NamedDocument
+from ..rig import Child, RigError, start_proxy, start_service
+from ..simulate import SimSettings, simulate_documents
+from ..tiled_server import EmbeddedTiled, free_port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFigures:
+    """What was measured.
+
+    Attributes
+    ----------
+    frames : frames published. in_tiled : frames of which Tiled holds the aligned image.
+    rate : frames/s published. lag : s from the last frame published to the last result in Tiled.
+    latency_p50, latency_p95 : s from the event to its result leaving the processor.
+    ledger : of the stop document. dropped : documents that the publisher gave up.
+    """
+
+    frames: int
+    in_tiled: int
+    rate: float
+    lag: float
+    latency_p50: float
+    latency_p95: float
+    ledger: dict[str, Any]
+    dropped: int
+
+
+def prepare_documents(
+    settings: SimSettings, progress: Callable[[], object] = lambda: None
+) -> list[NamedDocument]:
+    """Render a run beforehand, so that the simulator takes no time from what is measured."""
+    documents = []
+    for item in simulate_documents(settings, order="flat_first", chunk=1):
+        documents.append(item)
+        if item[0] == "event":
+            progress()
+    return documents
+
+
+def measure_stream(
+    documents: list[NamedDocument],
+    rate: float,
+    folder: Path,
+    progress: Callable[[], object] = lambda: None,
+) -> StreamFigures:
+    """Publish a run at a fixed rate of sample frames and read what has arrived in Tiled.
+
+    Raises
+    ------
+    RigError
+        If a process does not start, or the run does not end.
+    """
+    from tiled.client import from_uri
+
+    port_in, port_out = free_port(), free_port()
+    with ExitStack() as stack:
+        tiled = stack.enter_context(EmbeddedTiled(folder / "tiled"))
+        stack.enter_context(start_proxy(folder, port_in, port_out))
+        arguments = ["--zmq", f"127.0.0.1:{port_out}", "--tiled", tiled.base_uri]
+        arguments += ["--frames-dir", str(tiled.frames_dir), "--profile", "sim_txm", "--runs", "1"]
+        service = stack.enter_context(start_service(folder, arguments, tiled.api_key))
+        publisher = FramePublisher(f"127.0.0.1:{port_in}")
+        stack.callback(publisher.close)
+        publisher.wait_connected(10)
+        begin = time.monotonic()
+        frames = _publish(documents, rate, publisher, progress)
+        end = time.monotonic()
+        _wait(service, 120)
+        lag = time.monotonic() - end
+        run = from_uri(tiled.uri).values().first()
+        rows = run["frames"].read()
+        return StreamFigures(
+            frames=frames,
+            in_tiled=min(rows["frame"].nunique(), run["frames"]["aligned"].shape[0]),
+            rate=frames / (end - begin),
+            lag=lag,
+            latency_p50=float(np.percentile(rows["latency"], 50)),
+            latency_p95=float(np.percentile(rows["latency"], 95)),
+            ledger=dict(run.metadata["stop"]["ledger"]),
+            dropped=publisher.counters().dropped,
+        )
+
+
+def _publish(
+    documents: list[NamedDocument],
+    rate: float,
+    publisher: FramePublisher,
+    progress: Callable[[], object],
+) -> int:
+    """Send the documents, sample frames at the rate, with the time of their sending."""
+    sample = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary"}
+    frames = 0
+    due = time.monotonic()
+    for name, doc in documents:
+        if name == "event" and doc["descriptor"] in sample:
+            due = max(due, time.monotonic() - 1.0) + 1.0 / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            frames += 1
+            progress()
+        publisher(name, {**doc, "time": time.time()} if "time" in doc else doc)
+    return frames
+
+
+def _wait(service: Child, timeout: float) -> None:
+    status = service.wait(timeout)
+    if status:
+        raise RigError(service.story(f"ended with status {status}"))
