@@ -30,6 +30,7 @@ def _interpolation() -> NDArray[np.float64]:
 _WIDE = _circulant((0.3, 0.2, 0.1, 0.05))
 _NARROW = _circulant((0.5, 0.25))
 _BETWEEN = _interpolation()
+_QUARTER = np.add.outer(np.arange(SECTORS), np.arange(-4, 5)) % SECTORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Polar:
     sector : (h, w) nearest sector.
     distance : (h, w) from the centre, cells.
     radius : (h, w) distance of the outline in that direction, cells.
+    typical : (h, w) median of that distance over a quarter of all directions, cells.
     mean_radius : radius of the disc of equal area, cells.
     """
 
@@ -49,6 +51,7 @@ class Polar:
     sector: NDArray[np.intp]
     distance: Map
     radius: Map
+    typical: Map
     mean_radius: float
 
     def spread(self, sectors: Sectors) -> Map:
@@ -97,10 +100,12 @@ def polar(share: Map) -> Polar | None:
     mean_radius = float(np.sqrt(area / np.pi))
     # A sector of area A and angle a reaches to sqrt(2 A / a).
     reach = np.maximum(np.sqrt(_NARROW @ areas * SECTORS / np.pi), 0.3 * mean_radius)
+    typical = np.median(reach[_QUARTER], axis=1)
     return Polar(
         turn=turn,
         sector=sector,
         distance=np.sqrt(dy * dy + dx * dx),
         radius=(_BETWEEN @ reach).astype(np.float32)[turn],
+        typical=(_BETWEEN @ typical).astype(np.float32)[turn],
         mean_radius=mean_radius,
     )

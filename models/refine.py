@@ -17,9 +17,10 @@ from .masks import Mask, grow, main_part, without_holes, without_tendrils
 from .polar import SECTORS, Map, Polar, polar
 
 _BAND = (0.55, 0.85)
-_REACH = 1.35
+_REACH = 1.2
+_STEP = (0.7, 1.5)
 _CORE = 0.6
-_LONGEST = 1.8
+_PROTRUSION = 1.25
 _RAGGED = 0.45
 _FEW = 4  # cells
 _SETTLED = 0.03
@@ -135,10 +136,10 @@ def _look_around(window: Window, share: Map) -> _Around | None:
 def _contour(window: Window, around: _Around, rim_level: float, gradient: Map) -> Map:
     """Share of each cell that is inside the contour."""
     at, q, contrast = around.polar, around.q, around.contrast
-    step = np.clip(around.inside - around.outside, 0.5 * contrast, 2.0 * contrast)
+    step = np.clip(around.inside - around.outside, _STEP[0] * contrast, _STEP[1] * contrast)
     excess = window.flat - at.spread(around.outside + rim_level * step)
     core = window.own & (q < _CORE)
-    near = (q < _REACH) & (at.distance < _LONGEST * at.mean_radius)
+    near = (q < _REACH) & (at.distance < _PROTRUSION * at.typical)
     inner = core | (window.own & (excess > 0) & near)
     # What is thinner than this is a tendril along a neighbour or a cloud, not the particle.
     thin = max(1, round(_TENDRIL * at.mean_radius))
