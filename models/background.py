@@ -112,4 +112,4 @@ def _fill(rest: Map, inlier: NDArray[np.bool_], sigma: float) -> Map:
     """Smooth map of the inliers; goes to zero far away from any."""
     weight = gaussian_filter(inlier.astype(np.float32), sigma, mode="constant", truncate=3)
     total = gaussian_filter(rest, sigma, mode="constant", truncate=3)
-    return total / (weight + 0.02)
+    return np.asarray(total / (weight + 0.02), np.float32)

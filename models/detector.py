@@ -45,7 +45,7 @@ def make_detector(settings: DetectSettings, device: torch.device) -> Detector:
 
     Parameters
     ----------
-    settings : ``settings.kind`` is a key of `DETECTORS` or an import string ``package.module:Name``.
+    settings : ``settings.kind`` is a key of `DETECTORS` or an import string ``pkg.module:Name``.
     device : where its tensors live.
 
     Raises

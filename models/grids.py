@@ -24,7 +24,7 @@ def interpolate(
     low, high, part = _between(rows, scale, value.shape[0])
     lines = value[low] * (1 - part)[:, None] + value[high] * part[:, None]
     low, high, part = _between(columns, scale, value.shape[1])
-    return lines[:, low] * (1 - part) + lines[:, high] * part
+    return (lines[:, low] * (1 - part) + lines[:, high] * part).astype(np.float32, copy=False)
 
 
 def _between(

@@ -40,9 +40,16 @@ def without_tendrils(mask: Mask, thickness: int) -> Mask:
     return grow(shrink(mask, thickness), thickness)
 
 
+def components(mask: Mask, structure: Mask | None = None) -> tuple[NDArray[np.int32], int]:
+    """Label the connected components; labels from 1, and how many there are."""
+    labels = np.empty(mask.shape, np.int32)
+    count = label(mask, structure, labels)
+    return labels, int(count)  # pyright: ignore[reportArgumentType]
+
+
 def main_part(mask: Mask) -> Mask:
     """The largest connected component."""
-    labels, count = label(mask)
+    labels, count = components(mask)
     if count <= 1:
         return mask
     areas = np.bincount(labels.ravel())
@@ -54,7 +61,7 @@ def without_holes(mask: Mask) -> Mask:
     """Fill what is not connected to the rim of the window."""
     around = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), bool)
     np.logical_not(mask, out=around[1:-1, 1:-1])
-    labels, count = label(around)
+    labels, count = components(around)
     if count <= 1:
         return mask
     return (labels != labels[0, 0])[1:-1, 1:-1]

@@ -100,7 +100,7 @@ def polar(share: Map) -> Polar | None:
     mean_radius = float(np.sqrt(area / np.pi))
     # A sector of area A and angle a reaches to sqrt(2 A / a).
     reach = np.maximum(np.sqrt(_NARROW @ areas * SECTORS / np.pi), 0.3 * mean_radius)
-    typical = np.median(reach[_QUARTER], axis=1)
+    typical = np.sort(reach[_QUARTER], axis=1)[:, 4]
     return Polar(
         turn=turn,
         sector=sector,

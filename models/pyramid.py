@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, pad
 
+USABLE = 0.5  # valid share from which a cell counts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
@@ -28,7 +30,7 @@ class Level:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Cells that mostly consist of valid pixels, (h, w)."""
-        return self.weight > 0.5
+        return self.weight > USABLE
 
 
 def pyramids(od: torch.Tensor, valid: torch.Tensor, n_levels: int) -> list[list[Level]]:

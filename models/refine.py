@@ -127,7 +127,7 @@ def _look_around(window: Window, share: Map) -> _Around | None:
         return None
     outside = at.mean(window.flat, ring, 0.3)
     inside = at.mean(window.flat, band, 0.1)
-    contrast = float(np.median(inside - outside))
+    contrast = float(np.sort(inside - outside)[SECTORS // 2])
     if contrast <= window.least:
         return None
     return _Around(polar=at, q=q, inside=inside, outside=outside, ring=ring, contrast=contrast)
@@ -146,7 +146,7 @@ def _contour(window: Window, around: _Around, rim_level: float, gradient: Map) -
     body = main_part(without_tendrils(inner, thin))
     # Distance from the contour, to first order: cells at the contour are inside in part.
     slope = np.maximum(gradient, np.float32(0.1 * contrast / at.mean_radius))
-    share = np.clip(np.float32(0.5) + excess / slope, 0, 1)
+    share = np.clip(np.float32(0.5) + excess / slope, 0, 1).astype(np.float32, copy=False)
     share[~(grow(body) & window.own)] = 0
     share[body & core] = 1
     return share

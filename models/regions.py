@@ -8,12 +8,11 @@ from scipy.ndimage import (
     distance_transform_edt,
     find_objects,
     gaussian_filter,
-    label,
     maximum_filter,
 )
 from skimage.segmentation import watershed
 
-from .masks import Mask, grow, without_holes, without_tendrils
+from .masks import Mask, components, grow, without_holes, without_tendrils
 
 Map = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -89,7 +88,7 @@ def _placed(part: Mask, box: tuple[slice, ...], shape: tuple[int, ...]) -> Mask:
 
 def _components(mask: Mask, min_area: float) -> list[tuple[tuple[slice, ...], Mask]]:
     """Bounding boxes and masks of the connected components that are large enough."""
-    labels, count = label(mask)
+    labels, count = components(mask)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     boxes = find_objects(labels)
     return [
@@ -154,7 +153,7 @@ def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
     depth = gaussian_filter(raw, 1.0, truncate=3) * small
     size = 2 * max(1, round(0.15 * radius)) + 1
     tops = (maximum_filter(depth, size) == depth) & (depth > 0.2 * radius) & (depth > 1.5)
-    seeds, count = label(tops, _CROSS)
+    seeds, count = components(tops, _CROSS)
     if count <= 1:
         return mask.astype(np.int32), [radius * stride]
     basins = watershed(-depth, seeds, mask=small)

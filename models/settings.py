@@ -50,7 +50,7 @@ class DetectSettings(BaseModel):
     max_texture: float = Field(
         0.21,
         gt=0,
-        description="largest rms inside a faint particle, over its contrast; clouds have 0.2 to 0.5",
+        description="largest rms inside a faint particle, over its contrast; clouds have more, 1",
     )
     min_fill: float = Field(
         0.80, ge=0, le=1, description="least area over the area of the ellipse of equal moments, 1"
@@ -63,7 +63,7 @@ class DetectSettings(BaseModel):
         0.87,
         gt=0,
         le=1,
-        description="particles are split where the neck is narrower than this share of the smaller, 1",
+        description="cut where the neck is narrower than this share of the smaller particle, 1",
     )
     background_px: float = Field(
         36.0, gt=0, description="scale on which the background may vary between particles, px"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, log2
 
 import numpy as np
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter
 
 from .background import Background, estimate
+from .candidates import Candidate, collect, shape_of
 from .detections import Detections
-from .grids import interpolate
 from .masks import grow
 from .pyramid import Level, pyramids
-from .refine import Outline, Window, refine
+from .refine import refine
 from .regions import find_regions
+from .scene import Scene
 from .settings import DetectSettings
 
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
@@ -26,81 +26,6 @@ _ROUND = 0.8  # compactness below which a coarser resolution may be better
 _RESOLVED = 10.0  # radius from which a rim is resolved, cells
 _LEAST_CELLS = 10
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A refined particle at its place.
-
-    Attributes
-    ----------
-    outline : its mask and rim.
-    corner : (y, x) cell of the level at which the window begins (may be negative).
-    step : px per cell.
-    cut : the mask touches the rim of the frame or of the valid area.
-    """
-
-    outline: Outline
-    corner: tuple[int, int]
-    step: int
-    cut: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """One frame while its particles are refined.
-
-    Attributes
-    ----------
-    levels : the frame at all resolutions.
-    background : what is subtracted.
-    regions : (h, w) int32 coarse regions.
-    unit : px per cell of `regions`.
-    least : contrast below which nothing can be a particle, OD.
-    """
-
-    levels: list[Level]
-    background: Background
-    regions: NDArray[np.int32]
-    unit: int
-    least: float
-
-    def window(
-        self, n: int, box: tuple[slice, ...], k: int
-    ) -> tuple[Window, NDArray[np.bool_], tuple[int, int]]:
-        """Surroundings of region `n` on level `k`, the region there, and the corner cell."""
-        level = self.levels[k]
-        span = max(s.stop - s.start for s in box) * self.unit / level.step
-        margin = round(0.35 * span) + 5
-        rows, columns = (
-            np.arange(
-                s.start * self.unit // level.step - margin,
-                -(-s.stop * self.unit // level.step) + margin,
-            )
-            for s in box
-        )
-        height, width = level.value.shape
-        inside = np.logical_and.outer(
-            (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-        )
-        pick = np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))
-        # The coarse cell at the centre of each cell of the level.
-        coarse = [
-            ((2 * index + 1) * level.step // (2 * self.unit)).clip(0, size - 1)
-            for index, size in zip((rows, columns), self.regions.shape, strict=True)
-        ]
-        owner = np.where(inside, self.regions[np.ix_(*coarse)], 0)
-        valid = inside & level.valid[pick]
-        value = level.value[pick] if k else _smooth(level.value[pick], valid)
-        flat = value - self.background.at(rows, columns, level.step)
-        window = Window(
-            flat=np.where(valid, flat, np.float32(0)),
-            own=valid & ((owner == n) | (owner == 0)),
-            free=valid & ~grow(owner > 0, 2),
-            valid=valid,
-            least=self.least,
-        )
-        return window, owner == n, (int(rows[0]), int(columns[0]))
 
 
 class ThresholdDetector:
@@ -148,7 +73,7 @@ class ThresholdDetector:
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
         flat = np.where(fine.valid, fine.value - background.over(fine), np.float32(0))
         broad = np.where(wide.valid, wide.value - background.over(wide), np.float32(0))
-        flat = gaussian_filter(flat, 1.5, truncate=2.5)
+        flat = np.asarray(gaussian_filter(flat, 1.5, truncate=2.5), np.float32)
         limit = max(s.snr * _noise(flat, fine), s.min_contrast)
         noise = _noise(broad, wide)
         limit_broad = max(s.snr * noise, s.min_contrast)
@@ -203,7 +128,7 @@ class ThresholdDetector:
     def _score(self, candidate: Candidate, noise: float) -> float:
         """How much a candidate is like a particle, 0..1."""
         s, o = self.settings, candidate.outline
-        area, _, (yy, xx, yx) = _shape(candidate)
+        area, _, (yy, xx, yx) = shape_of(candidate)
         diameter = 2 * np.sqrt(area / np.pi)
         size = s.min_diameter_px * 0.8 <= diameter <= s.max_diameter_px * 1.2
         if not size or o.contrast < s.min_contrast:
@@ -228,75 +153,6 @@ class ThresholdDetector:
         )
 
 
-def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Detections:
-    """Put refined particles together.
-
-    Parameters
-    ----------
-    found : candidates and their scores.
-    shape : frame (H, W).
-    """
-    labels = np.zeros(shape, np.int32)
-    rows = []
-    for n, (candidate, score) in enumerate(found, 1):
-        area, yx, moments = _shape(candidate)
-        box = _paint(labels, candidate, n)
-        rows.append((*yx, area, *moments, *box, candidate.outline.contrast, score, candidate.cut))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 13)
-    return Detections(
-        labels=labels,
-        yx=table[:, 0:2].copy(),
-        area=table[:, 2].copy(),
-        moments=table[:, 3:6].copy(),
-        bbox=table[:, 6:10].astype(np.int64),
-        contrast=table[:, 10].copy(),
-        score=table[:, 11].copy(),
-        cut=table[:, 12].astype(bool),
-    )
-
-
-def _shape(
-    candidate: Candidate,
-) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
-    """Area, centre and second moments (yy, xx, yx) of a mask, px."""
-    share, step = candidate.outline.share.astype(np.float64), candidate.step
-    y, x = (np.arange(n, dtype=np.float64) for n in share.shape)
-    total = share.sum()
-    in_y, in_x = share.sum(1), share.sum(0)
-    cy, cx = in_y @ y / total, in_x @ x / total
-    dy, dx = y - cy, x - cx
-    # A cell is not a point: it adds the moment of a square.
-    yy, xx = in_y @ dy**2 / total + 1 / 12, in_x @ dx**2 / total + 1 / 12
-    yx = dy @ share @ dx / total
-    y0, x0 = candidate.corner
-    centre = ((y0 + cy + 0.5) * step - 0.5, (x0 + cx + 0.5) * step - 0.5)
-    return total * step**2, centre, (yy * step**2, xx * step**2, yx * step**2)
-
-
-def _paint(labels: NDArray[np.int32], candidate: Candidate, n: int) -> tuple[int, int, int, int]:
-    """Draw a mask at full resolution where nothing is yet; returns its bounds."""
-    share, step = candidate.outline.share, candidate.step
-    if step > 1:
-        rows, columns = (np.arange(n * step) for n in share.shape)
-        share = interpolate(share, rows, columns, 1 / step)
-    top, left = (c * step for c in candidate.corner)
-    y0, x0 = max(top, 0), max(left, 0)
-    y1 = min(top + share.shape[0], labels.shape[0])
-    x1 = min(left + share.shape[1], labels.shape[1])
-    target = labels[y0:y1, x0:x1]
-    mask = (share[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
-    target[mask] = n
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return (y0, x0, y0, x0)
-    return (
-        y0 + int(rows[0]),
-        x0 + int(columns[0]),
-        y0 + int(rows[-1]) + 1,
-        x0 + int(columns[-1]) + 1,
-    )
-
-
 def _noise(flat: NDArray[np.float32], level: Level) -> float:
     """Standard deviation of the background with its clouds, but without particles, OD."""
     values = flat[level.valid]
@@ -312,11 +168,3 @@ def _noise(flat: NDArray[np.float32], level: Level) -> float:
 
 def _soft(value: float, middle: float, width: float) -> float:
     return float(1 / (1 + np.exp(np.clip((middle - value) / max(width, 1e-9), -50, 50))))
-
-
-def _smooth(
-    value: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float = 1.5
-) -> NDArray[np.float32]:
-    weight = gaussian_filter(valid.astype(np.float32), sigma, truncate=3)
-    total = gaussian_filter(np.where(valid, value, np.float32(0)), sigma, truncate=3)
-    return total / np.maximum(weight, np.float32(1e-3))

@@ -10,6 +10,7 @@ import numpy as np
 import olefile
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
 from operando.models.detections import Detections
@@ -178,7 +179,7 @@ def test_recall_precision_and_steadiness_over_a_scan(find: Callable) -> None:
     hits, above, false, errors = [], [], 0, []
     for seed in (0, 1):
         sim = Simulator(SimSettings(seed=seed, n_energies=12))
-        truth = sim.truth() if callable(sim.truth) else sim.truth
+        truth = sim.truth
         centres = np.full((sim.n_frames, sim.n_particles, 2), np.nan)
         for frame in range(sim.n_frames):
             found = find(simulated_od(sim, frame))
@@ -236,15 +237,26 @@ def test_real_particles_below_and_above_the_edge(find: Callable, shared_data: Pa
         assert pairs[i].any()
 
 
-# ---- speed: about three times what an idle machine needs ------------------------------------
+# ---- speed ----------------------------------------------------------------------------------
 
 
 def test_speed_of_a_frame_with_nine_particles(find: Callable) -> None:
+    """In units of a wide blur of the frame on the same machine, as machines differ and are busy."""
     image = simulated_od(Simulator(SimSettings(n_energies=2)), 1)
-    find(image)
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        find(image)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.15
+
+    def seconds(call: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        pairs = [
+            (seconds(lambda: find(image)), seconds(lambda: gaussian_filter(image, 8.0)))
+            for _ in range(8)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    ours, blur = (min(column) for column in zip(*pairs, strict=True))
+    assert ours < 25 * blur

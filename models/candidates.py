@@ -1,0 +1,99 @@
+"""Refined particles, and how they become detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .detections import Detections
+from .grids import interpolate
+from .refine import Outline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A refined particle at its place.
+
+    Attributes
+    ----------
+    outline : its mask and rim.
+    corner : (y, x) cell of the level at which the window begins (may be negative).
+    step : px per cell.
+    cut : the mask touches the rim of the frame or of the valid area.
+    """
+
+    outline: Outline
+    corner: tuple[int, int]
+    step: int
+    cut: bool
+
+
+def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Detections:
+    """Put refined particles together.
+
+    Parameters
+    ----------
+    found : candidates and their scores.
+    shape : frame (H, W).
+    """
+    labels = np.zeros(shape, np.int32)
+    rows = []
+    for n, (candidate, score) in enumerate(found, 1):
+        area, yx, moments = shape_of(candidate)
+        box = _paint(labels, candidate, n)
+        rows.append((*yx, area, *moments, *box, candidate.outline.contrast, score, candidate.cut))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 13)
+    return Detections(
+        labels=labels,
+        yx=table[:, 0:2].copy(),
+        area=table[:, 2].copy(),
+        moments=table[:, 3:6].copy(),
+        bbox=table[:, 6:10].astype(np.int64),
+        contrast=table[:, 10].copy(),
+        score=table[:, 11].copy(),
+        cut=table[:, 12].astype(bool),
+    )
+
+
+def shape_of(
+    candidate: Candidate,
+) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
+    """Area, centre and second moments (yy, xx, yx) of a mask, px."""
+    share, step = candidate.outline.share.astype(np.float64), candidate.step
+    y, x = (np.arange(n, dtype=np.float64) for n in share.shape)
+    total = share.sum()
+    in_y, in_x = share.sum(1), share.sum(0)
+    cy, cx = in_y @ y / total, in_x @ x / total
+    dy, dx = y - cy, x - cx
+    # A cell is not a point: it adds the moment of a square.
+    yy, xx = in_y @ dy**2 / total + 1 / 12, in_x @ dx**2 / total + 1 / 12
+    yx = dy @ share @ dx / total
+    y0, x0 = candidate.corner
+    centre = ((y0 + cy + 0.5) * step - 0.5, (x0 + cx + 0.5) * step - 0.5)
+    return total * step**2, centre, (yy * step**2, xx * step**2, yx * step**2)
+
+
+def _paint(labels: NDArray[np.int32], candidate: Candidate, n: int) -> tuple[int, int, int, int]:
+    """Draw a mask at full resolution where nothing is yet; returns its bounds."""
+    share, step = candidate.outline.share, candidate.step
+    if step > 1:
+        rows, columns = (np.arange(n * step) for n in share.shape)
+        share = interpolate(share, rows, columns, 1 / step)
+    top, left = (c * step for c in candidate.corner)
+    y0, x0 = max(top, 0), max(left, 0)
+    y1 = min(top + share.shape[0], labels.shape[0])
+    x1 = min(left + share.shape[1], labels.shape[1])
+    target = labels[y0:y1, x0:x1]
+    mask = (share[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
+    target[mask] = n
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return (y0, x0, y0, x0)
+    return (
+        y0 + int(rows[0]),
+        x0 + int(columns[0]),
+        y0 + int(rows[-1]) + 1,
+        x0 + int(columns[-1]) + 1,
+    )
