@@ -33,19 +33,25 @@ app.command(name="import")(import_data.import_data)
 app.add_typer(bench.app, name="bench")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"operando {version('operando')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tell every step, not only what is odd.")
     ] = False,
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    show_version: Annotated[  # noqa: ARG001 - its callback has done all
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", is_eager=True, callback=_show_version
+        ),
     ] = False,
 ) -> None:
     """Set up what all commands share."""
-    if show_version:
-        typer.echo(f"operando {version('operando')}")
-        raise typer.Exit
     set_up_log(verbose=verbose)
 
 

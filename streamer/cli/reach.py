@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import httpx
-
-from ...callbacks.tiled_http import TiledConnection
+from tiled.client.context import Context
 
 _ANSWER_S = 5.0
 
@@ -21,20 +20,24 @@ def tiled_trouble(uri: str) -> str:
     Why it cannot be used, "" if it can.
     """
     shown = uri.partition("?")[0]  # the rest may hold a key
-    connection = TiledConnection(uri, timeout=_ANSWER_S)
     try:
-        connection.probe()
+        _probe(uri)
     except httpx.UnsupportedProtocol:
         return f"the address of a Tiled server begins with http:// or https://, got {shown!r}"
     except httpx.HTTPStatusError as error:
         return _refused(shown, error.response.status_code)
     except httpx.HTTPError as error:
         return f"no Tiled server answers at {shown}: {error or type(error).__name__}"
-    except RuntimeError:  # of tiled's client, when it would have to ask for a password
-        return _refused(shown, httpx.codes.UNAUTHORIZED)
-    finally:
-        connection.close()
     return ""
+
+
+def _probe(uri: str) -> None:
+    # the stock client tries for 45 s to reach a server that is not there
+    httpx.get(uri.partition("?")[0], timeout=_ANSWER_S)
+    context, _ = Context.from_any_uri(uri, timeout=httpx.Timeout(_ANSWER_S))
+    with context:
+        root = f"{str(context.api_uri).rstrip('/')}/metadata/"
+        context.http_client.get(root).raise_for_status()
 
 
 def _refused(uri: str, status: int) -> str:

@@ -1,0 +1,36 @@
+"""Every command explains itself."""
+
+from __future__ import annotations
+
+import pytest
+
+COMMANDS = {
+    "demo": ["--dir", "--energies", "--preset", "--rate", "--keep"],
+    "process": ["--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"],
+    "record": ["--output", "--zmq", "--runs"],
+    "replay": ["--speed", "--zmq", "--tiled", "--profile", "--output", "--frames-dir"],
+    "import": ["--output", "--kind", "--overwrite"],
+    "bench": ["pipeline"],
+    "bench pipeline": ["--frames", "--profile", "--device", "--output"],
+}
+
+
+def test_the_program_names_its_commands(run_cli):
+    ended = run_cli("--help")
+    assert ended.status == 0
+    for name in COMMANDS:
+        assert name.split()[0] in ended.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_the_options(run_cli, command):
+    ended = run_cli(*command.split(), "--help")
+    assert ended.status == 0
+    for option in COMMANDS[command]:
+        assert option in ended.out, ended.out
+
+
+def test_version(run_cli):
+    ended = run_cli("--version")
+    assert ended.status == 0
+    assert ended.out.startswith("operando 0.")
