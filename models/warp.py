@@ -6,9 +6,9 @@ import torch
 from torch.nn.functional import grid_sample, pad
 
 _MARGIN = 2
-_BAND = 16384  # px
+_BAND = 32768  # px
 _SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
-_INVERSE = (-0.34051669, -0.18890736, -7.1741564, 37.48491184, -106.03191691)
+_INVERSE = (-0.31706868, -1.1268279, 4.78433048, -23.104755)
 
 
 def resample(
@@ -54,30 +54,40 @@ def _resample_one(image: torch.Tensor, usable: torch.Tensor, yx: torch.Tensor) -
 
 def _band(image: torch.Tensor, code: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
     """Sample at places (N, 2)."""
-    shape = torch.tensor(image.shape, dtype=yx.dtype, device=yx.device)
     known = yx.nan_to_num(nan=-1e6, posinf=-1e6, neginf=-1e6)
-    outside = ((known < -_SNAP) | (known > shape - 1 + _SNAP)).any(dim=1)
-    whole = torch.minimum((known + _SNAP).floor_().clamp_(min=0), shape - 1)
-    fraction = (known - whole).clamp_(0, 1)
-    # grid_sample wants (x, y) in -1..1 over the image
-    asked = (whole + _asked(fraction)) * (2.0 / (shape - 1).clamp(min=1)) - 1
-    grid = asked.flip(1)[None, None]
-    out = grid_sample(image[None, None], grid, "bicubic", "border", align_corners=True)[0, 0, 0]
-    bad = _unusable(code, whole.int(), fraction > _SNAP, image.shape[1])
-    return out.masked_fill_(bad | outside, torch.nan)
+    grid = torch.empty_like(known)
+    bad = torch.zeros(len(known), dtype=torch.bool, device=known.device)
+    whole, case = [], torch.zeros(len(known), dtype=torch.uint8, device=known.device)
+    # grid_sample wants (x, y): the first axis of the image goes into the second column
+    for axis, column in ((0, 1), (1, 0)):
+        size = image.shape[axis]
+        place = known[:, axis].contiguous()
+        bad |= (place < -_SNAP) | (place > size - 1 + _SNAP)
+        pixel = (place + _SNAP).floor_().clamp_(0, size - 1)
+        fraction = (place - pixel).clamp_(0, 1)
+        case = 2 * case + (fraction > _SNAP).byte()
+        asked = _asked(fraction).add_(pixel)
+        grid[:, column] = asked.mul_(2.0 / max(size - 1, 1)).sub_(1)
+        whole.append(pixel.int())
+    out = grid_sample(image[None, None], grid[None, None], "bicubic", "border", align_corners=True)[
+        0, 0, 0
+    ]
+    bad |= _unusable(code, whole[0], whole[1], case, image.shape[1])
+    return out.masked_fill_(bad, torch.nan)
 
 
 def _asked(fraction: torch.Tensor) -> torch.Tensor:
     """Fraction at which grid_sample must be asked to answer for a fraction.
 
     Its kernel puts a sample asked for at s at s + s (1 - s) (1 - 2 s) / 2, as a ramp shows. This
-    polynomial inverts that to 5e-5 px.
+    polynomial inverts that to 1.4e-4 px.
     """
-    both = fraction * (1 - fraction)
-    factor = torch.full_like(both, _INVERSE[-1])
-    for coefficient in reversed(_INVERSE[:-1]):
-        factor.mul_(both).add_(coefficient)
-    return fraction + both * (1 - 2 * fraction) * factor
+    both = torch.addcmul(fraction, fraction, fraction, value=-1)
+    factor = both * _INVERSE[-1]
+    for coefficient in _INVERSE[-2:0:-1]:
+        factor.add_(coefficient).mul_(both)
+    factor.add_(_INVERSE[0]).mul_(both)
+    return torch.addcmul(fraction, factor, torch.rsub(fraction, 1, alpha=2))
 
 
 def _needs(usable: torch.Tensor) -> torch.Tensor:
@@ -96,19 +106,18 @@ def _needs(usable: torch.Tensor) -> torch.Tensor:
 
 
 def _unusable(
-    code: torch.Tensor, whole: torch.Tensor, cubic: torch.Tensor, width: int
+    code: torch.Tensor, y: torch.Tensor, x: torch.Tensor, case: torch.Tensor, width: int
 ) -> torch.Tensor:
     """Whether the pixels that samples need are not all usable.
 
     Parameters
     ----------
-    code : see `_needs`. whole : (N, 2) int32. cubic : (N, 2) bool, whether neighbours are needed.
+    code : see `_needs`. y, x : (N,) int32, whole pixels. case : (N,) uint8, its bit.
     """
     row = width + 2 * _MARGIN
-    first = whole[:, 0] * row + whole[:, 1] + (_MARGIN - 1) * (row + 1)
-    case = 2 * cubic[:, 0].byte() + cubic[:, 1].byte()
+    first = torch.add(x, y, alpha=row).add_((_MARGIN - 1) * (row + 1))
     picked = code.index_select(0, first)
-    return torch.bitwise_right_shift(picked, case).bitwise_and_(1).bool()
+    return picked.bitwise_right_shift_(case).bitwise_and_(1).bool()
 
 
 def _any_of_four(bad: torch.Tensor, axis: int) -> torch.Tensor:
