@@ -84,6 +84,9 @@ def test_results_grow_in_tiled_while_the_run_is_open(
     assert "stop" not in seen["raw"]
 
     assert service.wait(60) == 0, service.log.read_text()
+    log = service.log.read_text()
+    assert "WARNING" not in log
+    assert "Tiled server" not in log  # nothing to say against it
     (uid,) = set(client) - before
     run = client[uid]
     frames = run["frames"].read()
