@@ -32,25 +32,26 @@ class ProcessSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str = Field(
-        "auto", description="where detection and resampling run: auto, cpu, cuda or cuda:N"
+        default="auto", description="where detection and resampling run: auto, cpu, cuda or cuda:N"
     )
     threads: int = Field(
-        0,
+        default=0,
         ge=0,
         description="processor threads for detection and resampling; 0: half of the cores. More "
         "than are free makes it slower, as they wait for each other",
     )
     max_batch: int = Field(
-        8, ge=1, description="frames detected as one batch when documents have queued up"
+        default=8, ge=1, description="frames detected as one batch when documents have queued up"
     )
     raw_memory_mb: float = Field(
-        1024.0, gt=0, description="raw frames kept in memory for their final value, MB"
+        default=1024.0, gt=0, description="raw frames kept in memory for their final value, MB"
     )
     sample_key: str = Field(
-        "sample", description="key of the start document that names the sample (keeps identities)"
+        default="sample",
+        description="key of the start document that names the sample (keeps identities)",
     )
     max_samples: int = Field(
-        8, ge=1, description="samples whose particles are remembered between their runs"
+        default=8, ge=1, description="samples whose particles are remembered between their runs"
     )
 
 
@@ -61,7 +62,7 @@ class Settings(BaseSettings):
         extra="forbid", frozen=True, env_prefix="OPERANDO_", env_nested_delimiter="__"
     )
 
-    profile: str = Field("", description="name of the profile, told in the results")
+    profile: str = Field(default="", description="name of the profile, told in the results")
     process: ProcessSettings = Field(default_factory=ProcessSettings)
     assemble: AssembleSettings = Field(default_factory=AssembleSettings)
     assets: AssetSettings = Field(default_factory=AssetSettings)
@@ -148,6 +149,8 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        merged[key] = _merge(old, value) if both else value
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged

@@ -13,59 +13,62 @@ class TiledSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     frames: Literal["auto", "hdf5", "http"] = Field(
-        "auto",
+        default="auto",
         description="hdf5: this process writes images to HDF5 files in `frames_dir`, which the "
         "server reads; http: images are sent to the server; auto: hdf5 where the server accepts "
         "our files, else http.",
     )
     frames_dir: str | None = Field(
-        None,
+        default=None,
         description="Folder for HDF5 files, as this process and the server both see it; it must "
         "lie in the server's readable_storage. None: images are sent over HTTP.",
     )
     parent: tuple[str, ...] = Field(
-        (), description="Keys of the container that holds result runs; () is the root."
+        default=(), description="Keys of the container that holds result runs; () is the root."
     )
     tick_s: float = Field(
-        0.25, gt=0, description="Shortest time between two rounds of requests, s."
+        default=0.25, gt=0, description="Shortest time between two rounds of requests, s."
     )
-    tick_max_s: float = Field(2.0, gt=0, description="Longest time between two rounds, s.")
+    tick_max_s: float = Field(default=2.0, gt=0, description="Longest time between two rounds, s.")
     duty: float = Field(
-        0.3,
+        default=0.3,
         gt=0,
         le=1,
         description="Share of the time that the sink may spend in requests; rounds are spaced "
         "accordingly, between tick_s and tick_max_s.",
     )
     first_rows_s: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description="Age of its first row at which a stream appears at the latest, s. The rows "
         "that have come by then set the chunk of the array.",
     )
     first_rows: int = Field(
-        32, ge=1, description="Number of rows with which a stream appears at once."
+        default=32, ge=1, description="Number of rows with which a stream appears at once."
     )
     preview_key: str | None = Field(
-        "aligned", description="Image key of which a small live preview is kept; None for none."
+        default="aligned",
+        description="Image key of which a small live preview is kept; None for none.",
     )
-    preview_px: int = Field(256, ge=16, description="Longest side of the preview, px.")
+    preview_px: int = Field(default=256, ge=16, description="Longest side of the preview, px.")
     volatile: tuple[str, ...] = Field(
-        ("latency",),
+        default=("latency",),
         description="Columns that differ each time a run is computed; they alone do not make "
         "the sink rewrite a row that the server already holds.",
     )
     flush_bytes: int = Field(
-        16 << 20, gt=0, description="Bytes of waiting images that force a round of writing."
+        default=16 << 20, gt=0, description="Bytes of waiting images that force a round of writing."
     )
-    request_bytes: int = Field(8 << 20, gt=0, description="Largest payload of one request, bytes.")
+    request_bytes: int = Field(
+        default=8 << 20, gt=0, description="Largest payload of one request, bytes."
+    )
     max_pending_bytes: int = Field(
-        512 << 20,
+        default=512 << 20,
         gt=0,
         description="Bytes of images kept while they cannot be written; the oldest are given up "
         "beyond it, and counted. Rows are never given up.",
     )
     retry_s: tuple[float, float] = Field(
-        (0.5, 15.0), description="First and longest pause after a failed round, s."
+        default=(0.5, 15.0), description="First and longest pause after a failed round, s."
     )
-    timeout_s: float = Field(30.0, gt=0, description="Longest wait for one answer, s.")
+    timeout_s: float = Field(default=30.0, gt=0, description="Longest wait for one answer, s.")

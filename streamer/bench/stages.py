@@ -20,6 +20,7 @@ from ..config import Settings
 from ..frames import Corrected, FrameRef, NamedDocument, Role
 from ..link import LinkResult, LinkState, Sighting, make_linker
 from ..pipeline import Pipeline
+from ..results import FrameResult
 
 T = TypeVar("T")
 
@@ -103,18 +104,18 @@ def time_stages(
                 "link + register",
                 lambda s=state, c=corrected, f=found: pipeline.update(s, c, f),
             )
-            times.measure(
-                "documents",
-                lambda r=result: (
-                    [documents.particle_data(r, p) for p in r.particles]
-                    + [documents.frame_data(r, r.aligned.shape, 0.0)]
-                ),
-            )
+            times.measure("documents", lambda r=result: _documents(r))
             particles = len(result.particles)
             progress()
     both, link = times.stages.pop("link + register"), times.stages["link"]
     times.stages["register + align"] = [b - a for a, b in zip(link, both, strict=True)]
     return times, particles
+
+
+def _documents(result: FrameResult) -> list[dict[str, Any]]:
+    rows = [documents.particle_data(result, particle) for particle in result.particles]
+    shape = (0, 0) if result.aligned is None else result.aligned.shape
+    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0)]
 
 
 def _detect(detector: Any, corrected: Corrected, device: torch.device) -> Detections:

@@ -11,45 +11,53 @@ class LinkSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str = Field(
-        "voting", description="linker: a name in LINKERS or a dotted path module:Class"
+        default="voting", description="linker: a name in LINKERS or a dotted path module:Class"
     )
     max_jump_px: float = Field(
-        60.0, gt=0, description="largest common shift between two frames that is searched, px"
+        default=60.0,
+        gt=0,
+        description="largest common shift between two frames that is searched, px",
     )
     max_jump_new_run_px: float = Field(
-        200.0, gt=0, description="the same for the first frame of a new run of a known sample, px"
+        default=200.0,
+        gt=0,
+        description="the same for the first frame of a new run of a known sample, px",
     )
     vote_width_px: float = Field(
-        3.0, gt=0, description="width of the vote of one pair of positions, px"
+        default=3.0, gt=0, description="width of the vote of one pair of positions, px"
     )
     gate_px: float = Field(
-        6.0, gt=0, description="how far from its prediction a tracked particle may be, px"
+        default=6.0, gt=0, description="how far from its prediction a tracked particle may be, px"
     )
     gate_growth_px: float = Field(
-        1.5, ge=0, description="growth of that gate per frame without a detection, px per frame"
+        default=1.5,
+        ge=0,
+        description="growth of that gate per frame without a detection, px per frame",
     )
-    gate_max_px: float = Field(40.0, gt=0, description="largest gate, px")
+    gate_max_px: float = Field(default=40.0, gt=0, description="largest gate, px")
     gate_new_run_px: float = Field(
-        15.0, gt=0, description="gate for the first frame of a new run of a known sample, px"
+        default=15.0,
+        gt=0,
+        description="gate for the first frame of a new run of a known sample, px",
     )
     max_area_ratio: float = Field(
-        2.0, gt=1, description="largest ratio of mask areas of one particle in two frames"
+        default=2.0, gt=1, description="largest ratio of mask areas of one particle in two frames"
     )
     min_ssim: float = Field(
-        0.1,
+        default=0.1,
         ge=-1,
         le=1,
         description="a doubtful pair is refused below this structural similarity of its ROIs",
     )
     min_score: float = Field(
-        0.25, ge=0, le=1, description="score that a detection needs to found a new particle"
+        default=0.25, ge=0, le=1, description="score that a detection needs to found a new particle"
     )
     confirm_frames: int = Field(
-        2, ge=1, description="detections that make a tentative particle a tracked one"
+        default=2, ge=1, description="detections that make a tentative particle a tracked one"
     )
     coast_frames: int = Field(
-        12, ge=0, description="frames without detection until a coasting particle is lost"
+        default=12, ge=0, description="frames without detection until a coasting particle is lost"
     )
     lost_frames: int = Field(
-        400, ge=0, description="frames without detection until a lost particle is retired"
+        default=400, ge=0, description="frames without detection until a lost particle is retired"
     )

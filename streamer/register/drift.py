@@ -42,7 +42,7 @@ class Affine:
     def strain(self) -> tuple[float, float, float]:
         """Small strains (yy, xx, yx), dimensionless; NaN if not fitted."""
         if not self.fitted:
-            return (float("nan"),) * 3
+            return float("nan"), float("nan"), float("nan")
         g = self.gradient
         return float(g[0, 0]), float(g[1, 1]), float(0.5 * (g[0, 1] + g[1, 0]))
 
@@ -73,6 +73,7 @@ def robust_mean(values: Array, weights: Array) -> tuple[Array, float]:
     sigma : standard error of one component from the scatter of the values, px; NaN for N < 3.
     """
     centre = np.median(values, axis=0)
+    huber = distance = np.ones(len(values))
     for _ in range(20):
         distance = np.hypot(*(values - centre).T)
         scale = max(1.4826 * float(np.median(distance)) / 1.18, _SCALE_FLOOR_PX)
@@ -108,10 +109,11 @@ def fit_affine(points: Array, motion: Array, weights: Array, minimum: int) -> Af
         return IDENTITY
     design = np.column_stack([np.ones(len(points)), points - centre])
     huber = weights
+    solution = np.zeros((3, 2))
     for _ in range(10):
         root = np.sqrt(huber)[:, None]
         solution = np.linalg.lstsq(design * root, motion * root, rcond=None)[0]
         distance = np.hypot(*(motion - design @ solution).T)
         scale = max(1.26 * float(np.median(distance)), _SCALE_FLOOR_PX)
         huber = weights * np.minimum(1.0, _HUBER * scale / np.maximum(distance, 1e-12))
-    return Affine(gradient=solution[1:].T, offset=solution[0], centre=centre, fitted=True)
+    return Affine(gradient=np.array(solution[1:].T, dtype=np.float64), offset=solution[0], centre=centre, fitted=True)

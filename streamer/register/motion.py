@@ -225,7 +225,7 @@ def _advance(
         known = replace(
             known,
             residual=yx - drift - known.reference_yx,
-            path=known.path + float(np.hypot(*step)),
+            path=known.path + float(np.hypot(step[0], step[1])),
             times=np.append(known.times[-keep:], time),
             positions=np.vstack([known.positions[-keep:], yx]),
         )

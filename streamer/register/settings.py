@@ -13,25 +13,27 @@ class RegisterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gauge: Literal["robust-mean", "particle"] = Field(
-        "robust-mean",
+        default="robust-mean",
         description="what is declared to be drift: the robust mean of all particles' motion, or "
         "the motion of one named particle",
     )
-    gauge_particle: int = Field(0, ge=0, description="that particle, if gauge is 'particle'")
+    gauge_particle: int = Field(
+        default=0, ge=0, description="that particle, if gauge is 'particle'"
+    )
     min_particles_affine: int = Field(
-        4, ge=3, description="particles needed to fit strain and rotation"
+        default=4, ge=3, description="particles needed to fit strain and rotation"
     )
     velocity_frames: int = Field(
-        5, ge=2, description="frames in the causal fit of velocity and acceleration"
+        default=5, ge=2, description="frames in the causal fit of velocity and acceleration"
     )
-    psf_px: float = Field(1.2, gt=0, description="sigma of the point spread function, px")
+    psf_px: float = Field(default=1.2, gt=0, description="sigma of the point spread function, px")
     roi_px: int | Literal["auto"] = Field(
-        "auto",
+        default="auto",
         description="side of the published ROI of a particle, px; auto: from the first frame",
     )
-    roi_max_px: int = Field(384, ge=16, description="largest side that auto chooses, px")
+    roi_max_px: int = Field(default=384, ge=16, description="largest side that auto chooses, px")
     ssim_range: float = Field(
-        1.0, gt=0, description="data range of the published SSIM, optical density"
+        default=1.0, gt=0, description="data range of the published SSIM, optical density"
     )
 
 

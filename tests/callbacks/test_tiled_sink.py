@@ -21,9 +21,9 @@ from tiled.client.container import Container
 
 from operando.callbacks.sinks import BufferedSink
 from operando.callbacks.tiled_client import OperandoStream
-from operando.streamer.tiled_settings import TiledSettings
 from operando.callbacks.tiled_sink import TiledSink
 from operando.streamer.tiled_server import EmbeddedTiled
+from operando.streamer.tiled_settings import TiledSettings
 
 pytestmark = pytest.mark.system
 

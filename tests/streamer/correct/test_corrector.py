@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+
 from operando.streamer.correct import (
     BadFrameError,
     Correction,

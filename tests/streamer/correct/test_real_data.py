@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import olefile
 import pytest
+
 from operando.streamer.correct import CorrectSettings, apply, finish, init, update
 from operando.streamer.frames import Corrected, Frame, FrameKey, Role
 
