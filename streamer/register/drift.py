@@ -116,4 +116,9 @@ def fit_affine(points: Array, motion: Array, weights: Array, minimum: int) -> Af
         distance = np.hypot(*(motion - design @ solution).T)
         scale = max(1.26 * float(np.median(distance)), _SCALE_FLOOR_PX)
         huber = weights * np.minimum(1.0, _HUBER * scale / np.maximum(distance, 1e-12))
-    return Affine(gradient=np.array(solution[1:].T, dtype=np.float64), offset=solution[0], centre=centre, fitted=True)
+    return Affine(
+        gradient=np.array(solution[1:].T, dtype=np.float64),
+        offset=solution[0],
+        centre=centre,
+        fitted=True,
+    )

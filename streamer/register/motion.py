@@ -23,7 +23,7 @@ class Measured:
     yx : (2,) float64, px in the image; not used if it was not seen.
     sigma : px per component.
     seen : False for a coasting particle.
-    cut : the mask was cut by the frame: its centre is biased and does not count for drift.
+    cut : the mask was cut by the frame: its centre of mass is not that of the particle.
     """
 
     particle: int
@@ -42,6 +42,7 @@ class ParticleMotion:
     first_yx : (2,) float64, position in the image when first tracked, px.
     reference_yx : (2,) float64, the same in the frame of the electrode, px.
     residual : (2,) float64, last motion beyond drift, px.
+    anchored : the particle has been seen whole, so that `reference_yx` is its centre of mass.
     path : px, length of the way in the image so far.
     times : (K,) s and positions (K, 2) px of the last frames in which it was seen.
     """
@@ -50,6 +51,7 @@ class ParticleMotion:
     first_yx: Array
     reference_yx: Array
     residual: Array
+    anchored: bool
     path: float
     times: Array
     positions: Array
@@ -157,7 +159,8 @@ def update(
 
 def _usable(state: MotionState, measured: tuple[Measured, ...]) -> list[Measured]:
     known = [m for m in measured if m.seen and m.particle in state.particles]
-    return [m for m in known if not m.cut] or known
+    whole = [m for m in known if not m.cut and state.particles[m.particle].anchored]
+    return whole or known
 
 
 def _drift(
@@ -205,6 +208,7 @@ def _birth(item: Measured, drift: Array, affine: Affine) -> ParticleMotion:
         first_yx=item.yx,
         reference_yx=reference,
         residual=item.yx - drift - reference,
+        anchored=not item.cut,
         path=0.0,
         times=np.zeros(0),
         positions=np.zeros((0, 2)),
@@ -218,8 +222,13 @@ def _advance(
     settings: RegisterSettings,
 ) -> tuple[ParticleMotion, Moved]:
     time, drift, affine = now
+    expected = known.reference_yx + drift + known.residual
+    rates = (np.full(2, np.nan), np.full(2, np.nan))
+    # what the frame leaves of a cut particle has a centre of its own, which moves as the cut does
+    yx = item.yx if item.seen and not item.cut else expected
     if item.seen:
-        yx = item.yx
+        if not item.cut and not known.anchored:
+            known = _anchor(known, yx - expected)
         step = yx - known.positions[-1] if len(known.positions) else np.zeros(2)
         keep = settings.velocity_frames - 1
         known = replace(
@@ -230,9 +239,6 @@ def _advance(
             positions=np.vstack([known.positions[-keep:], yx]),
         )
         rates = velocity_acceleration(known.times, known.positions)
-    else:
-        yx = known.reference_yx + drift + known.residual
-        rates = (np.full(2, np.nan), np.full(2, np.nan))
     motion = Moved(
         particle=known.particle,
         yx=yx,
@@ -245,3 +251,14 @@ def _advance(
         reference_yx=known.reference_yx,
     )
     return known, motion
+
+
+def _anchor(known: ParticleMotion, offset: Array) -> ParticleMotion:
+    """Move what was followed of a cut particle to its centre of mass, now that it is seen whole."""
+    return replace(
+        known,
+        first_yx=known.first_yx + offset,
+        reference_yx=known.reference_yx + offset,
+        positions=known.positions + offset,
+        anchored=True,
+    )

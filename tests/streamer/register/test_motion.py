@@ -5,6 +5,7 @@ import pytest
 
 from operando.streamer.register import motion
 from operando.streamer.register.motion import Measured
+from operando.streamer.register.precision import mask_sigma
 from operando.streamer.register.settings import RegisterSettings
 
 SETTINGS = RegisterSettings()
@@ -149,3 +150,33 @@ def test_repeated_times_give_no_rate():
     start = points(5)
     _, fields = advance([frame_of(start), frame_of(start + 1)], dt=0.0)
     assert np.isnan(fields[1].moved[0].velocity).all()
+
+
+def test_a_cut_particle_moves_with_the_field_and_is_anchored_when_whole():
+    start = points(6)
+    cut = np.array([True] + [False] * 5)
+    seen_cut = start.copy()
+    seen_cut[0] += (4, 0)  # the centre of what the frame leaves of it
+    later = start + (3, 1)
+    later[0] += (2.5, 0)
+    _, fields = advance(
+        [frame_of(seen_cut, cut=cut), frame_of(later, cut=cut), frame_of(start + (5, 2))]
+    )
+    moved = [f.moved[0] for f in fields]
+    np.testing.assert_allclose(moved[1].displacement, (3, 1), atol=1e-6)
+    np.testing.assert_allclose(moved[2].yx, start[0] + (5, 2), atol=1e-9)
+    np.testing.assert_allclose(moved[2].displacement, (5, 2), atol=1e-6)
+    assert moved[2].path == pytest.approx(np.hypot(3, 1) + np.hypot(2, 1), abs=1e-6)
+
+
+def test_sigma_grows_with_noise_and_size_and_cuts():
+    area = np.pi * np.array([20.0, 20.0, 150.0, 20.0]) ** 2
+    contrast = np.array([1.0, 0.2, 1.0, 1.0])
+    cut = np.array([False, False, False, True])
+    sigma = mask_sigma(area, contrast, cut, noise=0.05, psf=1.2)
+    assert sigma[1] > sigma[0]
+    assert sigma[2] > sigma[0]
+    assert sigma[3] > 2
+    assert 0.09 < sigma[0] < 0.13
+    unknown = mask_sigma(area, contrast, cut, noise=float("nan"), psf=1.2)
+    np.testing.assert_allclose(unknown, sigma)
