@@ -64,7 +64,8 @@ class VotingLinker:
         shift, votes = self._common_shift(state, detections)
         total = state.shift + shift
         predicted = _positions(state.tracks) + total
-        match = self._assign(state, detections, views, predicted)
+        gates = self._gates(state, float(np.hypot(shift[0], shift[1])))
+        match = self._assign(state, detections, views, predicted, gates)
         tracks: list[Track] = []
         sightings: list[Sighting] = []
         for row, track in enumerate(state.tracks):
@@ -137,12 +138,13 @@ class VotingLinker:
             max_shift=limit,
         )
 
-    def _gates(self, state: LinkState) -> NDArray[np.float64]:
+    def _gates(self, state: LinkState, jump: float) -> NDArray[np.float64]:
         base = self.settings.gate_new_run_px if state.new_run else self.settings.gate_px
         misses = np.array([t.misses for t in state.tracks], dtype=float)
         size = np.sqrt(np.array([t.area for t in state.tracks]))
         # masks of large particles wander in proportion to their size
         gates = np.maximum(base, 0.08 * size) + self.settings.gate_growth_px * misses
+        gates += self.settings.gate_per_jump * jump
         return np.minimum(gates, self.settings.gate_max_px)
 
     def _assign(
@@ -151,10 +153,10 @@ class VotingLinker:
         detections: Detections,
         views: NDArray[np.float32],
         predicted: NDArray[np.float64],
+        gates: NDArray[np.float64],
     ) -> dict[int, int]:
         if not state.tracks or len(detections) == 0:
             return {}
-        gates = self._gates(state)
         offset = detections.yx[None] - predicted[:, None]
         distance = np.hypot(offset[..., 0], offset[..., 1])
         cost = np.full(distance.shape, _IMPOSSIBLE)

@@ -34,6 +34,12 @@ class LinkSettings(BaseModel):
         ge=0,
         description="growth of that gate per frame without a detection, px per frame",
     )
+    gate_per_jump: float = Field(
+        default=0.25,
+        ge=0,
+        description="growth of that gate per length of the common shift, as what lies in other "
+        "planes or strains moves by more or less, px per px",
+    )
     gate_max_px: float = Field(default=40.0, gt=0, description="largest gate, px")
     gate_new_run_px: float = Field(
         default=15.0,

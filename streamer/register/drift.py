@@ -57,6 +57,27 @@ class Affine:
 IDENTITY = Affine(gradient=np.zeros((2, 2)), offset=np.zeros(2), centre=np.zeros(2), fitted=False)
 
 
+def random_effect_weights(values: Array, sigma: Array) -> Array:
+    """Weights for a common value of vectors that differ by more than their errors.
+
+    Particles also move on their own: the variance of each about the common motion is that of its
+    position plus that of the scatter, seen robustly. Without the scatter, a few well-measured
+    particles would decide alone.
+
+    Parameters
+    ----------
+    values : (N, 2) float64, px. sigma : (N,) float64, error per component, px.
+
+    Returns
+    -------
+    (N,) float64, px^-2.
+    """
+    distance = np.hypot(*(values - np.median(values, axis=0)).T)
+    # the median distance of a 2-D normal is 1.18 sigma
+    scatter = float(np.median(distance)) / 1.18
+    return 1.0 / (np.maximum(sigma, _SCALE_FLOOR_PX) ** 2 + scatter**2)
+
+
 def robust_mean(values: Array, weights: Array) -> tuple[Array, float]:
     """Huber mean of 2-D vectors.
 
@@ -76,7 +97,7 @@ def robust_mean(values: Array, weights: Array) -> tuple[Array, float]:
     huber = distance = np.ones(len(values))
     for _ in range(20):
         distance = np.hypot(*(values - centre).T)
-        scale = max(1.4826 * float(np.median(distance)) / 1.18, _SCALE_FLOOR_PX)
+        scale = max(1.26 * float(np.median(distance)), _SCALE_FLOOR_PX)
         huber = weights * np.minimum(1.0, _HUBER * scale / np.maximum(distance, 1e-12))
         update = (huber[:, None] * values).sum(axis=0) / huber.sum()
         done = np.abs(update - centre).max() < 1e-6

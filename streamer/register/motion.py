@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .drift import IDENTITY, Affine, fit_affine, robust_mean
+from .drift import IDENTITY, Affine, fit_affine, random_effect_weights, robust_mean
 from .kinematics import velocity_acceleration
 from .settings import RegisterSettings
 
@@ -180,9 +180,8 @@ def _drift(
             for m in usable
         ]
     )
-    weights = np.array([1.0 / max(m.sigma, 0.02) ** 2 for m in usable])
-    mean, sigma = robust_mean(motion, weights)
-    return mean, sigma
+    weights = random_effect_weights(motion, np.array([m.sigma for m in usable]))
+    return robust_mean(motion, weights)
 
 
 def _affine(
@@ -196,7 +195,7 @@ def _affine(
         return IDENTITY
     points = np.array([state.particles[m.particle].reference_yx for m in usable])
     motion = np.array([m.yx for m in usable]) - points - drift
-    weights = np.array([1.0 / max(m.sigma, 0.02) ** 2 for m in usable])
+    weights = random_effect_weights(motion, np.array([m.sigma for m in usable]))
     return fit_affine(points, motion, weights, settings.min_particles_affine)
 
 
