@@ -11,62 +11,81 @@ class DetectSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str = Field(
-        "threshold",
+        default="threshold",
         description="detector: a name in DETECTORS or a dotted path package.module:Name",
     )
     min_diameter_px: float = Field(
-        15.0, ge=6, description="diameter (of the disc of equal area) of the smallest particle, px"
+        default=15.0,
+        ge=6,
+        description="diameter (of the disc of equal area) of the smallest particle, px",
     )
-    max_diameter_px: float = Field(320.0, gt=6, description="diameter of the largest particle, px")
+    max_diameter_px: float = Field(
+        default=320.0, gt=6, description="diameter of the largest particle, px"
+    )
     min_contrast: float = Field(
-        0.02, gt=0, description="least mean OD of a particle above its surroundings, OD"
+        default=0.02, gt=0, description="least mean OD of a particle above its surroundings, OD"
     )
     min_relative_contrast: float = Field(
-        0.08,
+        default=0.08,
         ge=0,
         lt=1,
         description="least contrast of a particle in units of that of the densest in the frame, 1",
     )
     snr: float = Field(
-        4.0, gt=0, description="least peak of a particle, in standard deviations of the background"
+        default=4.0,
+        gt=0,
+        description="least peak of a particle, in standard deviations of the background",
     )
     grow: float = Field(
-        0.5, gt=0, le=1, description="where its region ends, in units of that peak threshold, 1"
+        default=0.5,
+        gt=0,
+        le=1,
+        description="where its region ends, in units of that peak threshold, 1",
     )
     rim_level: float = Field(
-        0.5, gt=0, lt=1, description="contour of a mask, 0 at the background, 1 inside the rim, 1"
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="contour of a mask, 0 at the background, 1 inside the rim, 1",
     )
     min_sharpness: float = Field(
-        1.7,
+        default=1.7,
         ge=0,
         description="least slope at the rim times radius over contrast; smooth clouds are below, 1",
     )
     min_compactness: float = Field(
-        0.58,
+        default=0.58,
         ge=0,
         le=1,
         description="least 4 pi area / perimeter^2; 1 is a disc, ragged clouds have 0.2 to 0.6, 1",
     )
     max_texture: float = Field(
-        0.21,
+        default=0.21,
         gt=0,
         description="largest rms inside a faint particle, over its contrast; clouds have more, 1",
     )
     min_fill: float = Field(
-        0.80, ge=0, le=1, description="least area over the area of the ellipse of equal moments, 1"
+        default=0.80,
+        ge=0,
+        le=1,
+        description="least area over the area of the ellipse of equal moments, 1",
     )
     max_elongation: float = Field(
-        2.6, ge=1, description="largest ratio of the axes of the ellipse of equal moments, 1"
+        default=2.6,
+        ge=1,
+        description="largest ratio of the axes of the ellipse of equal moments, 1",
     )
-    min_score: float = Field(0.2, ge=0, le=1, description="least score of a detection, 1")
+    min_score: float = Field(default=0.2, ge=0, le=1, description="least score of a detection, 1")
     neck: float = Field(
-        0.87,
+        default=0.87,
         gt=0,
         le=1,
         description="cut where the neck is narrower than this share of the smaller particle, 1",
     )
     background_px: float = Field(
-        36.0, gt=0, description="scale on which the background may vary between particles, px"
+        default=36.0,
+        gt=0,
+        description="scale on which the background may vary between particles, px",
     )
 
     @model_validator(mode="after")
