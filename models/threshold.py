@@ -11,6 +11,7 @@ from scipy.ndimage import find_objects, gaussian_filter
 
 from .background import Background, estimate
 from .candidates import Candidate, collect, shape_of
+from .defects import fill_defects
 from .detections import Detections
 from .masks import grow
 from .pyramid import Level, pyramids
@@ -45,7 +46,8 @@ class ThresholdDetector:
         od, valid = od.to(self.device), valid.to(self.device)
         shape = (int(od.shape[-2]), int(od.shape[-1]))
         with torch.inference_mode():
-            frames = pyramids(od, valid & torch.isfinite(od), self._levels)
+            od, valid = fill_defects(od, valid & torch.isfinite(od))
+            frames = pyramids(od, valid, self._levels)
         return [self._detect_one(levels, shape) for levels in frames]
 
     def _detect_one(self, levels: list[Level], shape: tuple[int, int]) -> Detections:
