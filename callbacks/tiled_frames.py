@@ -86,6 +86,7 @@ class FrameSeries:
         self._untold: dict[int, None] = {}
         self._node: ArrayClient | None = None
         self._looked = False
+        self._denied = False
         self._events = 0
         self._length = 0
 
@@ -95,7 +96,7 @@ class FrameSeries:
         if image is None:
             return
         array = np.asarray(image)
-        if array.shape != self.key.shape:
+        if array.shape != self.key.shape or self._denied:
             self.refused += 1
             return
         self._pending[index] = array
@@ -138,12 +139,12 @@ class FrameSeries:
         ------
         httpx.HTTPError
             The server failed; what is unsent is kept for the next call.
-        SinkError
-            The array was begun in another way than the settings allow to continue.
         """
         if not (self.pending or final):
             return
         self._look_up(connection, parent)
+        if self._denied:
+            return
         if final:
             self._fill_tail()
         if self._route.route == "http":
@@ -159,11 +160,23 @@ class FrameSeries:
 
     def _look_up(self, connection: TiledConnection, parent: Container) -> None:
         if not self._looked:
-            self._node = connection.child(parent, self.key.name)
+            node = connection.child(parent, self.key.name)
+            if node is not None:
+                try:
+                    self._agree_with(node)
+                except SinkError as error:
+                    self._deny(error)
+                self._length = len(node)
+            self._node = node
             self._looked = True
-            if self._node is not None:
-                self._agree_with(self._node)
-                self._length = len(self._node)
+
+    def _deny(self, error: SinkError) -> None:
+        """Leave the images that the server has as they are; rows are not affected."""
+        _log.warning("images are left as they are: %s", error)
+        self._denied = True
+        self.refused += len(self._pending)
+        self._pending.clear()
+        self._untold.clear()
 
     def _agree_with(self, node: ArrayClient) -> None:
         """Continue an array the way it was begun, or say why that cannot be."""
