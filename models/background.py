@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from .grids import interpolate
+from .grids import part, refined
 from .masks import grow
 from .pyramid import Level
+from .smooth import gaussian
 
 Map = NDArray[np.float32]
 _MIN_CELLS = 24
@@ -30,14 +31,24 @@ class Background:
     value: Map
     step: int
 
-    def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp], step: int) -> Map:
+    def at(self, rows: slice, columns: slice, step: int) -> Map:
         """Background at some rows and columns of a level with cells of `step` px (bilinear), OD."""
-        return interpolate(self.value, rows, columns, step / self.step)
+        if step > self.step:
+            return self._coarse(step)[rows, columns]
+        return part(self.value, self.step // step, rows, columns)
 
     def over(self, level: Level) -> Map:
         """Background on the whole grid of a level, OD."""
-        rows, columns = (np.arange(n) for n in level.value.shape)
-        return self.at(rows, columns, level.step)
+        return refined(self.value, self.step // level.step)
+
+    def _coarse(self, step: int) -> Map:
+        """Background on the grid of a level that is coarser than its own, OD."""
+        factor = step // self.step
+        height, width = (n // factor for n in self.value.shape)
+        # Bilinear at the centre of a cell is the mean of the four cells around it.
+        middle = self.value.reshape(height, factor, width, factor)
+        near = slice(factor // 2 - 1, factor // 2 + 1)
+        return middle[:, near, :, near].mean((1, 3))
 
 
 def estimate(level: Level, scale_px: float) -> Background | None:
@@ -68,36 +79,42 @@ def estimate(level: Level, scale_px: float) -> Background | None:
     return Background(value=surface.astype(np.float32), step=level.step)
 
 
+@lru_cache(maxsize=8)
 def _basis(shape: tuple[int, ...]) -> NDArray[np.float64]:
     y, x = (np.linspace(-1, 1, n) for n in shape)
     yy, xx = np.meshgrid(y, x, indexing="ij")
-    return np.stack([np.ones_like(yy), yy, xx, yy * yy, xx * xx, yy * xx], -1)
+    return np.stack([np.ones_like(yy), yy, xx, yy * yy, xx * xx, yy * xx])
 
 
 def _surface(
     value: Map, valid: NDArray[np.bool_], basis: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    a, b = basis[valid], value[valid].astype(np.float64)
+    a, b = basis[:, valid], value[valid].astype(np.float64)
     weight = np.ones(len(b))
-    coef = np.zeros(a.shape[1])
+    coef = np.zeros(len(a))
     for _ in range(12):
         coef = _solve(a, b, weight)
-        rest = b - a @ coef
-        floor = max(np.median(np.abs(rest)) * 0.1, 1e-6)
-        weight = np.where(rest > 0, _QUANTILE, 1 - _QUANTILE) / np.maximum(np.abs(rest), floor)
-    inlier = _without_particles(value - basis @ coef, valid)
+        rest = b - coef @ a
+        size = np.abs(rest)
+        floor = max(0.1 * float(np.partition(size, len(size) // 2)[len(size) // 2]), 1e-6)
+        weight = np.where(rest > 0, _QUANTILE, 1 - _QUANTILE) / np.maximum(size, floor)
+    surface = np.tensordot(coef, basis, 1)
+    inlier = _without_particles(value - surface, valid)
     if np.count_nonzero(inlier) >= _MIN_CELLS:
-        coef = _solve(basis[inlier], value[inlier].astype(np.float64), np.ones(inlier.sum()))
-        inlier = _without_particles(value - basis @ coef, valid)
-    return basis @ coef, inlier
+        b = value[inlier].astype(np.float64)
+        surface = np.tensordot(_solve(basis[:, inlier], b, np.ones(len(b))), basis, 1)
+        inlier = _without_particles(value - surface, valid)
+    return surface, inlier
 
 
 def _solve(
     a: NDArray[np.float64], b: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    left = a.T * weight
-    ridge = 1e-6 * np.trace(left @ a) / len(left)
-    return np.linalg.solve(left @ a + ridge * np.eye(len(left)), left @ b)
+    """Weighted least squares with the rows of `a`, (m, n), hardly regularised."""
+    left = a * weight
+    square = left @ a.T
+    square.flat[:: len(a) + 1] += 1e-6 * square.trace() / len(a)
+    return np.asarray(np.linalg.solve(square, left @ b), np.float64)
 
 
 def _without_particles(rest: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -110,6 +127,6 @@ def _without_particles(rest: NDArray[np.floating], valid: NDArray[np.bool_]) -> 
 
 def _fill(rest: Map, inlier: NDArray[np.bool_], sigma: float) -> Map:
     """Smooth map of the inliers; goes to zero far away from any."""
-    weight = gaussian_filter(inlier.astype(np.float32), sigma, mode="constant", truncate=3)
-    total = gaussian_filter(rest, sigma, mode="constant", truncate=3)
+    weight = gaussian(inlier.astype(np.float32), sigma, 3, "constant")
+    total = gaussian(rest, sigma, 3, "constant")
     return np.asarray(total / (weight + 0.02), np.float32)

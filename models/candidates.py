@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detections import Detections
-from .grids import interpolate
+from .grids import refined
 from .refine import Outline
 
 
@@ -22,12 +22,41 @@ class Candidate:
     corner : (y, x) cell of the level at which the window begins (may be negative).
     step : px per cell.
     cut : the mask touches the rim of the frame or of the valid area.
+    area : of the mask, px^2.
+    yx : centre of the mask, px.
+    moments : second moments (yy, xx, yx) of the mask, px^2.
     """
 
     outline: Outline
     corner: tuple[int, int]
     step: int
     cut: bool
+    area: float
+    yx: tuple[float, float]
+    moments: tuple[float, float, float]
+
+
+def place(outline: Outline, corner: tuple[int, int], step: int, cut: bool) -> Candidate:
+    """Put an outline at its place, and measure its shape."""
+    share = outline.share
+    y, x = (np.arange(n, dtype=np.float64) for n in share.shape)
+    in_y, in_x = share.sum(1, dtype=np.float64), share.sum(0, dtype=np.float64)
+    total = in_y.sum()
+    cy, cx = in_y @ y / total, in_x @ x / total
+    dy, dx = y - cy, x - cx
+    # A cell is not a point: it adds the moment of a square.
+    yy, xx = in_y @ dy**2 / total + 1 / 12, in_x @ dx**2 / total + 1 / 12
+    yx = dy @ (share @ dx) / total
+    y0, x0 = corner
+    return Candidate(
+        outline=outline,
+        corner=corner,
+        step=step,
+        cut=cut,
+        area=float(total * step**2),
+        yx=(float((y0 + cy + 0.5) * step - 0.5), float((x0 + cx + 0.5) * step - 0.5)),
+        moments=(float(yy * step**2), float(xx * step**2), float(yx * step**2)),
+    )
 
 
 def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Detections:
@@ -40,10 +69,9 @@ def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Det
     """
     labels = np.zeros(shape, np.int32)
     rows = []
-    for n, (candidate, score) in enumerate(found, 1):
-        area, yx, moments = shape_of(candidate)
-        box = _paint(labels, candidate, n)
-        rows.append((*yx, area, *moments, *box, candidate.outline.contrast, score, candidate.cut))
+    for n, (c, score) in enumerate(found, 1):
+        box = _paint(labels, c, n)
+        rows.append((*c.yx, c.area, *c.moments, *box, c.outline.contrast, score, c.cut))
     table = np.array(rows, dtype=np.float64).reshape(-1, 13)
     return Detections(
         labels=labels,
@@ -57,30 +85,10 @@ def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Det
     )
 
 
-def shape_of(
-    candidate: Candidate,
-) -> tuple[float, tuple[float, float], tuple[float, float, float]]:
-    """Area, centre and second moments (yy, xx, yx) of a mask, px."""
-    share, step = candidate.outline.share.astype(np.float64), candidate.step
-    y, x = (np.arange(n, dtype=np.float64) for n in share.shape)
-    total = share.sum()
-    in_y, in_x = share.sum(1), share.sum(0)
-    cy, cx = in_y @ y / total, in_x @ x / total
-    dy, dx = y - cy, x - cx
-    # A cell is not a point: it adds the moment of a square.
-    yy, xx = in_y @ dy**2 / total + 1 / 12, in_x @ dx**2 / total + 1 / 12
-    yx = dy @ share @ dx / total
-    y0, x0 = candidate.corner
-    centre = ((y0 + cy + 0.5) * step - 0.5, (x0 + cx + 0.5) * step - 0.5)
-    return total * step**2, centre, (yy * step**2, xx * step**2, yx * step**2)
-
-
 def _paint(labels: NDArray[np.int32], candidate: Candidate, n: int) -> tuple[int, int, int, int]:
     """Draw a mask at full resolution where nothing is yet; returns its bounds."""
-    share, step = candidate.outline.share, candidate.step
-    if step > 1:
-        rows, columns = (np.arange(n * step) for n in share.shape)
-        share = interpolate(share, rows, columns, 1 / step)
+    step = candidate.step
+    share = refined(candidate.outline.share, step)
     top, left = (c * step for c in candidate.corner)
     y0, x0 = max(top, 0), max(left, 0)
     y1 = min(top + share.shape[0], labels.shape[0])

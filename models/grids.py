@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+Map = NDArray[np.float32]
 
 
-def interpolate(
-    value: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], scale: float
-) -> NDArray[np.float32]:
-    """Bilinear interpolation from a coarse grid to rows and columns of a fine one.
+def refined(value: Map, factor: int) -> Map:
+    """Bilinear interpolation to cells a whole number of times as fine, (h * factor, w * factor).
 
-    Parameters
-    ----------
-    value : (h, w) on the coarse grid; beyond its rim the outermost value holds.
-    rows, columns : (m,) and (n,) indices of fine cells.
-    scale : size of a fine cell in units of a coarse one; cell 0 of both begins at the same place.
-
-    Returns
-    -------
-    (m, n) float32.
+    Cell 0 of both begins at the same place; beyond the rim the outermost value holds.
     """
-    low, high, part = _between(rows, scale, value.shape[0])
-    lines = value[low] * (1 - part)[:, None] + value[high] * part[:, None]
-    low, high, part = _between(columns, scale, value.shape[1])
-    return (lines[:, low] * (1 - part) + lines[:, high] * part).astype(np.float32, copy=False)
+    if factor == 1:
+        return value
+    coarse = torch.from_numpy(np.ascontiguousarray(value))[None, None]
+    return interpolate(coarse, scale_factor=factor, mode="bilinear")[0, 0].numpy()
 
 
-def _between(
-    index: NDArray[np.intp], scale: float, size: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Coarse neighbours of fine cells and the share of the second."""
-    place = np.clip((index + 0.5) * scale - 0.5, 0, size - 1)
-    low = place.astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
+def part(value: Map, factor: int, rows: slice, columns: slice) -> Map:
+    """What some rows and columns of `refined` are, without the rest."""
+    down, high = _weights(value.shape[0], factor, rows)
+    across, wide = _weights(value.shape[1], factor, columns)
+    return np.asarray(down @ value[high, wide] @ across.T, np.float32)
+
+
+def _weights(size: int, factor: int, cells: slice) -> tuple[Map, slice]:
+    """Weights of coarse cells in some of the fine ones, and which coarse ones these are."""
+    first = max(0, (cells.start - factor // 2) // factor)
+    last = min(size, (cells.stop - 1 + factor - factor // 2) // factor + 1)
+    return _all_weights(size, factor)[cells, first:last], slice(first, last)
+
+
+@lru_cache(maxsize=64)
+def _all_weights(size: int, factor: int) -> Map:
+    place = ((np.arange(size * factor) + 0.5) / factor - 0.5).clip(0, size - 1)
+    out = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(size))).astype(np.float32)
+    out.flags.writeable = False
+    return out

@@ -1,4 +1,4 @@
-"""Small operations on boolean masks, much faster on small windows than general morphology."""
+"""Operations on boolean masks or stacks of them, faster on small ones than general morphology."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 Mask = NDArray[np.bool_]
+_FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+# In a stack no mask touches the one before it.
+_STACK = np.zeros((3, 3, 3), bool)
+_STACK[1] = _FOUR
 
 
 def grow(mask: Mask, times: int = 1) -> Mask:
-    """Dilate by the four neighbours."""
+    """Dilate by the four neighbours, (..., h, w)."""
     for _ in range(times):
         out = mask.copy()
-        out[1:] |= mask[:-1]
-        out[:-1] |= mask[1:]
-        out[:, 1:] |= mask[:, :-1]
-        out[:, :-1] |= mask[:, 1:]
+        out[..., 1:, :] |= mask[..., :-1, :]
+        out[..., :-1, :] |= mask[..., 1:, :]
+        out[..., 1:] |= mask[..., :-1]
+        out[..., :-1] |= mask[..., 1:]
         mask = out
     return mask
 
 
 def shrink(mask: Mask, times: int = 1) -> Mask:
-    """Erode by the four neighbours; nothing is beyond the rim of the window."""
+    """Erode by the four neighbours, (..., h, w); nothing is beyond the rim of the window."""
     for _ in range(times):
         out = mask.copy()
-        out[1:] &= mask[:-1]
-        out[:-1] &= mask[1:]
-        out[:, 1:] &= mask[:, :-1]
-        out[:, :-1] &= mask[:, 1:]
-        out[0] = out[-1] = False
-        out[:, 0] = out[:, -1] = False
+        out[..., 1:, :] &= mask[..., :-1, :]
+        out[..., :-1, :] &= mask[..., 1:, :]
+        out[..., 1:] &= mask[..., :-1]
+        out[..., :-1] &= mask[..., 1:]
+        out[..., 0, :] = out[..., -1, :] = False
+        out[..., 0] = out[..., -1] = False
         mask = out
     return mask
 
@@ -40,28 +44,46 @@ def without_tendrils(mask: Mask, thickness: int) -> Mask:
     return grow(shrink(mask, thickness), thickness)
 
 
+def without_tendrils_each(masks: Mask, thickness: NDArray[np.integer]) -> Mask:
+    """Open each of a stack of masks (n, h, w) by a diamond of its own radius (n,)."""
+    out = masks.copy()
+    for times in np.unique(thickness):
+        which = np.flatnonzero(thickness == times)
+        out[which] = without_tendrils(masks[which], int(times))
+    return out
+
+
 def components(mask: Mask, structure: Mask | None = None) -> tuple[NDArray[np.int32], int]:
     """Label the connected components; labels from 1, and how many there are."""
     labels = np.empty(mask.shape, np.int32)
-    count = label(mask, structure, labels)
+    count = label(mask, _FOUR if structure is None else structure, labels)
     return labels, int(count)  # pyright: ignore[reportArgumentType]
 
 
-def main_part(mask: Mask) -> Mask:
-    """The largest connected component."""
-    labels, count = components(mask)
+def main_parts(masks: Mask) -> Mask:
+    """The largest connected component in each of a stack of masks, (n, h, w)."""
+    labels, count = components(masks, _STACK)
     if count <= 1:
-        return mask
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    return labels == areas.argmax()
+        return masks
+    flat = labels.reshape(len(labels), -1)
+    # Labels are given in the order of the cells, so that each mask has a range of its own.
+    last = np.maximum.accumulate(flat.max(1))
+    first = np.concatenate([[0], last[:-1]]) + 1
+    if (last - first < 1).all():
+        return masks
+    areas = np.bincount(flat.ravel())
+    keep = np.zeros(count + 1, bool)
+    for a, b in zip(first, last, strict=True):
+        if b >= a:
+            keep[a + areas[a : b + 1].argmax()] = True
+    return keep.take(labels)
 
 
 def without_holes(mask: Mask) -> Mask:
-    """Fill what is not connected to the rim of the window."""
-    around = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), bool)
-    np.logical_not(mask, out=around[1:-1, 1:-1])
-    labels, count = components(around)
-    if count <= 1:
+    """Fill what is not connected to the rim of the window, (h, w) or (n, h, w)."""
+    around = np.ones((*mask.shape[:-2], mask.shape[-2] + 2, mask.shape[-1] + 2), bool)
+    np.logical_not(mask, out=around[..., 1:-1, 1:-1])
+    labels, count = components(around, _FOUR if mask.ndim == 2 else _STACK)
+    if count <= (1 if mask.ndim == 2 else len(mask)):
         return mask
-    return (labels != labels[0, 0])[1:-1, 1:-1]
+    return (labels != labels[..., :1, :1])[..., 1:-1, 1:-1]

@@ -1,4 +1,4 @@
-"""Quantities as functions of direction around a particle."""
+"""Quantities as functions of direction around particles; a stack of particles at a time."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from numpy.typing import NDArray
 Map = NDArray[np.float32]
 Sectors = NDArray[np.float64]
 SECTORS = 32
-_FINE = 8  # directions per sector that cells are told apart by
+_FINE = 8  # directions per sector that cells are told apart by; a power of two
+_STEPS = SECTORS * _FINE  # a power of two
 
 
 def _circulant(taps: tuple[float, ...]) -> NDArray[np.float64]:
-    """Weighted mean over neighbouring sectors on both sides, as a matrix."""
+    """Weighted mean over neighbouring sectors on both sides, as a symmetric matrix."""
     apart = np.abs(np.subtract.outer(np.arange(SECTORS), np.arange(SECTORS)))
     weights = np.array([*taps, 0.0])
     return weights[np.minimum(np.minimum(apart, SECTORS - apart), len(taps))]
 
 
-def _interpolation() -> NDArray[np.float64]:
+def _interpolation() -> Map:
     """Linear interpolation from sectors, whose centres are at 0, 1, ..., to fine directions."""
-    place = (np.arange(SECTORS * _FINE) + 0.5) / _FINE
+    place = (np.arange(_STEPS) + 0.5) / _FINE
     apart = np.abs(np.subtract.outer(place, np.arange(SECTORS)))
-    return np.maximum(0, 1 - np.minimum(apart, SECTORS - apart))
+    weights = np.maximum(0, 1 - np.minimum(apart, SECTORS - apart)).T
+    return np.ascontiguousarray(weights, np.float32)
 
 
 _WIDE = _circulant((0.3, 0.2, 0.1, 0.05))
@@ -35,77 +37,90 @@ _QUARTER = np.add.outer(np.arange(SECTORS), np.arange(-4, 5)) % SECTORS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polar:
-    """Direction and distance of each cell of a window from the centre of a particle.
+    """Direction and distance of each cell of n windows from the centre of a particle in each.
 
     Attributes
     ----------
-    turn : (h, w) direction, in fine steps.
-    sector : (h, w) nearest sector.
-    distance : (h, w) from the centre, cells.
-    radius : (h, w) distance of the outline in that direction, cells.
-    typical : (h, w) median of that distance over a quarter of all directions, cells.
-    mean_radius : radius of the disc of equal area, cells.
+    turn : (n, h, w) direction in fine steps, counted on from window to window.
+    sector : (n, h, w) nearest sector, counted on from window to window.
+    distance : (n, h, w) from the centre, cells.
+    radius : (n, h, w) distance of the outline in that direction, cells.
+    typical : (n, h, w) median of that distance over a quarter of all directions, cells.
+    mean_radius : (n,) radius of the disc of equal area, cells.
     """
 
-    turn: NDArray[np.intp]
-    sector: NDArray[np.intp]
+    turn: NDArray[np.int32]
+    sector: NDArray[np.int32]
     distance: Map
     radius: Map
     typical: Map
-    mean_radius: float
+    mean_radius: Map
 
     def spread(self, sectors: Sectors) -> Map:
-        """Value per sector to value per cell, linear in between, (h, w)."""
-        return (_BETWEEN @ sectors).astype(np.float32)[self.turn]
+        """Value per sector (n, SECTORS) to value per cell, linear in between, (n, h, w)."""
+        return _spread(sectors, self.turn)
 
     def mean(self, values: Map, where: NDArray[np.bool_], prior: float) -> Sectors:
-        """Mean over the cells `where`, a smooth function of direction.
+        """Mean over the cells `where`, a smooth function of direction, (n, SECTORS).
 
         Parameters
         ----------
-        values : (h, w).
-        where : (h, w) bool, cells that count.
+        values : (n, h, w).
+        where : (n, h, w) bool, cells that count.
         prior : weight of the overall mean, in units of the mean number of cells per sector.
         """
-        sector = self.sector[where]
-        count = np.bincount(sector, minlength=SECTORS)
-        total = np.bincount(sector, values[where], minlength=SECTORS)
-        overall, weight = total.sum() / len(sector), prior * len(sector) / SECTORS
-        return (_WIDE @ total + weight * overall) / (_WIDE @ count + weight)
+        shape = (len(self.mean_radius), SECTORS)
+        cells = np.flatnonzero(where)
+        sector = self.sector.take(cells)
+        size = shape[0] * SECTORS
+        count = np.bincount(sector, minlength=size).reshape(shape)
+        total = np.bincount(sector, values.take(cells), minlength=size).reshape(shape)
+        number = np.maximum(count.sum(1, keepdims=True), 1)
+        overall, weight = total.sum(1, keepdims=True) / number, prior * number / SECTORS
+        return (total @ _WIDE + weight * overall) / (count @ _WIDE + weight)
 
 
-def polar(share: Map) -> Polar | None:
-    """Polar coordinates about the centre of a mask.
+def polar(share: Map) -> Polar:
+    """Polar coordinates about the centres of masks.
 
     Parameters
     ----------
-    share : (h, w) share of each cell that is inside.
-
-    Returns
-    -------
-    None if the mask is next to nothing.
+    share : (n, h, w) share of each cell that is inside; some must be, in each window.
     """
-    area = float(share.sum())
-    if area < 4:
-        return None
-    height, width = share.shape
+    count, height, width = share.shape
     y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
-    dy = (y - np.float32(share.sum(1) @ y / area))[:, None]
-    dx = (x - np.float32(share.sum(0) @ x / area))[None, :]
-    steps = SECTORS * _FINE
-    angle = np.arctan2(dy, dx) * np.float32(steps / (2 * np.pi))
-    turn = (angle + steps).astype(np.intp) % steps
-    sector = (turn + _FINE // 2) // _FINE % SECTORS
-    areas = np.bincount(sector.ravel(), share.ravel(), minlength=SECTORS)
-    mean_radius = float(np.sqrt(area / np.pi))
+    in_y, in_x = share.sum(2), share.sum(1)
+    area = in_y.sum(1)
+    dy = (y - (in_y @ y / area)[:, None])[:, :, None]
+    dx = (x - (in_x @ x / area)[:, None])[:, None, :]
+    angle = np.arctan2(dy, dx)
+    angle *= np.float32(_STEPS / (2 * np.pi))
+    angle += np.float32(_STEPS)
+    turn = angle.astype(np.int32)
+    turn &= _STEPS - 1
+    sector = turn + _FINE // 2
+    sector >>= _FINE.bit_length() - 1
+    sector &= SECTORS - 1
+    window = np.arange(count, dtype=np.int32)[:, None, None]
+    sector += SECTORS * window
+    turn += _STEPS * window
+    cells = np.flatnonzero(share > 0)
+    areas = np.bincount(sector.take(cells), share.take(cells), minlength=count * SECTORS)
+    mean_radius = np.sqrt(area / np.float32(np.pi))
     # A sector of area A and angle a reaches to sqrt(2 A / a).
-    reach = np.maximum(np.sqrt(_NARROW @ areas * SECTORS / np.pi), 0.3 * mean_radius)
-    typical = np.sort(reach[_QUARTER], axis=1)[:, 4]
+    reach = np.sqrt(areas.reshape(count, SECTORS) @ _NARROW * (SECTORS / np.pi))
+    reach = np.maximum(reach, 0.3 * mean_radius[:, None])
+    typical = np.sort(reach[:, _QUARTER], axis=2)[:, :, 4]
+    distance = dy * dy + dx * dx
     return Polar(
         turn=turn,
         sector=sector,
-        distance=np.sqrt(dy * dy + dx * dx),
-        radius=(_BETWEEN @ reach).astype(np.float32)[turn],
-        typical=(_BETWEEN @ typical).astype(np.float32)[turn],
+        distance=np.sqrt(distance, out=distance),
+        radius=_spread(reach, turn),
+        typical=_spread(typical, turn),
         mean_radius=mean_radius,
     )
+
+
+def _spread(sectors: Sectors, turn: NDArray[np.int32]) -> Map:
+    return (sectors.astype(np.float32) @ _BETWEEN).take(turn)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import avg_pool2d, pad
+from torch.nn.functional import pad
 
 USABLE = 0.5  # valid share from which a cell counts
 
@@ -54,12 +54,18 @@ def pyramids(od: torch.Tensor, valid: torch.Tensor, n_levels: int) -> list[list[
     _append(levels, total, share, 1)
     both = torch.cat([total, share], 1)
     for k in range(1, n_levels):
-        both = avg_pool2d(both, 2)
+        both = _halve(both)
         smooth = blur(both, 1.0)
         weight = smooth[:, 1:]
         value = (smooth[:, :1] / weight.clamp_min(1e-3)).masked_fill_(weight < 0.1, 0.0)
         _append(levels, value, weight, 2**k)
     return levels
+
+
+def _halve(images: torch.Tensor) -> torch.Tensor:
+    """Mean over 2 x 2 cells; several times faster than a pooling layer."""
+    rows = images[..., ::2, :] + images[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
 
 
 def _append(

@@ -1,9 +1,10 @@
-"""The mask of one particle, at half of its own contrast.
+"""The masks of particles, each at half of its own contrast.
 
 The contour lies where the density is half-way between the particle just inside its rim and its
 surroundings just outside, each as a function of direction. It therefore stays where it is when
 the contrast of the particle changes with energy, and when one side of it changes more than
-another.
+another. Windows of several particles are refined at a time: they are so small that the time goes
+into calls, not cells.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .masks import Mask, grow, main_part, without_holes, without_tendrils
+from .masks import Mask, grow, main_parts, without_holes, without_tendrils_each
 from .polar import SECTORS, Map, Polar, polar
 
 _BAND = (0.55, 0.85)
@@ -28,15 +29,15 @@ _TENDRIL = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Surroundings of one particle on the grid of a level.
+class Windows:
+    """Surroundings of n particles, each on the grid of a level.
 
     Attributes
     ----------
-    flat : (h, w) float32, OD above the coarse background.
-    own : (h, w) bool, cells that may belong to the particle.
-    free : (h, w) bool, valid cells that belong to nobody (nor touch anybody else).
-    valid : (h, w) bool.
+    flat : (n, h, w) float32, OD above the coarse background.
+    own : (n, h, w) bool, cells that may belong to the particle.
+    free : (n, h, w) bool, valid cells that belong to nobody (nor touch anybody else).
+    valid : (n, h, w) bool.
     least : contrast below which it is not worth while to go on, OD.
     """
 
@@ -45,6 +46,16 @@ class Window:
     free: Mask
     valid: Mask
     least: float = 0.0
+
+    def pick(self, which: NDArray[np.intp]) -> Windows:
+        """Some of the windows."""
+        return Windows(
+            flat=self.flat[which],
+            own=self.own[which],
+            free=self.free[which],
+            valid=self.valid[which],
+            least=self.least,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,123 +82,160 @@ class Outline:
     texture: float
 
 
-def refine(window: Window, start: Mask, rim_level: float, rounds: int) -> Outline | None:
-    """Find the contour at half contrast.
+def refine(windows: Windows, start: Mask, rim_level: float, rounds: int) -> list[Outline | None]:
+    """Find the contours at half contrast.
 
     Parameters
     ----------
-    window : surroundings of the particle.
-    start : (h, w) first guess of its mask.
+    windows : surroundings of the particles.
+    start : (n, h, w) first guess of their masks.
     rim_level : contour, 0 at the surroundings, 1 just inside the rim.
     rounds : how often contour and levels are brought into line with each other, at most.
 
     Returns
     -------
-    None if nothing is left, or only something faint or a ragged cloud.
+    For each window None if nothing is left, or only something faint or a ragged cloud.
     """
-    gradient = _gradient(window.flat)
+    found: list[Outline | None] = [None] * len(start)
     share = start.astype(np.float32)
-    around = None
-    area = float(share.sum())
+    area = share.sum((1, 2))
+    gradient = _gradient(windows.flat)
+    active = np.arange(len(start))
+    going = area >= _FEW
     for n in range(rounds):
-        around = _look_around(window, share)
-        if around is None:
-            return None
-        share = _contour(window, around, rim_level, gradient)
-        if _compactness(share) < _RAGGED:
-            return None
-        before, area = area, float(share.sum())
-        if n > 0 and abs(area - before) < _SETTLED * area:
+        keep = np.flatnonzero(going)
+        if not len(keep):
             break
-    return None if around is None else _measure(window, around, _solid(share), gradient)
+        if len(keep) < len(active):
+            active, share, area = active[keep], share[keep], area[keep]
+            windows, gradient = windows.pick(keep), gradient[keep]
+        around, good = _look_around(windows, share)
+        share = _contour(windows, around, rim_level, gradient)
+        before, area = area, share.sum((1, 2))
+        good &= _compactness(share, area) >= _RAGGED
+        settled = np.abs(area - before) < _SETTLED * area if n else np.zeros(len(area), bool)
+        done = np.flatnonzero(good & (settled | (n == rounds - 1)))
+        if len(done):
+            outlines = _measure(windows, around, share, gradient, done)
+            for i, outline in zip(active[done], outlines, strict=True):
+                found[i] = outline
+        going = good & ~settled & (area >= _FEW)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Around:
-    """Levels inside and outside an outline, as functions of direction."""
+    """Levels inside and outside of outlines, as functions of direction."""
 
     polar: Polar
     q: Map
     inside: NDArray[np.float64]
     outside: NDArray[np.float64]
     ring: Mask
-    contrast: float
+    contrast: NDArray[np.float64]
 
 
-def _look_around(window: Window, share: Map) -> _Around | None:
+def _look_around(windows: Windows, share: Map) -> tuple[_Around, Mask]:
+    """Levels around each outline, and whether there is enough to go on."""
     at = polar(share)
-    if at is None:
-        return None
     q = at.distance / at.radius
-    band = window.own & (q > _BAND[0]) & (q < _BAND[1])
+    band = windows.own & (q > _BAND[0]) & (q < _BAND[1])
     beyond = at.distance - at.radius
-    gap = max(2.0, 0.08 * at.mean_radius)
-    ring = window.free & (beyond > gap) & (beyond < gap + max(4.0, 0.3 * at.mean_radius))
-    if np.count_nonzero(band) < _FEW or np.count_nonzero(ring) < SECTORS:
-        return None
-    outside = at.mean(window.flat, ring, 0.3)
-    inside = at.mean(window.flat, band, 0.1)
-    contrast = float(np.sort(inside - outside)[SECTORS // 2])
-    if contrast <= window.least:
-        return None
-    return _Around(polar=at, q=q, inside=inside, outside=outside, ring=ring, contrast=contrast)
+    gap = np.maximum(np.float32(2), np.float32(0.08) * at.mean_radius)
+    end = gap + np.maximum(np.float32(4), np.float32(0.3) * at.mean_radius)
+    ring = windows.free & (beyond > gap[:, None, None]) & (beyond < end[:, None, None])
+    outside = at.mean(windows.flat, ring, 0.3)
+    inside = at.mean(windows.flat, band, 0.1)
+    contrast = np.sort(inside - outside, axis=1)[:, SECTORS // 2]
+    good = (_count(band) >= _FEW) & (_count(ring) >= SECTORS) & (contrast > windows.least)
+    around = _Around(polar=at, q=q, inside=inside, outside=outside, ring=ring, contrast=contrast)
+    return around, good
 
 
-def _contour(window: Window, around: _Around, rim_level: float, gradient: Map) -> Map:
+def _count(masks: Mask) -> NDArray[np.intp]:
+    return masks.reshape(len(masks), -1).sum(1)
+
+
+def _contour(windows: Windows, around: _Around, rim_level: float, gradient: Map) -> Map:
     """Share of each cell that is inside the contour."""
-    at, q, contrast = around.polar, around.q, around.contrast
-    step = np.clip(around.inside - around.outside, _STEP[0] * contrast, _STEP[1] * contrast)
-    excess = window.flat - at.spread(around.outside + rim_level * step)
-    core = window.own & (q < _CORE)
+    at, q, contrast = around.polar, around.q, around.contrast[:, None]
+    step = around.inside - around.outside
+    step = np.minimum(np.maximum(step, _STEP[0] * contrast), _STEP[1] * contrast)
+    excess = windows.flat - at.spread(around.outside + rim_level * step)
+    core = windows.own & (q < _CORE)
     near = (q < _REACH) & (at.distance < _PROTRUSION * at.typical)
-    inner = core | (window.own & (excess > 0) & near)
+    inner = core | (windows.own & (excess > 0) & near)
     # What is thinner than this is a tendril along a neighbour or a cloud, not the particle.
-    thin = max(1, round(_TENDRIL * at.mean_radius))
-    body = main_part(without_tendrils(inner, thin))
+    thin = np.maximum(1, np.rint(_TENDRIL * at.mean_radius)).astype(np.int64)
+    body = main_parts(without_tendrils_each(inner, thin))
     # Distance from the contour, to first order: cells at the contour are inside in part.
-    slope = np.maximum(gradient, np.float32(0.1 * contrast / at.mean_radius))
-    share = np.clip(np.float32(0.5) + excess / slope, 0, 1).astype(np.float32, copy=False)
-    share[~(grow(body) & window.own)] = 0
-    share[body & core] = 1
-    return share
+    least = np.maximum(0.1 * around.contrast / at.mean_radius, 1e-9).astype(np.float32)
+    share = excess
+    share /= np.maximum(gradient, least[:, None, None])
+    share += np.float32(0.5)
+    share.clip(0, 1, out=share)
+    share *= grow(body) & windows.own
+    return np.maximum(share, body & core, out=share)
 
 
-def _measure(window: Window, around: _Around, share: Map, gradient: Map) -> Outline:
-    at, q, contrast = around.polar, around.q, around.contrast
+def _measure(
+    windows: Windows, around: _Around, share: Map, gradient: Map, which: NDArray[np.intp]
+) -> list[Outline]:
+    """What the rims of some outlines are like."""
+    at, q, contrast = around.polar, around.q[which], around.contrast[which]
+    flat, share, gradient = windows.flat[which], _solid(share[which]), gradient[which]
     rim = (share > 0) & (share < 1) & (q > _CORE)
-    slope = float(gradient[rim].mean()) if rim.any() else 0.0
-    beside = window.flat[around.ring] - around.outside[at.sector[around.ring]]
-    return Outline(
-        share=share,
-        contrast=contrast,
-        sharpness=slope * at.mean_radius / contrast,
-        noise=float(np.sqrt(np.mean(beside**2))),
-        closed=float(np.mean(around.inside - around.outside > 0.4 * contrast)),
-        texture=_texture(window.flat, window.own & (q < _BAND[1]), q) / contrast,
-        compact=_compactness(share),
-    )
+    slope = _mean_over(gradient, rim)
+    # The levels as a map of sectors belong to all windows, the rest to those picked.
+    beside: Map = flat - np.asarray(around.outside, np.float32).take(at.sector[which])
+    noise = np.sqrt(_mean_over(beside * beside, around.ring[which]))
+    steep = around.inside[which] - around.outside[which] > 0.4 * contrast[:, None]
+    texture = _texture(flat, windows.own[which] & (q < _BAND[1]), q) / contrast
+    compact = _compactness(share, share.sum((1, 2)))
+    return [
+        Outline(
+            share=share[i],
+            contrast=float(contrast[i]),
+            sharpness=float(slope[i] * at.mean_radius[n] / contrast[i]),
+            noise=float(noise[i]),
+            closed=float(steep[i].mean()),
+            texture=float(texture[i]),
+            compact=float(compact[i]),
+        )
+        for i, n in enumerate(which)
+    ]
 
 
-def _texture(flat: Map, core: Mask, q: Map) -> float:
-    """Rms of what is left of the inside when its radial trend is taken out, OD."""
-    values, square = flat[core], q[core] ** 2
-    values, square = values - values.mean(), square - square.mean()
-    trend = (values * square).sum() / max(float((square**2).sum()), 1e-9)
-    return float(np.sqrt(np.mean((values - trend * square) ** 2)))
+def _mean_over(values: Map, where: Mask) -> NDArray[np.float64]:
+    """Mean of each window over some of its cells, 0 if none, (n,)."""
+    return (values * where).sum((1, 2)) / np.maximum(_count(where), 1)
 
 
-def _compactness(share: Map) -> float:
-    perimeter = float(_gradient(share).sum())
-    return 4 * np.pi * float(share.sum()) / max(perimeter, 1e-6) ** 2
+def _texture(flat: Map, core: Mask, q: Map) -> NDArray[np.float64]:
+    """Rms of what is left of the inside when its radial trend is taken out, OD, (n,)."""
+    square = q * q
+    values = (flat - _mean_over(flat, core).astype(np.float32)[:, None, None]) * core
+    square = (square - _mean_over(square, core).astype(np.float32)[:, None, None]) * core
+    trend = (values * square).sum((1, 2)) / np.maximum((square * square).sum((1, 2)), 1e-9)
+    rest = values - trend.astype(np.float32)[:, None, None] * square
+    return np.sqrt(_mean_over(rest * rest, core))
+
+
+def _compactness(share: Map, area: NDArray[np.float32]) -> NDArray[np.float64]:
+    perimeter = _gradient(share).sum((1, 2))
+    return 4 * np.pi * area / np.maximum(perimeter, 1e-6) ** 2
 
 
 def _gradient(values: Map) -> Map:
-    """Length of the gradient by central differences; 0 at the rim of the window."""
+    """Length of the gradient by central differences; 0 at the rim of each window."""
     out = np.zeros_like(values)
-    dy = values[2:, 1:-1] - values[:-2, 1:-1]
-    dx = values[1:-1, 2:] - values[1:-1, :-2]
-    out[1:-1, 1:-1] = np.sqrt(dy * dy + dx * dx)
-    out *= np.float32(0.5)
+    dy = values[:, 2:, 1:-1] - values[:, :-2, 1:-1]
+    dx = values[:, 1:-1, 2:] - values[:, 1:-1, :-2]
+    dy *= dy
+    dx *= dx
+    dy += dx
+    dy *= np.float32(0.25)
+    np.sqrt(dy, out=out[:, 1:-1, 1:-1])
     return out
 
 
@@ -195,7 +243,7 @@ def _solid(share: Map) -> Map:
     """Fill holes, also where they reach the cells at the contour."""
     inside = share > 0.5
     solid = without_holes(inside)
-    if np.array_equal(solid, inside):
+    if solid is inside:
         return share
     hole = grow(solid & ~inside) & solid
     return np.where(hole, np.float32(1), share)

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import (
     distance_transform_edt,
     find_objects,
-    gaussian_filter,
     maximum_filter,
 )
 from skimage.segmentation import watershed
 
 from .masks import Mask, components, grow, without_holes, without_tendrils
+from .smooth import gaussian
 
 Map = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -104,7 +104,7 @@ def _peel(
     """Separate dense particles from faint ones that touch them."""
     if not (mask & peak).any():
         return []
-    threshold = _PEEL * float(np.quantile(flat[mask], 0.9))
+    threshold = _PEEL * _high(flat[mask])
     if threshold <= 1.2 * low:
         return [without_holes(mask)]
     parts = [
@@ -127,6 +127,15 @@ def _peel(
     return parts
 
 
+def _high(values: Map) -> float:
+    """The 0.9 quantile, much faster on few values than `numpy.quantile`."""
+    place = 0.9 * (len(values) - 1)
+    k = int(place)
+    values.partition(k)
+    above = values[k + 1 :].min() if k + 1 < len(values) else values[k]
+    return float(values[k]) + (place - k) * float(above - values[k])
+
+
 def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
     """Cut a region at its necks, by a watershed of the distance to its rim.
 
@@ -146,11 +155,11 @@ def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
     view = mask[::stride, ::stride]
     small = np.zeros((view.shape[0] + 2, view.shape[1] + 2), bool)
     small[1:-1, 1:-1] = view
-    raw = np.asarray(distance_transform_edt(small))
+    raw = np.asarray(distance_transform_edt(small), np.float32)
     radius = float(raw.max())
     if np.pi * radius**2 > _DISC * np.count_nonzero(small):
         return mask.astype(np.int32), [radius * stride]
-    depth = gaussian_filter(raw, 1.0, truncate=3) * small
+    depth = gaussian(raw, 1.0, 3) * small
     size = 2 * max(1, round(0.15 * radius)) + 1
     tops = (maximum_filter(depth, size) == depth) & (depth > 0.2 * radius) & (depth > 1.5)
     seeds, count = components(tops, _CROSS)
@@ -166,7 +175,7 @@ def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
     return (merged * mask).astype(np.int32), [float(d) * stride for d in depths[1:]]
 
 
-def _merge(basins: Labels, depth: NDArray[np.float64], count: int, neck: float) -> Labels:
+def _merge(basins: Labels, depth: Map, count: int, neck: float) -> Labels:
     """New label of each basin after wide necks are undone, (count + 1,) int32."""
     peaks = np.zeros(count + 1)
     np.maximum.at(peaks, basins.ravel(), depth.ravel())
@@ -182,7 +191,7 @@ def _merge(basins: Labels, depth: NDArray[np.float64], count: int, neck: float) 
     return inverse.astype(np.int32)
 
 
-def _passes(basins: Labels, depth: NDArray[np.float64], count: int) -> list[tuple[float, int, int]]:
+def _passes(basins: Labels, depth: Map, count: int) -> list[tuple[float, int, int]]:
     """Height of the pass between each two neighbouring basins: (height, a, b)."""
     keys, heights = [], []
     for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):

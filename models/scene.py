@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from .background import Background
-from .masks import grow
+from .masks import Mask, grow
 from .pyramid import USABLE, Level
-from .refine import Window
+from .refine import Windows
+from .smooth import gaussian
+
+_EVEN = 4  # sides of windows are multiples of it, so that few sizes occur
+_SIGMA = 1.5  # of the finest level, cells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a window is: (h, w) cells of level `k` from (top, left), around region `n`."""
+
+    n: int
+    k: int
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,47 +49,70 @@ class Scene:
     unit: int
     least: float
 
-    def window(
-        self, n: int, box: tuple[slice, ...], k: int
-    ) -> tuple[Window, NDArray[np.bool_], tuple[int, int]]:
-        """Surroundings of region `n` on level `k`, the region there, and the corner cell."""
-        level = self.levels[k]
-        span = max(s.stop - s.start for s in box) * self.unit / level.step
-        margin = round(0.35 * span) + 5
-        rows, columns = (
-            np.arange(
-                s.start * self.unit // level.step - margin,
-                -(-s.stop * self.unit // level.step) + margin,
-            )
-            for s in box
+    def place(self, n: int, box: tuple[slice, ...], k: int) -> Place:
+        """Where the surroundings of region `n` with the bounds `box` are on level `k`."""
+        step = self.levels[k].step
+        span = max(s.stop - s.start for s in box) * self.unit / step
+        margin = round(0.2 * span) + 5
+        top, left = (s.start * self.unit // step - margin for s in box)
+        height, width = (
+            -(-s.stop * self.unit // step) + margin - start
+            for s, start in zip(box, (top, left), strict=True)
         )
-        height, width = level.value.shape
-        inside = np.logical_and.outer(
-            (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
-        )
-        pick = np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))
-        # The coarse cell at the centre of each cell of the level.
-        coarse = [
-            ((2 * index + 1) * level.step // (2 * self.unit)).clip(0, size - 1)
-            for index, size in zip((rows, columns), self.regions.shape, strict=True)
-        ]
-        owner = np.where(inside, self.regions[np.ix_(*coarse)], 0)
-        valid = inside & (level.weight[pick] > USABLE)
-        value = level.value[pick] if k else _smooth(level.value[pick], valid)
-        flat = value - self.background.at(rows, columns, level.step)
-        window = Window(
-            flat=np.where(valid, flat, np.float32(0)),
-            own=valid & ((owner == n) | (owner == 0)),
-            free=valid & ~grow(owner > 0, 2),
+        return Place(n=n, k=k, top=top, left=left, height=height, width=width)
+
+    def windows(self, places: Sequence[Place]) -> tuple[Windows, Mask, list[tuple[int, int]]]:
+        """Surroundings of regions, the regions there, and the corner cells.
+
+        All windows are as large as the largest of `places`, which are in the middle of them.
+        """
+        height = -(-max(p.height for p in places) // _EVEN) * _EVEN
+        width = -(-max(p.width for p in places) // _EVEN) * _EVEN
+        shape = (len(places), height, width)
+        value, base = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        valid, owner = np.zeros(shape, bool), np.zeros(shape, np.int32)
+        corners = []
+        for i, p in enumerate(places):
+            top, left = p.top - (height - p.height) // 2, p.left - (width - p.width) // 2
+            level = self.levels[p.k]
+            rows = slice(max(top, 0), min(top + height, level.value.shape[0]))
+            columns = slice(max(left, 0), min(left + width, level.value.shape[1]))
+            y, x = slice(rows.start - top, rows.stop - top), columns.start - left
+            to = np.s_[i, y, x : columns.stop - left]
+            value[to] = level.value[rows, columns]
+            valid[to] = level.weight[rows, columns] > USABLE
+            owner[to] = self._owner(rows, columns, level.step)
+            base[to] = self.background.at(rows, columns, level.step)
+            corners.append((top, left))
+        rough = [i for i, p in enumerate(places) if p.k == 0]
+        if rough:
+            value[rough] = _smooth(value[rough], valid[rough])
+        value -= base
+        value *= valid
+        mine = owner == np.array([p.n for p in places], np.int32)[:, None, None]
+        taken = owner > 0
+        windows = Windows(
+            flat=value,
+            own=valid & (mine | ~taken),
+            free=valid & ~grow(taken, 2),
             valid=valid,
             least=self.least,
         )
-        return window, owner == n, (int(rows[0]), int(columns[0]))
+        return windows, mine, corners
+
+    def _owner(self, rows: slice, columns: slice, step: int) -> NDArray[np.int32]:
+        """The region at the centre of each cell of a level."""
+        y, x = (
+            ((2 * np.arange(s.start, s.stop) + 1) * step // (2 * self.unit)).clip(0, size - 1)
+            for s, size in zip((rows, columns), self.regions.shape, strict=True)
+        )
+        return self.regions[y[:, None], x]
 
 
-def _smooth(
-    value: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float = 1.5
-) -> NDArray[np.float32]:
-    weight = gaussian_filter(valid.astype(np.float32), sigma, truncate=3)
-    total = gaussian_filter(np.where(valid, value, np.float32(0)), sigma, truncate=3)
-    return np.asarray(total / np.maximum(weight, np.float32(1e-3)), np.float32)
+def _smooth(value: NDArray[np.float32], valid: Mask) -> NDArray[np.float32]:
+    if valid.all():
+        return gaussian(value, _SIGMA, 3)
+    weight = gaussian(valid.astype(np.float32), _SIGMA, 3)
+    out = gaussian(value * valid, _SIGMA, 3)
+    out /= np.maximum(weight, np.float32(1e-3))
+    return out

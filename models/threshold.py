@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from math import ceil, log2
+from math import ceil, exp, hypot, log2, pi, sqrt
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, gaussian_filter
+from scipy.ndimage import find_objects
 
 from .background import Background, estimate
-from .candidates import Candidate, collect, shape_of
+from .candidates import Candidate, collect, place
 from .defects import fill_defects
 from .detections import Detections
 from .masks import grow
 from .pyramid import Level, pyramids
 from .refine import refine
 from .regions import find_regions
-from .scene import Scene
+from .scene import Place, Scene
 from .settings import DetectSettings
+from .smooth import gaussian
 
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
 _ROUNDS = 5
@@ -26,6 +27,7 @@ _CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
 _ROUND = 0.8  # compactness below which a coarser resolution may be better
 _RESOLVED = 10.0  # radius from which a rim is resolved, cells
 _LEAST_CELLS = 10
+_AT_A_TIME = 16  # windows, so that they stay in the cache
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
 
 
@@ -46,7 +48,7 @@ class ThresholdDetector:
         od, valid = od.to(self.device), valid.to(self.device)
         shape = (int(od.shape[-2]), int(od.shape[-1]))
         with torch.inference_mode():
-            od, valid = fill_defects(od, valid & torch.isfinite(od))
+            od, valid = fill_defects(od, valid & (od - od == 0))
             frames = pyramids(od, valid, self._levels)
         return [self._detect_one(levels, shape) for levels in frames]
 
@@ -55,16 +57,10 @@ class ThresholdDetector:
         if background is None:
             return collect([], shape)
         regions, noise = self._regions(levels, background)
-        bright = self._bright(regions, levels[self._coarse], background)
         unit = levels[self._coarse].step
         least = max(self.settings.min_contrast, _FAINT * noise)
         scene = Scene(levels=levels, background=background, regions=regions, unit=unit, least=least)
-        found: list[tuple[Candidate, float]] = []
-        for n, box in enumerate(find_objects(regions), 1):
-            if box is not None and bright[n]:
-                candidate = self._refine(scene, n, box)
-                if candidate is not None:
-                    found.append((candidate, self._score(candidate, noise)))
+        found = [(c, self._score(c, noise)) for c in self._refine(scene)]
         return collect(self._select(found), shape)
 
     def _regions(
@@ -75,7 +71,7 @@ class ThresholdDetector:
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
         flat = np.where(fine.valid, fine.value - background.over(fine), np.float32(0))
         broad = np.where(wide.valid, wide.value - background.over(wide), np.float32(0))
-        flat = np.asarray(gaussian_filter(flat, 1.5, truncate=2.5), np.float32)
+        flat = gaussian(flat, 1.5, 2.5)
         limit = max(s.snr * _noise(flat, fine), s.min_contrast)
         noise = _noise(broad, wide)
         limit_broad = max(s.snr * noise, s.min_contrast)
@@ -83,41 +79,56 @@ class ThresholdDetector:
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
         return find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck), noise
 
-    def _bright(
-        self, regions: NDArray[np.int32], level: Level, background: Background
-    ) -> NDArray[np.bool_]:
-        """Whether each region is worth while beside the densest one, by label."""
-        owner = regions.ravel()
-        flat = (level.value - background.over(level)).ravel()
-        means = np.bincount(owner, flat) / np.maximum(np.bincount(owner), 1)
+    def _refine(self, scene: Scene) -> list[Candidate]:
+        """Outlines of the regions, at resolutions that suit their sizes and their noise."""
+        sizes, bright = self._overview(scene)
+        boxes = find_objects(scene.regions)
+        widths = 2 * scene.unit * np.sqrt(sizes / np.pi)
+        last = len(scene.levels) - 1
+        first = {
+            n: scene.place(n, box, min(max(0, ceil(log2(widths[n] / _CELLS))), last))
+            for n, box in enumerate(boxes, 1)
+            if box is not None and bright[n]
+        }
+        found = self._refine_at(scene, list(first.values()))
+        again = {
+            n: scene.place(n, boxes[n - 1], min(first[n].k + 1, last))
+            for n, candidate in found.items()
+            if _doubtful(candidate)
+        }
+        again = {
+            n: p for n, p in again.items() if widths[n] >= _LEAST_CELLS * scene.levels[p.k].step
+        }
+        for n, other in self._refine_at(scene, list(again.values())).items():
+            if other.outline.compact >= found[n].outline.compact:
+                found[n] = other
+        return [found[n] for n in sorted(found)]
+
+    def _refine_at(self, scene: Scene, places: list[Place]) -> dict[int, Candidate]:
+        """Candidates by region, where there is one; windows of similar size at a time."""
+        found: dict[int, Candidate] = {}
+        order = sorted(places, key=lambda p: p.height * p.width)
+        for i in range(0, len(order), _AT_A_TIME):
+            some = order[i : i + _AT_A_TIME]
+            windows, start, corners = scene.windows(some)
+            outlines = refine(windows, start, self.settings.rim_level, _ROUNDS)
+            blocked = grow(~windows.valid, 2)
+            for outline, p, corner, beside in zip(outlines, some, corners, blocked, strict=True):
+                if outline is not None:
+                    cut = int(np.count_nonzero((outline.share > 0.5) & beside)) >= 2
+                    found[p.n] = place(outline, corner, scene.levels[p.k].step, cut)
+        return found
+
+    def _overview(self, scene: Scene) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Cells of each region, and whether it is worth while beside the densest; by label."""
+        level = scene.levels[self._coarse]
+        inside = np.flatnonzero(scene.regions)
+        owner = scene.regions.take(inside)
+        flat = (level.value - scene.background.over(level)).take(inside)
+        sizes = np.bincount(owner, minlength=1)
+        means = np.bincount(owner, flat, minlength=1) / np.maximum(sizes, 1)
         least = 0.7 * self.settings.min_relative_contrast
-        return means > least * means[1:].max(initial=0.0)
-
-    def _refine(self, scene: Scene, n: int, box: tuple[slice, ...]) -> Candidate | None:
-        """Outline of region `n`, at a resolution that suits its size and its noise."""
-        size = float(np.sqrt(np.count_nonzero(scene.regions[box] == n) / np.pi))
-        width = 2 * size * scene.unit
-        k = min(max(0, ceil(log2(width / _CELLS))), len(scene.levels) - 1)
-        candidate = self._refine_at(scene, n, box, k)
-        coarser = min(k + 1, len(scene.levels) - 1)
-        if candidate is None or width < _LEAST_CELLS * scene.levels[coarser].step:
-            return candidate
-        outline = candidate.outline
-        if outline.contrast > _CLEAR * outline.noise and outline.compact > _ROUND:
-            return candidate
-        other = self._refine_at(scene, n, box, coarser)
-        if other is None or other.outline.compact < candidate.outline.compact:
-            return candidate
-        return other
-
-    def _refine_at(self, scene: Scene, n: int, box: tuple[slice, ...], k: int) -> Candidate | None:
-        window, start, corner = scene.window(n, box, k)
-        outline = refine(window, start, self.settings.rim_level, _ROUNDS)
-        if outline is None:
-            return None
-        blocked = grow(~window.valid, 2)
-        cut = int(np.count_nonzero((outline.share > 0.5) & blocked)) >= 2
-        return Candidate(outline=outline, corner=corner, step=scene.levels[k].step, cut=cut)
+        return sizes, means > least * means[1:].max(initial=0.0)
 
     def _select(self, found: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
         """Drop what is faint beside the densest particles, and what has a poor score."""
@@ -130,21 +141,21 @@ class ThresholdDetector:
     def _score(self, candidate: Candidate, noise: float) -> float:
         """How much a candidate is like a particle, 0..1."""
         s, o = self.settings, candidate.outline
-        area, _, (yy, xx, yx) = shape_of(candidate)
-        diameter = 2 * np.sqrt(area / np.pi)
+        area, (yy, xx, yx) = candidate.area, candidate.moments
+        diameter = 2 * sqrt(area / pi)
         size = s.min_diameter_px * 0.8 <= diameter <= s.max_diameter_px * 1.2
         if not size or o.contrast < s.min_contrast:
             return 0.0
-        root = np.hypot((yy - xx) / 2, yx)
+        root = hypot((yy - xx) / 2, yx)
         long, short = (yy + xx) / 2 + root, max((yy + xx) / 2 - root, 1e-9)
-        fill = area / (4 * np.pi * np.sqrt(long * short))
+        fill = area / (4 * pi * sqrt(long * short))
         if not candidate.cut and (fill < s.min_fill or long / short > s.max_elongation**2):
             return 0.0
         # The slope at the rim of small ones is limited by blur and smoothing.
         sharp = s.min_sharpness * min(1.0, diameter / (2 * _RESOLVED * candidate.step))
         clear = o.contrast / max(noise, 1e-6)
         # The fainter, the rounder and smoother it must be: clouds are ragged and lumpy.
-        compact = s.min_compactness + 0.2 * np.clip((7.5 - clear) / 3, 0, 1)
+        compact = s.min_compactness + 0.2 * min(max((7.5 - clear) / 3, 0.0), 1.0)
         texture = s.max_texture + 0.075 * (clear - 4.5)
         return float(
             _soft(o.sharpness, sharp, 0.04 * s.min_sharpness)
@@ -161,12 +172,20 @@ def _noise(flat: NDArray[np.float32], level: Level) -> float:
     below = values[values < 0]
     if not len(below):
         return 0.0
-    sigma = float(1.4826 * np.median(-below))
+    k = len(below) // 2
+    sigma = -1.4826 * float(np.partition(below, k)[k])
     # Clouds are denser than the rest, so that what lies below alone would underestimate them.
     for _ in range(3):
-        sigma = float(np.sqrt(np.mean(values[values < 4 * sigma] ** 2)))
+        low = values[values < 4 * sigma]
+        sigma = float(np.sqrt(low @ low / len(low)))
     return sigma
 
 
+def _doubtful(candidate: Candidate) -> bool:
+    """Whether a coarser resolution may do better."""
+    outline = candidate.outline
+    return outline.contrast <= _CLEAR * outline.noise or outline.compact <= _ROUND
+
+
 def _soft(value: float, middle: float, width: float) -> float:
-    return float(1 / (1 + np.exp(np.clip((middle - value) / max(width, 1e-9), -50, 50))))
+    return 1 / (1 + exp(min(max((middle - value) / max(width, 1e-9), -50.0), 50.0)))
