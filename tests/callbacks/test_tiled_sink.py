@@ -446,3 +446,23 @@ def test_any_stream_is_written_from_its_descriptor(
     assert found["acted"].tolist() == [False, True, False]
     assert np.isnan(found["move_y"][0])
     assert node["fraction_sigma"][2, 0, 0] == -2.0
+
+
+@pytest.mark.parametrize("settings", ["hdf5"], indirect=True)
+def test_images_begun_in_a_file_are_left_alone_by_a_sink_without_it(
+    settings: TiledSettings,
+    root: Container,
+    make_sink: Callable[..., TiledSink],
+    documents: Callable[..., Documents],
+) -> None:
+    docs = documents(4)
+    give(make_sink(settings), docs)
+    over_http = settings.model_copy(update={"frames": "auto", "frames_dir": None})
+    sink = make_sink(over_http)
+    give(sink, docs)
+    assert sink.flush(20)
+    assert sink.counts.pending == 0
+    assert sink.counts.images_refused > 0
+    run = root[docs[0][1]["uid"]]
+    same(run["particles"].read(), docs, "roi")
+    np.testing.assert_array_equal(run["frames"]["aligned"].read(), stack(docs, "aligned"))
