@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .grids import part, refined
@@ -94,7 +95,7 @@ def _surface(
     coef = np.zeros(len(a))
     for _ in range(12):
         coef = _solve(a, b, weight)
-        rest = b - coef @ a
+        rest = b - (torch.from_numpy(coef) @ torch.from_numpy(a)).numpy()
         size = np.abs(rest)
         floor = max(0.1 * float(np.partition(size, len(size) // 2)[len(size) // 2]), 1e-6)
         weight = np.where(rest > 0, _QUANTILE, 1 - _QUANTILE) / np.maximum(size, floor)
@@ -111,10 +112,11 @@ def _solve(
     a: NDArray[np.float64], b: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Weighted least squares with the rows of `a`, (m, n), hardly regularised."""
-    left = a * weight
-    square = left @ a.T
+    left = torch.from_numpy(a * weight)
+    square = (left @ torch.from_numpy(a).T).numpy()
     square.flat[:: len(a) + 1] += 1e-6 * square.trace() / len(a)
-    return np.asarray(np.linalg.solve(square, left @ b), np.float64)
+    right = (left @ torch.from_numpy(b)).numpy()
+    return np.asarray(np.linalg.solve(square, right), np.float64)
 
 
 def _without_particles(rest: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detections import Detections
-from .grids import refined
+from .grids import part
 from .refine import Outline
 
 
@@ -87,21 +87,30 @@ def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Det
 
 def _paint(labels: NDArray[np.int32], candidate: Candidate, n: int) -> tuple[int, int, int, int]:
     """Draw a mask at full resolution where nothing is yet; returns its bounds."""
-    step = candidate.step
-    share = refined(candidate.outline.share, step)
-    top, left = (c * step for c in candidate.corner)
+    share, step = candidate.outline.share, candidate.step
+    rows, columns = (_bounds(share.max(axis), step) for axis in (1, 0))
+    fine = part(share, step, rows, columns) if step > 1 else share[rows, columns]
+    top, left = candidate.corner[0] * step + rows.start, candidate.corner[1] * step + columns.start
     y0, x0 = max(top, 0), max(left, 0)
-    y1 = min(top + share.shape[0], labels.shape[0])
-    x1 = min(left + share.shape[1], labels.shape[1])
+    y1 = max(min(top + fine.shape[0], labels.shape[0]), y0)
+    x1 = max(min(left + fine.shape[1], labels.shape[1]), x0)
     target = labels[y0:y1, x0:x1]
-    mask = (share[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
+    mask = (fine[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
     target[mask] = n
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    inner_y, inner_x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(inner_y):
         return (y0, x0, y0, x0)
     return (
-        y0 + int(rows[0]),
-        x0 + int(columns[0]),
-        y0 + int(rows[-1]) + 1,
-        x0 + int(columns[-1]) + 1,
+        y0 + int(inner_y[0]),
+        x0 + int(inner_x[0]),
+        y0 + int(inner_y[-1]) + 1,
+        x0 + int(inner_x[-1]) + 1,
     )
+
+
+def _bounds(most: NDArray[np.float32], step: int) -> slice:
+    """Fine cells where the largest share in a row or column may be seen."""
+    inside = np.flatnonzero(most > 0)
+    if not len(inside):
+        return slice(0, 0)
+    return slice(int(inside[0]) * step, (int(inside[-1]) + 1) * step)

@@ -27,10 +27,11 @@ def part(value: Map, factor: int, rows: slice, columns: slice) -> Map:
     """What some rows and columns of `refined` are, without the rest."""
     down, high = _weights(value.shape[0], factor, rows)
     across, wide = _weights(value.shape[1], factor, columns)
-    return np.asarray(down @ value[high, wide] @ across.T, np.float32)
+    # Torch, as its threads are bounded by the service; those of NumPy's products are not.
+    return (down @ torch.from_numpy(value[high, wide]) @ across.T).numpy()
 
 
-def _weights(size: int, factor: int, cells: slice) -> tuple[Map, slice]:
+def _weights(size: int, factor: int, cells: slice) -> tuple[torch.Tensor, slice]:
     """Weights of coarse cells in some of the fine ones, and which coarse ones these are."""
     first = max(0, (cells.start - factor // 2) // factor)
     last = min(size, (cells.stop - 1 + factor - factor // 2) // factor + 1)
@@ -38,8 +39,7 @@ def _weights(size: int, factor: int, cells: slice) -> tuple[Map, slice]:
 
 
 @lru_cache(maxsize=64)
-def _all_weights(size: int, factor: int) -> Map:
+def _all_weights(size: int, factor: int) -> torch.Tensor:
     place = ((np.arange(size * factor) + 0.5) / factor - 0.5).clip(0, size - 1)
-    out = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(size))).astype(np.float32)
-    out.flags.writeable = False
-    return out
+    out = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(size)))
+    return torch.from_numpy(out.astype(np.float32))

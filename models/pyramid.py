@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 USABLE = 0.5  # valid share from which a cell counts
+_LEAST = 0.1  # and from which it has a value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Level:
     Attributes
     ----------
     value : (h, w) float32, OD averaged over the valid pixels around; 0 where there are none.
-    weight : (h, w) float32, valid share of the surroundings, 0..1.
+    weight : (h, w) float32, valid share of the surroundings, 0..1; shared between frames.
     step : px per cell; cell (i, j) is centred on the pixel ``(i + 0.5) * step - 0.5``.
     """
 
@@ -33,46 +34,75 @@ class Level:
         return self.weight > USABLE
 
 
-def pyramids(od: torch.Tensor, valid: torch.Tensor, n_levels: int) -> list[list[Level]]:
-    """Halve and smooth frames, by normalised convolution over their valid pixels.
+class Pyramids:
+    """Halves and smooths frames, by normalised convolution over their valid pixels.
+
+    The weights depend on what is valid alone, which most frames have in common with the one before:
+    they are kept.
 
     Parameters
     ----------
-    od, valid : (B, 1, H, W) float32 and bool.
-    n_levels : how many resolutions; the frame is padded to a multiple of ``2**(n_levels - 1)``.
-
-    Returns
-    -------
-    For each frame its levels, the finest first; the others are smoothed by a Gaussian of one cell.
+    n_levels : how many resolutions; frames are padded to a multiple of ``2**(n_levels - 1)``.
     """
-    side = 2 ** (n_levels - 1)
-    height, width = od.shape[-2:]
-    grow = (0, -width % side, 0, -height % side)
-    share = pad(valid.to(od.dtype), grow)
-    total = pad(torch.where(valid, od, od.new_zeros(())), grow)
-    levels: list[list[Level]] = [[] for _ in range(od.shape[0])]
-    _append(levels, total, share, 1)
-    both = torch.cat([total, share], 1)
-    for k in range(1, n_levels):
-        both = _halve(both)
-        smooth = blur(both, 1.0)
-        weight = smooth[:, 1:]
-        value = (smooth[:, :1] / weight.clamp_min(1e-3)).masked_fill_(weight < 0.1, 0.0)
-        _append(levels, value, weight, 2**k)
-    return levels
+
+    def __init__(self, n_levels: int) -> None:
+        self._n_levels = n_levels
+        self._last: tuple[torch.Tensor, list[_Weights]] | None = None
+
+    def __call__(self, od: torch.Tensor, valid: torch.Tensor) -> list[list[Level]]:
+        """Levels of each frame, the finest first; the others have a Gaussian blur of one cell.
+
+        Parameters
+        ----------
+        od, valid : (B, 1, H, W) float32 and bool.
+        """
+        known = self._weights(valid, od.dtype)
+        total = self._padded(od if known[0].full else torch.where(valid, od, od.new_zeros(())))
+        levels: list[list[Level]] = [[] for _ in range(od.shape[0])]
+        for k, weights in enumerate(known):
+            if k:
+                total = _halve(total)
+            value = blur(total, 1.0).mul_(weights.scale) if k else total
+            for frame, v, w in zip(levels, value[:, 0].cpu(), weights.weight, strict=True):
+                frame.append(Level(value=v.numpy(), weight=w, step=2**k))
+        return levels
+
+    def _padded(self, images: torch.Tensor) -> torch.Tensor:
+        side = 2 ** (self._n_levels - 1)
+        height, width = images.shape[-2:]
+        amount = (0, -width % side, 0, -height % side)
+        return pad(images, amount) if any(amount) else images
+
+    def _weights(self, valid: torch.Tensor, dtype: torch.dtype) -> list[_Weights]:
+        last = self._last
+        if last is not None and last[0].shape == valid.shape and torch.equal(last[0], valid):
+            return last[1]
+        share = self._padded(valid.to(dtype))
+        found = [_Weights(share, share, full=bool(valid.all()))]
+        for _ in range(1, self._n_levels):
+            share = _halve(share)
+            weight = blur(share, 1.0)
+            scale = weight.clamp_min(1e-3).reciprocal_().masked_fill_(weight < _LEAST, 0.0)
+            found.append(_Weights(weight, scale))
+        self._last = (valid.clone(), found)
+        return found
+
+
+class _Weights:
+    """Weights of the cells of a level, for each frame, and the factors that undo them."""
+
+    __slots__ = ("full", "scale", "weight")
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, full: bool = False) -> None:
+        self.full = full
+        self.weight: list[NDArray[np.float32]] = [w.numpy() for w in weight[:, 0].cpu()]
+        self.scale = scale
 
 
 def _halve(images: torch.Tensor) -> torch.Tensor:
     """Mean over 2 x 2 cells; several times faster than a pooling layer."""
     rows = images[..., ::2, :] + images[..., 1::2, :]
     return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
-
-
-def _append(
-    levels: list[list[Level]], value: torch.Tensor, weight: torch.Tensor, step: int
-) -> None:
-    for frame, v, w in zip(levels, value[:, 0].cpu(), weight[:, 0].cpu(), strict=True):
-        frame.append(Level(value=v.numpy(), weight=w.numpy(), step=step))
 
 
 def blur(images: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -167,18 +167,26 @@ def split_necks(mask: Mask, neck: float) -> tuple[Labels, list[float]]:
         return mask.astype(np.int32), [radius * stride]
     basins = watershed(-depth, seeds, mask=small)
     merged = _merge(basins, depth, count, neck)[basins]
-    depths = np.zeros(int(merged.max()) + 1)
-    np.maximum.at(depths, merged.ravel(), raw.ravel())
+    depths = _largest(merged, raw)
     merged = merged[1:-1, 1:-1]
     if stride > 1:
         merged = merged.repeat(stride, 0).repeat(stride, 1)[: mask.shape[0], : mask.shape[1]]
     return (merged * mask).astype(np.int32), [float(d) * stride for d in depths[1:]]
 
 
+def _largest(labels: Labels, values: Map) -> Map:
+    """Largest of some positive values by label; 0 outside of all, (count + 1,)."""
+    inside = np.flatnonzero(labels > 0)
+    owner, values = labels.take(inside), values.take(inside)
+    order = np.argsort(values)
+    out = np.zeros(int(owner.max(initial=0)) + 1, np.float32)
+    out[owner[order]] = values[order]  # of several values the last one stays
+    return out
+
+
 def _merge(basins: Labels, depth: Map, count: int, neck: float) -> Labels:
     """New label of each basin after wide necks are undone, (count + 1,) int32."""
-    peaks = np.zeros(count + 1)
-    np.maximum.at(peaks, basins.ravel(), depth.ravel())
+    peaks = _largest(basins, depth)
     pairs = _passes(basins, depth, count)
     root = np.arange(count + 1)
     # From the widest pass down; the union keeps the larger peak, as in a merge tree.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class Scene:
     levels : the frame at all resolutions.
     background : what is subtracted.
     regions : (h, w) int32 coarse regions.
+    flat : (h, w) float32, OD above the background on the grid of the regions.
     unit : px per cell of `regions`.
     least : contrast below which nothing can be a particle, OD.
     """
@@ -46,6 +48,7 @@ class Scene:
     levels: list[Level]
     background: Background
     regions: NDArray[np.int32]
+    flat: NDArray[np.float32]
     unit: int
     least: float
 
@@ -102,11 +105,17 @@ class Scene:
 
     def _owner(self, rows: slice, columns: slice, step: int) -> NDArray[np.int32]:
         """The region at the centre of each cell of a level."""
-        y, x = (
-            ((2 * np.arange(s.start, s.stop) + 1) * step // (2 * self.unit)).clip(0, size - 1)
-            for s, size in zip((rows, columns), self.regions.shape, strict=True)
-        )
-        return self.regions[y[:, None], x]
+        height, width = self.regions.shape
+        y = _centres(height, self.unit, step)[rows]
+        x = _centres(width, self.unit, step)[columns]
+        return self.regions[y[0] : y[-1] + 1].take(x, axis=1)[y - y[0]]
+
+
+@lru_cache(maxsize=64)
+def _centres(size: int, unit: int, step: int) -> NDArray[np.intp]:
+    """The cell of `unit` px at the centre of each cell of `step` px."""
+    count = size * unit // step
+    return ((2 * np.arange(count) + 1) * step // (2 * unit)).clip(0, size - 1)
 
 
 def _smooth(value: NDArray[np.float32], valid: Mask) -> NDArray[np.float32]:

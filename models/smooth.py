@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 Map = NDArray[np.float32]
 Mode = Literal["reflect", "constant"]
-_LARGE = 160  # cells, from which the filter is faster
+_LARGE = 160  # side of images, in units of sigma, from which the filter is faster
 
 
 def gaussian(images: Map, sigma: float, truncate: float, mode: Mode = "reflect") -> Map:
@@ -33,7 +33,7 @@ def gaussian(images: Map, sigma: float, truncate: float, mode: Mode = "reflect")
     (..., h, w) float32.
     """
     height, width = images.shape[-2:]
-    if max(height, width) > _LARGE and sigma < _LARGE / 8:
+    if max(height, width) > _LARGE * sigma:
         out = gaussian_filter(images, sigma, mode=mode, truncate=truncate, axes=(-2, -1))
         return np.asarray(out, np.float32)
     down = _matrix(height, sigma, truncate, mode)

@@ -14,7 +14,7 @@ from .candidates import Candidate, collect, place
 from .defects import fill_defects
 from .detections import Detections
 from .masks import grow
-from .pyramid import Level, pyramids
+from .pyramid import Level, Pyramids
 from .refine import refine
 from .regions import find_regions
 from .scene import Place, Scene
@@ -41,43 +41,50 @@ class ThresholdDetector:
         self.device = device
         self._coarse = max(1, round(log2(settings.min_diameter_px / 7.5)))
         widest = ceil(log2(max(settings.max_diameter_px / _CELLS, 1)))
-        self._levels = max(self._coarse + 3, widest + 1)
+        self._pyramids = Pyramids(max(self._coarse + 3, widest + 1))
 
     def detect(self, od: torch.Tensor, valid: torch.Tensor) -> list[Detections]:
         """Find particles; see `Detector.detect`."""
         od, valid = od.to(self.device), valid.to(self.device)
         shape = (int(od.shape[-2]), int(od.shape[-1]))
         with torch.inference_mode():
-            od, valid = fill_defects(od, valid & (od - od == 0))
-            frames = pyramids(od, valid, self._levels)
+            # A finite sum has finite terms, and is much faster than looking at each.
+            usable = valid if bool(torch.isfinite(od.sum())) else valid & torch.isfinite(od)
+            if not bool(usable.all()):
+                od, usable = fill_defects(od, usable)
+            frames = self._pyramids(od, usable)
         return [self._detect_one(levels, shape) for levels in frames]
 
     def _detect_one(self, levels: list[Level], shape: tuple[int, int]) -> Detections:
         background = estimate(levels[self._coarse + 2], self.settings.background_px)
         if background is None:
             return collect([], shape)
-        regions, noise = self._regions(levels, background)
-        unit = levels[self._coarse].step
-        least = max(self.settings.min_contrast, _FAINT * noise)
-        scene = Scene(levels=levels, background=background, regions=regions, unit=unit, least=least)
+        scene, noise = self._regions(levels, background)
         found = [(c, self._score(c, noise)) for c in self._refine(scene)]
         return collect(self._select(found), shape)
 
-    def _regions(
-        self, levels: list[Level], background: Background
-    ) -> tuple[NDArray[np.int32], float]:
-        """Coarse regions on the grid of the coarse level; noise of the background, OD."""
+    def _regions(self, levels: list[Level], background: Background) -> tuple[Scene, float]:
+        """The frame with its coarse regions; noise of the background, OD."""
         s = self.settings
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
-        flat = np.where(fine.valid, fine.value - background.over(fine), np.float32(0))
-        broad = np.where(wide.valid, wide.value - background.over(wide), np.float32(0))
-        flat = gaussian(flat, 1.5, 2.5)
-        limit = max(s.snr * _noise(flat, fine), s.min_contrast)
-        noise = _noise(broad, wide)
+        fine_valid, wide_valid = fine.valid, wide.valid
+        rough = (fine.value - background.over(fine)) * fine_valid
+        broad = (wide.value - background.over(wide)) * wide_valid
+        flat = gaussian(rough, 1.5, 2.5)
+        limit = max(s.snr * _noise(flat[fine_valid]), s.min_contrast)
+        noise = _noise(broad[wide_valid])
         limit_broad = max(s.snr * noise, s.min_contrast)
         peak = (broad > limit_broad).repeat(2, 0).repeat(2, 1) | (flat > 2 * limit)
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
-        return find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck), noise
+        scene = Scene(
+            levels=levels,
+            background=background,
+            regions=find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck),
+            flat=rough,
+            unit=fine.step,
+            least=max(s.min_contrast, _FAINT * noise),
+        )
+        return scene, noise
 
     def _refine(self, scene: Scene) -> list[Candidate]:
         """Outlines of the regions, at resolutions that suit their sizes and their noise."""
@@ -121,10 +128,8 @@ class ThresholdDetector:
 
     def _overview(self, scene: Scene) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Cells of each region, and whether it is worth while beside the densest; by label."""
-        level = scene.levels[self._coarse]
-        inside = np.flatnonzero(scene.regions)
-        owner = scene.regions.take(inside)
-        flat = (level.value - scene.background.over(level)).take(inside)
+        inside = np.flatnonzero(scene.regions > 0)
+        owner, flat = scene.regions.take(inside), scene.flat.take(inside)
         sizes = np.bincount(owner, minlength=1)
         means = np.bincount(owner, flat, minlength=1) / np.maximum(sizes, 1)
         least = 0.7 * self.settings.min_relative_contrast
@@ -166,9 +171,8 @@ class ThresholdDetector:
         )
 
 
-def _noise(flat: NDArray[np.float32], level: Level) -> float:
+def _noise(values: NDArray[np.float32]) -> float:
     """Standard deviation of the background with its clouds, but without particles, OD."""
-    values = flat[level.valid]
     below = values[values < 0]
     if not len(below):
         return 0.0
