@@ -1,0 +1,216 @@
+"""Cutting regions at their necks, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from skimage.segmentation import watershed
+
+from .masks import Mask, components
+
+Map = NDArray[np.float32]
+Labels = NDArray[np.int32]
+Cut = tuple[Labels, list[float]]
+_DISC = 0.9
+_CROSS = np.ones((3, 3), bool)
+_LARGE = 48
+_AT_A_TIME = 32
+_TAPS = np.exp(-0.5 * np.arange(4, dtype=np.float32) ** 2)
+_TAPS /= 2 * _TAPS.sum() - _TAPS[0]
+
+
+def split_necks(masks: Sequence[Mask], neck: float) -> list[Cut]:
+    """Cut regions at their necks, by a watershed of the distance to their rims.
+
+    Geometry only, so that the cut does not depend on contrast or chemistry. Basins whose common
+    neck is at least `neck` times as wide as the smaller of them are one particle.
+
+    Parameters
+    ----------
+    masks : (h, w) each, one connected region in each.
+    neck : share, 0..1.
+
+    Returns
+    -------
+    For each (h, w) int32 labels 1, 2, ... and the largest distance to the rim in each, cells.
+    """
+    found: list[Cut | None] = [None] * len(masks)
+    order = sorted(range(len(masks)), key=lambda i: masks[i].shape[1])
+    for start in range(0, len(order), _AT_A_TIME):
+        some = order[start : start + _AT_A_TIME]
+        for i, cut in zip(some, _split([masks[i] for i in some], neck), strict=True):
+            found[i] = cut
+    return [cut for cut in found if cut is not None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sheet:
+    """Regions below each other on one sheet, too far apart to see each other.
+
+    Attributes
+    ----------
+    mask : (H, W) bool.
+    tops : first row of each region.
+    shapes : size of each region.
+    """
+
+    mask: Mask
+    tops: list[int]
+    shapes: list[tuple[int, int]]
+
+    def part(self, image: NDArray, i: int) -> NDArray:
+        """What is at a region, (h, w)."""
+        top, (height, width) = self.tops[i], self.shapes[i]
+        return image[top : top + height, 1 : 1 + width]
+
+
+def _sheet(views: list[Mask]) -> _Sheet:
+    # Wider than the blur and half of the widest search for tops.
+    gap = max(4, 2 + round(0.15 * max(min(view.shape) for view in views) / 2))
+    tops, end = [], gap
+    for view in views:
+        tops.append(end)
+        end += view.shape[0] + gap
+    mask = np.zeros((end, max(view.shape[1] for view in views) + 2), bool)
+    sheet = _Sheet(mask=mask, tops=tops, shapes=[(v.shape[0], v.shape[1]) for v in views])
+    for i, view in enumerate(views):
+        sheet.part(mask, i)[:] = view
+    return sheet
+
+
+def _split(masks: list[Mask], neck: float) -> list[Cut]:
+    strides = [2 if max(mask.shape) > _LARGE else 1 for mask in masks]
+    views = [mask[::n, ::n] for mask, n in zip(masks, strides, strict=True)]
+    boxes = [_bounds(view) for view in views]
+    sheet = _sheet([view[box] for view, box in zip(views, boxes, strict=True)])
+    raw = np.asarray(distance_transform_edt(sheet.mask), np.float32)
+    radii = [float(sheet.part(raw, i).max()) for i in range(len(masks))]
+    cuts = [
+        (mask.astype(np.int32), [radius * n])
+        for mask, radius, n in zip(masks, radii, strides, strict=True)
+    ]
+    lumpy = [
+        i
+        for i, radius in enumerate(radii)
+        if np.pi * radius**2 <= _DISC * np.count_nonzero(sheet.part(sheet.mask, i))
+    ]
+    if not lumpy:
+        return cuts
+    depth = _blurred(raw) * sheet.mask
+    seeds = _seeds(sheet, depth, {i: radii[i] for i in lumpy})
+    several = [i for i in lumpy if len(np.unique(sheet.part(seeds, i))) > 2]
+    if not several:
+        return cuts
+    inside = np.zeros_like(sheet.mask)
+    for i in several:
+        sheet.part(inside, i)[:] = sheet.part(sheet.mask, i)
+    basins = watershed(-depth, seeds, mask=inside)
+    for i in several:
+        own = sheet.part(basins, i)
+        own = np.where(own > 0, own - (own[own > 0].min() - 1), 0)
+        merged = _merge(own, sheet.part(depth, i), neck)[own]
+        depths = _largest(merged, sheet.part(raw, i))
+        n, (height, width) = strides[i], masks[i].shape
+        whole = np.zeros(views[i].shape, np.int32)
+        whole[boxes[i]] = merged
+        merged = whole
+        if n > 1:
+            merged = merged.repeat(n, 0).repeat(n, 1)[:height, :width]
+        cuts[i] = ((merged * masks[i]).astype(np.int32), [float(d) * n for d in depths[1:]])
+    return cuts
+
+
+def _blurred(image: Map) -> Map:
+    """Gaussian blur by a Gaussian of one cell; nothing is beyond the rim."""
+    for axis in (0, 1):
+        source = image if axis == 0 else image.T
+        out = source * _TAPS[0]
+        for i in range(1, len(_TAPS)):
+            part = source * _TAPS[i]
+            out[i:] += part[:-i]
+            out[:-i] += part[i:]
+        image = out if axis == 0 else out.T
+    return image
+
+
+def _highest(image: Map, reach: int) -> Map:
+    """Maximum over squares that reach so many cells to each side."""
+    for _ in range(reach):
+        rows = image.copy()
+        np.maximum(rows[1:], image[:-1], out=rows[1:])
+        np.maximum(rows[:-1], image[1:], out=rows[:-1])
+        image = rows.copy()
+        np.maximum(image[:, 1:], rows[:, :-1], out=image[:, 1:])
+        np.maximum(image[:, :-1], rows[:, 1:], out=image[:, :-1])
+    return image
+
+
+def _bounds(mask: Mask) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _seeds(sheet: _Sheet, depth: Map, radii: dict[int, float]) -> Labels:
+    """Labels of the tops of some regions, in the order of the regions."""
+    least = np.full((len(depth), 1), np.inf, np.float32)
+    reach = np.zeros((len(depth), 1), np.int64)
+    for i, radius in radii.items():
+        rows = slice(sheet.tops[i], sheet.tops[i] + sheet.shapes[i][0])
+        least[rows] = max(0.2 * radius, 1.5)
+        reach[rows] = max(1, round(0.15 * radius))
+    tops = depth > least
+    highest, done = depth, 0
+    for size in sorted({max(1, round(0.15 * radius)) for radius in radii.values()}):
+        highest, done = _highest(highest, size - done), size
+        tops &= (highest == depth) | (reach != size)
+    return components(tops, _CROSS)[0]
+
+
+def _largest(labels: Labels, values: Map) -> Map:
+    """Largest of some positive values by label; 0 outside of all, (count + 1,)."""
+    inside = np.flatnonzero(labels > 0)
+    owner, values = labels.take(inside), values.take(inside)
+    order = np.argsort(values)
+    out = np.zeros(int(owner.max(initial=0)) + 1, np.float32)
+    out[owner[order]] = values[order]  # of several values the last one stays
+    return out
+
+
+def _merge(basins: Labels, depth: Map, neck: float) -> Labels:
+    """New label of each basin after wide necks are undone, (count + 1,) int32."""
+    peaks = _largest(basins, depth)
+    count = len(peaks) - 1
+    pairs = _passes(basins, depth, count)
+    root = np.arange(count + 1)
+    # From the widest pass down; the union keeps the larger peak, as in a merge tree.
+    for width, a, b in sorted(pairs, reverse=True):
+        i, j = root[a], root[b]
+        if i != j and width >= neck * min(peaks[i], peaks[j]):
+            keep, drop = (i, j) if peaks[i] >= peaks[j] else (j, i)
+            root[root == drop] = keep
+    _, inverse = np.unique(root, return_inverse=True)
+    return inverse.astype(np.int32)
+
+
+def _passes(basins: Labels, depth: Map, count: int) -> list[tuple[float, int, int]]:
+    """Height of the pass between each two neighbouring basins: (height, a, b)."""
+    keys, heights = [], []
+    for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        first, second = basins[a], basins[b]
+        rim = (first != second) & (first > 0) & (second > 0)
+        low, high = np.minimum(first[rim], second[rim]), np.maximum(first[rim], second[rim])
+        keys.append(low.astype(np.int64) * (count + 1) + high)
+        heights.append(np.minimum(depth[a][rim], depth[b][rim]))
+    key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    height = np.zeros(len(key))
+    np.maximum.at(height, inverse, np.concatenate(heights))
+    return [
+        (float(h), int(k // (count + 1)), int(k % (count + 1)))
+        for h, k in zip(height, key, strict=True)
+    ]
