@@ -85,7 +85,7 @@ def test_regions_are_cut_alike_alone_and_together() -> None:
         assert depths == same
         # Large ones are cut at every other cell, which loses some at the rim.
         assert not labels[~mask].any()
-        assert np.count_nonzero(labels) > 0.97 * np.count_nonzero(mask)
+        assert np.count_nonzero(labels) > 0.95 * np.count_nonzero(mask)
 
 
 def test_wide_necks_are_left() -> None:
