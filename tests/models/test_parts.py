@@ -5,10 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import binary_fill_holes, gaussian_filter, label
+from scipy.ndimage import (
+    binary_dilation,
+    binary_erosion,
+    binary_fill_holes,
+    gaussian_filter,
+    generate_binary_structure,
+    label,
+)
 
 from operando.models.grids import part, refined
-from operando.models.masks import main_parts, without_holes, without_tendrils_each
+from operando.models.masks import (
+    grow,
+    main_parts,
+    shrink,
+    without_holes,
+    without_tendrils_each,
+)
 from operando.models.masks import without_tendrils as opened
 from operando.models.necks import split_necks
 from operando.models.pyramid import Level, Pyramids
@@ -112,3 +125,19 @@ def test_kept_weights_do_not_outlive_what_was_valid() -> None:
     cut[..., 30:] = False  # the caller's own tensor: what is kept is a copy
     ours, fresh = stack(kept(frames[0], cut)[0]), stack(Pyramids(4)(frames[0], cut)[0])
     assert all(np.array_equal(a, b) for a, b in zip(ours, fresh, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2), (3, 7, 9), (2, 6, 2)])
+def test_growing_and_shrinking_stay_within_each_row(shape: tuple[int, ...]) -> None:
+    cross = generate_binary_structure(2, 1)
+    structure = cross if len(shape) == 2 else cross[None]
+    rng = np.random.default_rng(5)
+    for density in (0.2, 0.8):
+        mask = rng.random(shape) < density
+        for times in (1, 2):
+            expected = binary_dilation(mask, structure, iterations=times)
+            np.testing.assert_array_equal(grow(mask, times), expected)
+            expected = binary_erosion(mask, structure, iterations=times)
+            np.testing.assert_array_equal(shrink(mask, times), expected)
+        turned = np.swapaxes(mask, -1, -2)  # not contiguous
+        np.testing.assert_array_equal(grow(turned), binary_dilation(turned, structure))
