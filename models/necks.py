@@ -12,14 +12,15 @@ from skimage.segmentation import watershed
 
 from .masks import Mask, components
 
-Map = NDArray[np.float32]
+Map = NDArray[np.float64]
 Labels = NDArray[np.int32]
 Cut = tuple[Labels, list[float]]
 _DISC = 0.9
+_SIDE = 4  # cells on the left and on the right of a sheet
 _CROSS = np.ones((3, 3), bool)
 _LARGE = 48
 _AT_A_TIME = 32
-_TAPS = np.exp(-0.5 * np.arange(4, dtype=np.float32) ** 2)
+_TAPS = np.exp(-0.5 * np.arange(4) ** 2)
 _TAPS /= 2 * _TAPS.sum() - _TAPS[0]
 
 
@@ -65,17 +66,17 @@ class _Sheet:
     def part(self, image: NDArray, i: int) -> NDArray:
         """What is at a region, (h, w)."""
         top, (height, width) = self.tops[i], self.shapes[i]
-        return image[top : top + height, 1 : 1 + width]
+        return image[top : top + height, _SIDE : _SIDE + width]
 
 
 def _sheet(views: list[Mask]) -> _Sheet:
-    # Wider than the blur and half of the widest search for tops.
-    gap = max(4, 2 + round(0.15 * max(min(view.shape) for view in views) / 2))
+    # Wider than two blurs and half of the widest search for tops.
+    gap = max(8, 2 + round(0.15 * max(min(view.shape) for view in views) / 2))
     tops, end = [], gap
     for view in views:
         tops.append(end)
         end += view.shape[0] + gap
-    mask = np.zeros((end, max(view.shape[1] for view in views) + 2), bool)
+    mask = np.zeros((end, max(view.shape[1] for view in views) + 2 * _SIDE), bool)
     sheet = _Sheet(mask=mask, tops=tops, shapes=[(v.shape[0], v.shape[1]) for v in views])
     for i, view in enumerate(views):
         sheet.part(mask, i)[:] = view
@@ -87,7 +88,7 @@ def _split(masks: list[Mask], neck: float) -> list[Cut]:
     views = [mask[::n, ::n] for mask, n in zip(masks, strides, strict=True)]
     boxes = [_bounds(view) for view in views]
     sheet = _sheet([view[box] for view, box in zip(views, boxes, strict=True)])
-    raw = np.asarray(distance_transform_edt(sheet.mask), np.float32)
+    raw = np.asarray(distance_transform_edt(sheet.mask))
     radii = [float(sheet.part(raw, i).max()) for i in range(len(masks))]
     cuts = [
         (mask.astype(np.int32), [radius * n])
@@ -100,6 +101,8 @@ def _split(masks: list[Mask], neck: float) -> list[Cut]:
     ]
     if not lumpy:
         return cuts
+    for i in lumpy:
+        _mirror(sheet, raw, i, boxes[i], views[i].shape)
     depth = _blurred(raw) * sheet.mask
     seeds = _seeds(sheet, depth, {i: radii[i] for i in lumpy})
     several = [i for i in lumpy if len(np.unique(sheet.part(seeds, i))) > 2]
@@ -124,15 +127,35 @@ def _split(masks: list[Mask], neck: float) -> list[Cut]:
     return cuts
 
 
+def _mirror(
+    sheet: _Sheet, raw: Map, i: int, box: tuple[slice, slice], shape: tuple[int, ...]
+) -> None:
+    """Repeat the rim of a region beyond the rim of its mask, so that the blur does not sink there.
+
+    The rim is as far away as the blur reaches: a mask has a rim of zeros, which is mirrored too.
+    """
+    reach = len(_TAPS) - 1
+    top, (height, width) = sheet.tops[i], sheet.shapes[i]
+    bottom, right = top + height - 1, _SIDE + width - 1
+    if box[0].start == 0:
+        raw[top - reach] = raw[top]
+    if box[0].stop == shape[0]:
+        raw[bottom + reach] = raw[bottom]
+    rows = slice(top - reach, bottom + reach + 1)
+    if box[1].start == 0:
+        raw[rows, _SIDE - reach] = raw[rows, _SIDE]
+    if box[1].stop == shape[1]:
+        raw[rows, right + reach] = raw[rows, right]
+
+
 def _blurred(image: Map) -> Map:
-    """Gaussian blur by a Gaussian of one cell; nothing is beyond the rim."""
+    """Blur by a Gaussian of one cell."""
     for axis in (0, 1):
         source = image if axis == 0 else image.T
         out = source * _TAPS[0]
-        for i in range(1, len(_TAPS)):
-            part = source * _TAPS[i]
-            out[i:] += part[:-i]
-            out[:-i] += part[i:]
+        # From the outside in, as SciPy does: a tie must not depend on rounding.
+        for i in range(len(_TAPS) - 1, 0, -1):
+            out[i:-i] += (source[: -2 * i] + source[2 * i :]) * _TAPS[i]
         image = out if axis == 0 else out.T
     return image
 
@@ -158,7 +181,7 @@ def _bounds(mask: Mask) -> tuple[slice, slice]:
 
 def _seeds(sheet: _Sheet, depth: Map, radii: dict[int, float]) -> Labels:
     """Labels of the tops of some regions, in the order of the regions."""
-    least = np.full((len(depth), 1), np.inf, np.float32)
+    least = np.full((len(depth), 1), np.inf)
     reach = np.zeros((len(depth), 1), np.int64)
     for i, radius in radii.items():
         rows = slice(sheet.tops[i], sheet.tops[i] + sheet.shapes[i][0])
@@ -177,7 +200,7 @@ def _largest(labels: Labels, values: Map) -> Map:
     inside = np.flatnonzero(labels > 0)
     owner, values = labels.take(inside), values.take(inside)
     order = np.argsort(values)
-    out = np.zeros(int(owner.max(initial=0)) + 1, np.float32)
+    out = np.zeros(int(owner.max(initial=0)) + 1)
     out[owner[order]] = values[order]  # of several values the last one stays
     return out
 
