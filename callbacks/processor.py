@@ -6,7 +6,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,24 +26,13 @@ from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocumen
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
+from .raw_run import RawRun
 from .remarks import Remarks
 from .run_output import RunOutput, provenance
 
 logger = logging.getLogger(__name__)
 
 Callback = Callable[[str, Document], Any]
-
-
-class _Run:
-    """A raw run that is going on: its corrector, its output, and frames to be read later."""
-
-    def __init__(self, output: RunOutput, sample: str, remarks: Remarks) -> None:
-        self.output = output
-        self.remarks = remarks
-        self.sample = sample
-        self.corrector = correct.init()
-        self.state: PipelineState | None = None
-        self.later: list[FrameRef] = []
 
 
 class StreamProcessor:
@@ -86,11 +74,13 @@ class StreamProcessor:
         self._provenance = provenance(self.settings, str(device), self._detector)
         self._assembler = assemble.init(self.settings.assemble)
         self._assets = AssetStore(self.settings.assets)
-        self._raw = FrameStore(int(self.settings.process.raw_memory_mb * 1e6))
-        self._runs: dict[str, _Run] = {}
+        process = self.settings.process
+        self._raw = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
+        self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
         self._samples: dict[str, PipelineState] = {}
-        self._queue: list[tuple[_Run, Corrected | FrameResult]] = []
+        self._next_particle: dict[str, int] = {}
+        self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
         self._callbacks: dict[int, tuple[Callback, str]] = {}
         self._tokens = count()
         self._failures: Counter[int] = Counter()
@@ -127,15 +117,31 @@ class StreamProcessor:
         for name, doc in documents:
             self._assembler, outputs = assemble.update(self._assembler, name, doc)
             for output in outputs:
-                self._handle(output)
+                self._guarded(output)
         self._flush()
 
     def close(self) -> None:
         """End runs that never got a stop document, and release files and memory."""
+        for uid in [*self._runs, *self._starts]:
+            self._assembler, outputs = assemble.end_run(self._assembler, uid)
+            for output in outputs:
+                self._guarded(output)
         for uid in list(self._runs):
             self._stop(uid, None)
         self._assets.close()
         self._raw.close()
+
+    def _guarded(self, output: assemble.Assembled) -> None:
+        """Handle an output; a fault of ours costs one frame, not the beamtime."""
+        try:
+            self._handle(output)
+        except Exception as error:
+            if isinstance(output, FrameRef):
+                run = self._run(output.key.run)
+                run.remarks.warn("images failed", f"image {output.key.seq_num} failed", error)
+                self._reject(output, "internal_error", str(error))
+            else:
+                logger.exception("fault while handling %s", type(output).__name__)
 
     def _handle(self, output: assemble.Assembled) -> None:
         match output:
@@ -159,35 +165,63 @@ class StreamProcessor:
         if run is not None:
             run.output.notice(notice.kind)
 
-    def _run(self, uid: str) -> _Run:
+    def _run(self, uid: str) -> RawRun:
         """The run of an image; results begin with its first image."""
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = start.get(self.settings.process.sample_key)
             name = str(sample) if sample else f"run {uid}"
             output = RunOutput(start, self._provenance, self._emit, self._clock)
-            self._runs[uid] = _Run(output, name, Remarks(logger, uid))
+            self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
         return self._runs[uid]
 
-    def _image(self, ref: FrameRef, *, last: bool = False) -> None:
+    def _image(self, ref: FrameRef) -> None:
         run = self._run(ref.key.run)
-        if not last:
-            run.output.received(ref.role)
+        run.output.received(ref.role)
+        if ref.role is Role.SAMPLE:
+            run.saw(ref.key)
+        if run.later:  # frames are numbered and linked in their order: none may overtake
+            run.later.append(ref)
+            if self._may_be_closed(run.later[0], ref):
+                self._catch_up(run, last=False)
+        elif not self._read(run, ref, last=False):
+            run.later.append(ref)
+
+    @staticmethod
+    def _may_be_closed(waiting: FrameRef, newer: FrameRef) -> bool:
+        """Whether the detector has gone on to another file."""
+        old, new = waiting.asset, newer.asset
+        return old is not None and (new is None or new.resource != old.resource)
+
+    def _catch_up(self, run: RawRun, *, last: bool) -> None:
+        """Read the images that had to wait, as far as that goes; at the stop, all of them."""
+        reopened = ""
+        while run.later:
+            asset = run.later[0].asset
+            if asset is not None and asset.resource != reopened:
+                self._assets.reopen(asset.resource)
+                reopened = asset.resource
+            if not self._read(run, run.later[0], last=last):
+                return
+            run.later.popleft()
+
+    def _read(self, run: RawRun, ref: FrameRef, *, last: bool) -> bool:
+        """Read and process an image; False if its file may still become readable."""
         try:
             pixels = ref.array if ref.asset is None else self._assets.read(ref.asset)
             frames = frames_from_chunk(ref, np.asarray(pixels))
         except (AssetNotReady, AssetLocked) as error:
-            if last:
-                self._reject(ref, error.reason, str(error))
-            else:  # the file may be complete when the run has stopped
-                run.later.append(ref)
+            if not last:
                 run.output.notice(error.reason)
+                return False
+            self._reject(ref, error.reason, str(error))
         except (AssetError, FrameError) as error:
             self._reject(ref, error.reason, str(error))
         else:
             run.output.received(ref.role, len(frames) - 1)
             for frame in frames:
                 self._frame(run, frame)
+        return True
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
         run = self._run(what.key.run)
@@ -195,69 +229,105 @@ class StreamProcessor:
         run.remarks.warn(f"{what.role} images: {reason}", remark)
         if isinstance(what, Rejected):
             run.output.received(what.role)
+            if what.role is Role.SAMPLE:
+                run.saw(what.key)
         if what.role is not Role.SAMPLE:
             run.output.notice(f"{what.role}_{reason}")
             return
         run.corrector, number = correct.skip(run.corrector)
         self._enqueue(run, skipped(what.key, number, what.energy, what.time, reason))
 
-    def _frame(self, run: _Run, frame: Frame) -> None:
+    def _frame(self, run: RawRun, frame: Frame) -> None:
+        number = run.corrector.count
         try:
-            run.corrector, corrections = correct.update(run.corrector, frame, self.settings.correct)
-        except FrameError as error:
-            self._reject(frame, error.reason, str(error))
+            after, corrections = correct.update(run.corrector, frame, self.settings.correct)
+            if frame.role is Role.SAMPLE:
+                self._raw.put((frame.key.run, number), frame.image)
+        except (FrameError, OSError) as error:
+            reason = error.reason if isinstance(error, FrameError) else "no_space"
+            self._reject(frame, reason, str(error))
             return
-        if frame.role is Role.SAMPLE:
-            self._raw.put(frame.key, frame.image)
-        self._correct(run, corrections)
+        run.corrector = after
+        self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
 
-    def _correct(self, run: _Run, corrections: Iterable[correct.Correction]) -> None:
+    def _correct(self, run: RawRun, corrections: Iterable[correct.Correction]) -> None:
         for correction in corrections:
-            image = self._raw.get(correction.key)
+            key = (correction.key.run, correction.frame)
+            try:
+                image = self._raw.get(key)
+            except KeyError:  # given up for want of room: the provisional value stays
+                run.output.notice("final_value_given_up")
+                continue
             self._enqueue(run, correct.apply(image, correction, self.settings.correct))
             if correction.final:
-                self._raw.drop(correction.key)
+                self._raw.drop(key)
 
-    def _enqueue(self, run: _Run, item: Corrected | FrameResult) -> None:
+    def _enqueue(self, run: RawRun, item: Corrected | FrameResult) -> None:
         self._queue.append((run, item))
         if len(self._queue) >= self.settings.process.max_batch:
             self._flush()
 
     def _flush(self) -> None:
         queue, self._queue = self._queue, []
-        detections = self._detect([item for _, item in queue if isinstance(item, Corrected)])
+        detections = self._detect(queue)
         for run, item in queue:
             if isinstance(item, FrameResult):
                 run.output.emit(item)
-                continue
-            run.output.emit(*self._advance(run, item, detections[id(item)]))
+            elif id(item) not in detections:
+                self._failed(run, item)
+            else:
+                self._advance(run, item, detections[id(item)])
 
-    def _advance(
-        self, run: _Run, frame: Corrected, detections: Detections
-    ) -> tuple[FrameResult, int]:
+    def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
+        given = self._next_particle.get(run.sample, 0)
         try:
-            run.state, result = self._pipeline.update(state, frame, detections)
+            run.state, result = self._pipeline.update(state, frame, detections, given)
         except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
-            result = skipped(frame.key, frame.frame, frame.energy, frame.time, "internal_error")
-            result = replace(result, revision=frame.revision)
-            return result, state.roi
-        return result, run.state.roi
+            self._failed(run, frame)
+            return
+        self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
+        run.output.emit(result, roi=run.state.roi)
 
-    def _detect(self, frames: list[Corrected]) -> dict[int, Detections]:
+    def _failed(self, run: RawRun, frame: Corrected) -> None:
+        """Account for a frame that we could not process."""
+        if frame.revision > 0:  # its first value stands
+            run.output.notice("revision_failed")
+            return
+        key, reason = frame.key, "internal_error"
+        run.output.emit(skipped(key, frame.frame, frame.energy, frame.time, reason))
+
+    def _detect(self, queue: list[tuple[RawRun, Corrected | FrameResult]]) -> dict[int, Detections]:
         """Detections by the identity of the frame; frames of one shape go as one batch."""
-        shapes = dict.fromkeys(frame.od.shape for frame in frames)
+        groups: dict[tuple[int, ...], list[tuple[RawRun, Corrected]]] = {}
+        for run, frame in queue:
+            if isinstance(frame, Corrected):
+                groups.setdefault(frame.od.shape, []).append((run, frame))
         found: dict[int, Detections] = {}
-        for shape in shapes:
-            group = [frame for frame in frames if frame.od.shape == shape]
-            od = torch.from_numpy(np.stack([f.od for f in group]))[:, None].to(self._device)
-            valid = torch.from_numpy(np.stack([f.valid for f in group]))[:, None]
-            detections = self._detector.detect(od, valid.to(self._device))
-            found.update(zip(map(id, group), detections, strict=True))
+        for group in groups.values():
+            try:
+                found.update(self._detect_batch([frame for _, frame in group]))
+            except Exception as error:  # noqa: BLE001 - out of memory, say: one by one
+                run = group[0][0]
+                run.remarks.warn("batches failed", "detection of a batch failed", error)
+                for run, frame in group:
+                    self._detect_alone(run, frame, found)
         return found
 
-    def _state(self, run: _Run) -> PipelineState:
+    def _detect_alone(self, run: RawRun, frame: Corrected, found: dict[int, Detections]) -> None:
+        try:
+            found.update(self._detect_batch([frame]))
+        except Exception as error:  # noqa: BLE001 - the frame is accounted for as failed
+            run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
+
+    def _detect_batch(self, frames: list[Corrected]) -> dict[int, Detections]:
+        od = torch.from_numpy(np.stack([f.od for f in frames]))[:, None].to(self._device)
+        valid = torch.from_numpy(np.stack([f.valid for f in frames]))[:, None]
+        detections = self._detector.detect(od, valid.to(self._device))
+        return dict(zip(map(id, frames), detections, strict=True))
+
+    def _state(self, run: RawRun) -> PipelineState:
         if run.state is None:
             known = self._samples.get(run.sample)
             run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
@@ -268,14 +338,13 @@ class StreamProcessor:
         run = self._runs.get(uid)
         if run is None:
             return
-        for ref in run.later:
-            if ref.asset is not None:
-                self._assets.reopen(ref.asset.resource)
-            self._image(ref, last=True)
+        self._catch_up(run, last=True)
         run.corrector, corrections = correct.finish(run.corrector, self.settings.correct)
-        self._correct(run, corrections)
+        self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
+        self._correct(run, run.rest())
         self._flush()
-        run.output.stop(stop)
+        run.output.lost(run.missing(stop))
+        run.output.stop(stop, run.corrector.shape)
         run.remarks.close()
         self._raw.drop_run(uid)
         self._assets.close_run(uid)

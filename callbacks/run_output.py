@@ -9,6 +9,7 @@ from typing import Any
 
 from ..models.detector import Detector
 from ..streamer import result_documents as documents
+from ..streamer.assemble.values import number
 from ..streamer.config import Settings
 from ..streamer.frames import Document, NamedDocument, Role
 from ..streamer.ledger import Ledger
@@ -50,8 +51,9 @@ class RunOutput:
         self._clock = clock
         self._ledger = Ledger()
         self._waiting: list[FrameResult] = []
-        self._time = float(start["time"])
-        self._run, opening = documents.start_document(dict(start), provenance)
+        self._time = number(start.get("time")) or 0.0
+        raw = {**start, "time": self._time}
+        self._run, opening = documents.start_document(raw, provenance)
         self._send(opening)
         self._shape: tuple[int, int] | None = None
 
@@ -87,9 +89,22 @@ class RunOutput:
             self._frame(item, roi)
         self._waiting.clear()
 
-    def stop(self, raw: Mapping[str, Any] | None) -> None:
-        """Close the result run with the ledger."""
-        time = float(raw["time"]) if raw and "time" in raw else self._time
+    def lost(self, n: int) -> None:
+        """Count sample frames of which no document ever came."""
+        for _ in range(n):
+            self._ledger = self._ledger.reason("dropped", "never_arrived")
+        self._ledger = self._ledger.count(received=n)
+
+    def stop(self, raw: Mapping[str, Any] | None, shape: tuple[int, int] | None = None) -> None:
+        """Close the result run with the ledger; `shape` of its images, if it is known."""
+        if self._waiting:  # not one frame could be used; still each has its event
+            self._shape = shape or (1, 1)
+            self._open("frames", self._shape, self._waiting[0].time)
+            for item in self._waiting:
+                self._frame(item, 0)
+            self._waiting.clear()
+        told = number(raw.get("time")) if raw else None
+        time = self._time if told is None else told
         self._send(
             documents.stop_document(
                 self._run, dict(raw) if raw else None, self._ledger.as_dict(), time

@@ -282,7 +282,9 @@ class FrameSeries:
             structure = self._structure(max(self._pending) + 1, 1)
             self._node = new_array(parent, self.key.name, structure, {})
         size = int(np.prod(self.key.shape)) * self.key.dtype.itemsize
-        for start, stop in ranges(self._pending, max(1, self._settings.request_bytes // size)):
+        for start, stop in ranges(
+            self._pending, max(1, self._settings.request_bytes // max(1, size))
+        ):
             block = np.stack([self._pending[i] for i in range(start, stop)])
             patch_array(self._node, block.astype(self.key.dtype, copy=False), start)
             self.changed = True

@@ -238,7 +238,9 @@ class TiledSink:
                 if error.response.status_code == httpx.codes.NOT_FOUND:
                     run.forget_nodes()
                 errors.append(error)
-            except SinkError as error:
+            except httpx.HTTPError:
+                raise  # the server is away, for all runs
+            except Exception as error:  # noqa: BLE001 - one run must not block the others
                 errors.append(error)
         if errors:
             raise errors[0]

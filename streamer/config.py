@@ -46,6 +46,18 @@ class ProcessSettings(BaseModel):
     raw_memory_mb: float = Field(
         default=1024.0, gt=0, description="raw frames kept in memory for their final value, MB"
     )
+    raw_disk_gb: float = Field(
+        default=50.0,
+        gt=0,
+        description="raw frames kept on disk beyond that, GB; past it the oldest lose their final "
+        "value, which is told in the ledger",
+    )
+    max_hold: int = Field(
+        default=64,
+        ge=0,
+        description="final values wait for those of earlier frames (a flat that is missing) over "
+        "at most this many frames",
+    )
     sample_key: str = Field(
         default="sample",
         description="key of the start document that names the sample (keeps identities)",

@@ -1,4 +1,4 @@
-"""Raw frames that may be needed again: in memory up to a bound, then on disk."""
+"""Raw frames that may be needed again: in memory up to a bound, then on disk up to another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import FrameKey
+StoreKey = tuple[str, int]
+"""Uid of the raw run, and number of the frame in it."""
 
 
 class FrameStore:
@@ -19,15 +20,20 @@ class FrameStore:
     Parameters
     ----------
     max_bytes : memory that images may take before they spill.
+    max_disk_bytes : what may lie in the folder; beyond it the oldest images are given up.
     folder : where they spill to; None for the system's place for temporary files.
     """
 
-    def __init__(self, max_bytes: int, folder: Path | None = None) -> None:
+    def __init__(
+        self, max_bytes: int, max_disk_bytes: int = 1 << 62, folder: Path | None = None
+    ) -> None:
         self._max_bytes = max_bytes
+        self._max_disk_bytes = max_disk_bytes
+        self._disk_bytes = 0
         self._parent = folder
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._memory: OrderedDict[FrameKey, NDArray[np.float32]] = OrderedDict()
-        self._disk: dict[FrameKey, Path] = {}
+        self._memory: OrderedDict[StoreKey, NDArray[np.float32]] = OrderedDict()
+        self._disk: dict[StoreKey, Path] = {}
         self._bytes = 0
         self._serial = 0
 
@@ -50,44 +56,46 @@ class FrameStore:
         """Memory that images take now, bytes."""
         return self._bytes
 
-    def put(self, key: FrameKey, image: NDArray[np.float32]) -> None:
+    def put(self, key: StoreKey, image: NDArray[np.float32]) -> None:
         """Keep an image (H, W) float32."""
+        self.drop(key)
         self._memory[key] = image
         self._bytes += image.nbytes
         while self._bytes > self._max_bytes and len(self._memory) > 1:
             self._spill()
 
-    def get(self, key: FrameKey) -> NDArray[np.float32]:
+    def get(self, key: StoreKey) -> NDArray[np.float32]:
         """Give an image back; it stays kept.
 
         Raises
         ------
         KeyError
-            If it was never put, or dropped.
+            If it was never put, dropped, or given up for want of room.
         """
         if key in self._memory:
             return self._memory[key]
         return np.load(self._disk[key], allow_pickle=False)
 
-    def drop(self, key: FrameKey) -> None:
+    def drop(self, key: StoreKey) -> None:
         """Forget an image, if it is kept."""
         image = self._memory.pop(key, None)
         if image is not None:
             self._bytes -= image.nbytes
         path = self._disk.pop(key, None)
         if path is not None:
-            path.unlink(missing_ok=True)
+            self._disk_bytes -= path.stat().st_size
+            path.unlink()
 
     def drop_run(self, run: str) -> None:
         """Forget all images of a raw run."""
-        for key in [k for k in (*self._memory, *self._disk) if k.run == run]:
+        for key in [k for k in (*self._memory, *self._disk) if k[0] == run]:
             self.drop(key)
 
     def close(self) -> None:
         """Forget everything and remove the folder."""
         self._memory.clear()
         self._disk.clear()
-        self._bytes = 0
+        self._bytes = self._disk_bytes = 0
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -101,3 +109,6 @@ class FrameStore:
         np.save(path, image, allow_pickle=False)
         self._bytes -= image.nbytes
         self._disk[key] = path
+        self._disk_bytes += path.stat().st_size
+        while self._disk_bytes > self._max_disk_bytes:
+            self.drop(next(iter(self._disk)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from .register.settings import RegisterSettings, auto_roi
 from .results import FrameResult, ParticleResult, Status
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 _COAST_STEP_PX = 0.5
 
@@ -85,7 +87,8 @@ class Pipeline:
 
     def start_run(self, state: PipelineState) -> PipelineState:
         """State at the start of a further run of the same sample."""
-        latest = state.final if _caught_up(state.final, state.live) else state.live
+        caught_up = not state.waiting and _caught_up(state.final, state.live)
+        latest = state.final if caught_up else state.live
         branch = replace(
             latest,
             link=replace(
@@ -95,10 +98,19 @@ class Pipeline:
             motion=motion_core.start_run(latest.motion),
             rois={},
         )
-        return PipelineState(live=branch, final=branch, waiting={})
+        return PipelineState(live=branch, final=branch, waiting={}, roi=state.roi)
+
+    @staticmethod
+    def next_particle(state: PipelineState) -> int:
+        """Identity that the next birth gets."""
+        return max(state.live.link.next_particle, state.final.link.next_particle)
 
     def update(
-        self, state: PipelineState, corrected: Corrected, detections: Detections
+        self,
+        state: PipelineState,
+        corrected: Corrected,
+        detections: Detections,
+        next_particle: int = 0,
     ) -> tuple[PipelineState, FrameResult]:
         """Advance by one frame, or by the final value of an earlier frame.
 
@@ -108,7 +120,12 @@ class Pipeline:
             higher revision continues the final values, and a particle that begins there takes
             the identity that revision 0 of that frame gave it.
         detections : what the detector found in it.
+        next_particle : identities below this are taken, by other runs of the sample.
         """
+        link = state.live.link
+        if next_particle > link.next_particle:
+            live = replace(state.live, link=replace(link, next_particle=next_particle))
+            state = replace(state, live=live)
         if state.roi == 0 and len(detections):
             extents = (detections.bbox[:, 2:] - detections.bbox[:, :2]).max(axis=1)
             state = replace(state, roi=auto_roi([float(e) for e in extents], self.settings))
@@ -135,7 +152,10 @@ class Pipeline:
         claims = state.waiting.get(corrected.frame, ())
         final, _, result = self._advance(state, state.final, corrected, detections, claims)
         waiting = {k: v for k, v in state.waiting.items() if k != corrected.frame}
-        live = final if _caught_up(final, state.live) else state.live
+        if corrected.frame < state.final.motion.frame:
+            # too late to be part of the motion, which has gone on without it
+            return replace(state, waiting=waiting), _without_rates(result)
+        live = final if not waiting and _caught_up(final, state.live) else state.live
         return replace(state, final=final, live=live, waiting=waiting), result
 
     def _advance(
@@ -185,11 +205,16 @@ class Pipeline:
         moments = _moments(branch.moments, alive, detections)
         aligned = fuse(image, field, moments).cpu().numpy()
         particles = _particles(sightings, field, corrected, detections, (rois, likeness))
-        kept = {
-            **{k: v for k, v in branch.rois.items() if k in motion.particles},
-            **{m.particle: rois[i] for i, m in enumerate(field.moved)},
-        }
-        after = replace(branch, motion=motion, rois=kept, moments=moments, misses=misses)
+        # what has retired is forgotten: dust comes and goes for days
+        living = {track.particle for track in branch.link.tracks}
+        fresh = {m.particle: rois[i] for i, m in enumerate(field.moved)}
+        after = Branch(
+            link=branch.link,
+            motion=replace(motion, particles=_only(living, motion.particles)),
+            rois=_only(living, {**branch.rois, **fresh}),
+            moments=_only(living, moments),
+            misses=misses,
+        )
         return after, _frame_result(corrected, field, aligned, particles)
 
     def _likeness(self, branch: Branch, field: FieldMotion, rois: Tensor) -> Array:
@@ -207,6 +232,18 @@ class Pipeline:
 
 def _caught_up(final: Branch, live: Branch) -> bool:
     return final.motion.frame >= live.motion.frame
+
+
+def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
+    return {particle: entry for particle, entry in entries.items() if particle in living}
+
+
+def _without_rates(result: FrameResult) -> FrameResult:
+    nan = np.full(2, np.nan)
+    particles = (
+        replace(p, velocity=nan, acceleration=nan, path=float("nan")) for p in result.particles
+    )
+    return replace(result, particles=tuple(particles))
 
 
 def _moments(

@@ -262,3 +262,150 @@ def test_raw_frames_spill_to_disk_and_come_back(raw, results):
     pd.testing.assert_frame_equal(
         strip(table(last, "particles")), strip(table(whole, "particles")), check_exact=True
     )
+
+
+def images_of(documents, stream):
+    uids = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == stream}
+    return [i for i, (n, d) in enumerate(documents) if n == "event" and d["descriptor"] in uids]
+
+
+def tracked(results, revision=None):
+    rows = table(results, "particles")
+    rows = rows[rows["state"].isin(["tentative", "tracked"])]
+    return rows if revision is None else rows[rows["revision"] == revision]
+
+
+def without(documents, dropped):
+    return [item for i, item in enumerate(documents) if i not in set(dropped)]
+
+
+def test_sparse_flats_leave_motion_in_one_piece(raw):
+    flats = images_of(raw, "flat")
+    results = run(without(copy.deepcopy(raw), [f for i, f in enumerate(flats) if i % 3 != 2]))
+    frames = table(results, "frames")
+    finals = frames[frames["revision"] > 0]["frame"].tolist()
+    assert finals == sorted(finals)
+    for revision in (0, 1):
+        for _, rows in tracked(results, revision).groupby("particle"):
+            assert (rows["path_length"].diff().dropna() >= 0).all()
+            assert rows["displacement_y"].diff().abs().max() < 8
+    assert results[-1][1]["ledger"]["balanced"]
+
+
+def test_flats_at_the_end_in_any_order_give_finals_in_frame_order():
+    documents = list(simulate_documents(SMALL, order="flat_last"))
+    flats = images_of(documents, "flat")
+    reverse = dict(zip(flats, reversed([documents[f] for f in flats]), strict=True))
+    results = run([reverse.get(i, item) for i, item in enumerate(documents)])
+    frames = table(results, "frames")
+    assert frames[frames["revision"] == 1]["frame"].tolist() == list(range(6))
+    for _, rows in tracked(results, 1).groupby("particle"):
+        assert rows.iloc[0][["displacement_y", "displacement_x"]].tolist() == [0, 0]
+
+
+def test_a_first_frame_without_particles_in_a_known_sample(raw):
+    settings = SMALL.model_copy(update={"scans": 2})
+    simulator = Simulator(settings)
+    first = list(simulate_documents(simulator=simulator, order="flat_first", scan=0))
+    second = list(simulate_documents(simulator=simulator, order="flat_first", scan=1))
+    flat = second[images_of(second, "flat")[0]][1]["data"]["txm_image"]
+    second[images_of(second, "primary")[0]][1]["data"]["txm_image"] = flat
+    results = run([*first, *second])
+    shapes = [
+        d["data_keys"]["roi"]["shape"]
+        for n, d in results
+        if n == "descriptor" and d["name"] == "particles"
+    ]
+    assert shapes[0] == shapes[1] != [0, 0]
+
+
+def test_events_that_never_came_are_told(raw):
+    primary = images_of(raw, "primary")
+    results = run(without(copy.deepcopy(raw), [primary[2], primary[3], primary[5]]))
+    ledger = results[-1][1]["ledger"]
+    assert ledger["received"] == 6
+    assert ledger["dropped"] == {"never_arrived": 3}
+    assert ledger["balanced"]
+
+
+def test_repeated_sequence_numbers_of_a_rewound_plan(raw):
+    documents = copy.deepcopy(raw)
+    primary = images_of(documents, "primary")
+    again = copy.deepcopy(documents[primary[3]])
+    again[1]["uid"] = "0" * 36
+    documents.insert(primary[3] + 1, again)
+    results = run(documents)
+    assert results[-1][1]["ledger"]["balanced"]
+    assert results[-1][1]["ledger"]["aligned"] >= 6
+
+
+@pytest.mark.parametrize("time", [None, "noon", float("nan")])
+def test_insane_times_of_start_and_stop(raw, time):
+    documents = copy.deepcopy(raw)
+    documents[0][1]["time"] = time
+    documents[-1][1]["time"] = time
+    results = run(documents)
+    assert results[-1][0] == "stop"
+    assert results[-1][1]["ledger"]["aligned"] == 6
+
+
+class FailingDetector:
+    """The default detector, but it fails on batches, and on the third frame."""
+
+    name = "failing"
+
+    def __init__(self, settings, device):
+        from operando.models.threshold import ThresholdDetector
+
+        self.inner = ThresholdDetector(settings, device)
+        self.calls = 0
+
+    def detect(self, od, valid):
+        if len(od) > 1:
+            raise RuntimeError("CUDA out of memory")
+        self.calls += 1
+        if self.calls == 3:
+            raise RuntimeError("again")
+        return self.inner.detect(od, valid)
+
+
+def test_a_failing_detector_costs_one_frame(raw):
+    processor = StreamProcessor()
+    processor._detector = FailingDetector(processor.settings.detect, processor._device)
+    results = []
+    processor.subscribe(lambda name, doc: results.append((name, doc)))
+    processor.process(copy.deepcopy(raw))
+    processor.close()
+    ledger = results[-1][1]["ledger"]
+    assert ledger["balanced"]
+    assert ledger["skipped"] == {"internal_error": 1} or ledger["notices"]["revision_failed"] == 1
+    assert ledger["aligned"] >= 5
+
+
+def test_all_frames_unusable_still_have_their_events(raw):
+    documents = copy.deepcopy(raw)
+    for index in images_of(documents, "primary"):
+        image = documents[index][1]["data"]["txm_image"]
+        documents[index][1]["data"]["txm_image"] = np.zeros_like(image)
+    results = run(documents)
+    frames = table(results, "frames")
+    assert len(frames) == 6
+    assert set(frames["status"]) == {"skipped"}
+    assert results[-1][1]["num_events"] == {"frames": 6}
+
+
+def test_interleaved_runs_of_one_sample_share_no_identity(raw):
+    other = copy.deepcopy(raw)
+    names = {d["uid"]: f"{i:036d}" for i, (n, d) in enumerate(other) if "uid" in d}
+    for _, doc in other:
+        for key in ("uid", "run_start", "descriptor"):
+            if doc.get(key) in names:
+                doc[key] = names[doc[key]]
+    results = run([item for pair in zip(copy.deepcopy(raw), other, strict=True) for item in pair])
+    owner = {d["uid"]: d["run_start"] for n, d in results if n == "descriptor"}
+    ids = {}
+    for name, doc in results:
+        if name == "event" and "particle" in doc["data"]:
+            ids.setdefault(owner[doc["descriptor"]], set()).add(doc["data"]["particle"])
+    first, second = ids.values()
+    assert not first & second

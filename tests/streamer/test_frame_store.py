@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from operando.streamer.frame_store import FrameStore
-from operando.streamer.frames import FrameKey
 
 
-def key(number: int, run: str = "run") -> FrameKey:
-    return FrameKey(run=run, stream="primary", data_key="image", seq_num=number)
+def key(number: int, run: str = "run") -> tuple[str, int]:
+    return run, number
 
 
 def image(value: float) -> np.ndarray:
@@ -40,3 +39,22 @@ def test_dropping_frees_memory_and_disk(tmp_path):
     np.testing.assert_array_equal(store.get(key(0, run="other")), image(9))
     assert list(tmp_path.rglob("*.npy")) == []
     store.close()
+
+
+def test_beyond_the_room_on_disk_the_oldest_are_given_up(tmp_path):
+    with FrameStore(max_bytes=500, max_disk_bytes=1200, folder=tmp_path) as store:
+        for number in range(6):
+            store.put(key(number), image(number))
+        assert sum(f.stat().st_size for f in tmp_path.rglob("*.npy")) <= 1200
+        with pytest.raises(KeyError):
+            store.get(key(0))
+        np.testing.assert_array_equal(store.get(key(5)), image(5))
+        np.testing.assert_array_equal(store.get(key(4)), image(4))
+
+
+def test_putting_again_replaces(tmp_path):
+    store = FrameStore(max_bytes=10_000, folder=tmp_path)
+    store.put(key(1), image(1))
+    store.put(key(1), image(2))
+    assert store.bytes_in_memory == image(0).nbytes
+    np.testing.assert_array_equal(store.get(key(1)), image(2))

@@ -1,0 +1,88 @@
+"""A raw run that is going on, as the processor sees it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..streamer import correct
+from ..streamer.assemble.values import integer
+from ..streamer.frames import FrameKey, FrameRef
+from ..streamer.pipeline import PipelineState
+from .remarks import Remarks
+from .run_output import RunOutput
+
+
+class RawRun:
+    """What is remembered of a raw run between its documents.
+
+    Attributes
+    ----------
+    output : the result run. remarks : its warnings.
+    sample : name under which identities are kept between runs.
+    corrector : state of the correction. state : of the pipeline, None before the first frame.
+    later : images whose pixels could not be read yet and all that came after them, in order.
+    """
+
+    def __init__(self, output: RunOutput, sample: str, remarks: Remarks) -> None:
+        self.output = output
+        self.sample = sample
+        self.remarks = remarks
+        self.corrector = correct.init()
+        self.state: PipelineState | None = None
+        self.later: deque[FrameRef] = deque()
+        self._seen: dict[str, set[int]] = {}
+        self._waiting: dict[int, None] = {}
+        self._held: dict[int, correct.Correction] = {}
+
+    def saw(self, key: FrameKey) -> None:
+        """Note that the sample event of this key has come."""
+        self._seen.setdefault(key.stream, set()).add(key.seq_num)
+
+    def missing(self, stop: Mapping[str, Any] | None) -> int:
+        """How many sample events never came, by their numbers and by what the stop tells."""
+        told = (stop or {}).get("num_events")
+        counts = told if isinstance(told, Mapping) else {}
+        expected = {
+            stream: max(max(seen), integer(counts.get(stream)) or 0)
+            for stream, seen in self._seen.items()
+        }
+        return sum(expected[stream] - len(seen) for stream, seen in self._seen.items())
+
+    def in_order(
+        self, corrections: Iterable[correct.Correction], max_hold: int
+    ) -> list[correct.Correction]:
+        """Hold final values back until those of all earlier frames have come.
+
+        Motion is followed from frame to frame: a final value that overtakes an earlier one would
+        make displacement and path run backwards. An earlier frame is waited for only while it is
+        less than `max_hold` frames behind, so that one lost flat does not stop the live values.
+        """
+        ready = []
+        for correction in corrections:
+            if correction.revision == 0:
+                if not correction.final:
+                    self._waiting[correction.frame] = None
+                ready.append(correction)
+            else:
+                self._held[correction.frame] = correction
+                ready += self._release(max_hold)
+        return ready
+
+    def rest(self) -> list[correct.Correction]:
+        """Give out what is still held, in frame order, as the run has stopped."""
+        held, self._held = self._held, {}
+        return [held[frame] for frame in sorted(held)]
+
+    def _release(self, max_hold: int) -> list[correct.Correction]:
+        ready = []
+        while self._held:
+            frame = min(self._held)
+            if next(iter(self._waiting), frame) < frame:
+                nearest = max(w for w in self._waiting if w < frame)
+                if frame - nearest <= max_hold:
+                    break
+            ready.append(self._held.pop(frame))
+            self._waiting.pop(frame, None)
+        return ready
