@@ -14,8 +14,10 @@ import numpy as np
 from ...callbacks.publisher import FramePublisher
 from ..frames import NamedDocument
 from ..rig import Child, RigError, start_proxy, start_service
-from ..simulate import SimSettings, simulate_documents
+from ..simulate import ni_edge_energies, preset, simulate_documents
 from ..tiled_server import EmbeddedTiled, free_port
+
+_ENERGIES = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,30 @@ class StreamFigures:
 
 
 def prepare_documents(
-    settings: SimSettings, progress: Callable[[], object] = lambda: None
+    preset_name: str, frames: int, progress: Callable[[], object] = lambda: None
 ) -> list[NamedDocument]:
-    """Render a run beforehand, so that the simulator takes no time from what is measured."""
-    documents = []
-    for item in simulate_documents(settings, order="flat_first", chunk=1):
-        documents.append(item)
-        if item[0] == "event":
+    """Render a run beforehand, so that the simulator takes no time from what is measured.
+
+    The energies go over the edge again and again; the flats of all of them come first.
+
+    Parameters
+    ----------
+    preset_name : what is simulated. frames : number of sample frames.
+    progress : is called for each event.
+    """
+    scan = ni_edge_energies(min(frames, _ENERGIES))
+    energies = tuple(float(e) for e in np.resize(scan, frames))
+    settings = preset(preset_name, energies=energies)
+    documents: list[NamedDocument] = []
+    flats: set[str] = set()
+    for name, doc in simulate_documents(settings, order="flat_first", chunk=1):
+        if name == "descriptor" and doc["name"] == "flat":
+            flats.add(doc["uid"])
+        if name == "event":
             progress()
+            if doc["descriptor"] in flats and doc["seq_num"] > len(scan):
+                continue
+        documents.append((name, doc))
     return documents
 
 

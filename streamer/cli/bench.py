@@ -76,7 +76,6 @@ def stream(
     from rich.progress import Progress
 
     from ..bench.stream import measure_stream, prepare_documents
-    from ..simulate import preset as simulated
 
     console = Console(stderr=True)
     count = round(rate * seconds)
@@ -85,9 +84,7 @@ def stream(
         Progress(console=console) as bar,
     ):
         task = bar.add_task("rendering", total=2 * count + 1)
-        documents = prepare_documents(
-            simulated(preset, n_energies=count), lambda: bar.advance(task)
-        )
+        documents = prepare_documents(preset, count, lambda: bar.advance(task))
         task = bar.add_task(f"publishing at {rate:g}/s", total=count)
         figures = measure_stream(documents, rate, Path(folder), lambda: bar.advance(task))
     for key, value in asdict(figures).items():
