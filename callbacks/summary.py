@@ -10,11 +10,9 @@ from ..streamer.frames import Document
 
 @dataclass(slots=True)
 class ParticleSummary:
-    """One particle of a run: rows, span of frames, last displacement (px) and state."""
+    """One particle of a run: frames in which it has rows, last displacement (px) and state."""
 
-    rows: int = 0
-    first: int = -1
-    last: int = -1
+    frames: set[int] = field(default_factory=set)
     displacement_y: float = float("nan")
     displacement_x: float = float("nan")
     path_length: float = float("nan")
@@ -103,10 +101,7 @@ class ResultSummary:
 
     def _particle(self, run: RunSummary, data: dict[str, Any]) -> None:
         particle = run.particles.setdefault(data["particle"], ParticleSummary())
-        if data["revision"] == 0:
-            particle.rows += 1
-        particle.first = data["frame"] if particle.first < 0 else particle.first
-        particle.last = max(particle.last, data["frame"])
+        particle.frames.add(data["frame"])
         particle.state = data["state"]
         if data["state"] in ("tracked", "tentative"):
             particle.displacement_y = data["displacement_y"]

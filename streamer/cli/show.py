@@ -44,11 +44,11 @@ def run_table(run: RunSummary) -> Table:
     table.caption = "px; displacement from where each particle was first seen"
     order = sorted(run.particles.items(), key=lambda item: -np.nan_to_num(item[1].area))
     for number, particle in order:
-        if particle.rows < 2 and run.frames > 1:
+        if len(particle.frames) < 2 and run.frames > 1:
             continue
         table.add_row(
             str(number),
-            str(particle.rows),
+            str(len(particle.frames)),
             particle.state,
             f"{np.sqrt(particle.area * 4 / np.pi):.0f}",
             f"{particle.displacement_y:+.2f}",
