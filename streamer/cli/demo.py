@@ -48,24 +48,8 @@ def demo(
         with console.status("starting Tiled, the proxy and the service"):
             tiled = stack.enter_context(EmbeddedTiled(work / "tiled"))
             stack.enter_context(start_proxy(work, port_in, port_out))
-            service = start_service(
-                work,
-                [
-                    "--zmq",
-                    f"127.0.0.1:{port_out}",
-                    "--tiled",
-                    tiled.base_uri,
-                    "--frames-dir",
-                    str(tiled.frames_dir),
-                    "--profile",
-                    "sim_txm",
-                    "--record",
-                    str(work / "raw"),
-                    "--runs",
-                    "1",
-                ],
-                tiled.api_key,
-            )
+            arguments = _service_arguments(f"127.0.0.1:{port_out}", tiled, work)
+            service = start_service(work, arguments, tiled.api_key)
             stack.enter_context(service)
         console.print(f"Tiled at {tiled.base_uri}, data and logs in {work}", highlight=False)
         arguments = ["--proxy", f"127.0.0.1:{port_in}", "--preset", preset]
@@ -80,6 +64,11 @@ def demo(
         if keep:
             console.print("Ctrl-C ends the server")
             _wait_for_interrupt()
+
+
+def _service_arguments(zmq: str, tiled: Any, work: Path) -> list[str]:
+    arguments = ["--zmq", zmq, "--tiled", tiled.base_uri, "--profile", "sim_txm", "--runs", "1"]
+    return [*arguments, "--frames-dir", str(tiled.frames_dir), "--record", str(work / "raw")]
 
 
 def _follow(uri: str, energies: int, beamline: Any, service: Any, console: Console) -> Any:
