@@ -137,6 +137,4 @@ def start_service(folder: Path, arguments: Sequence[str], tiled_key: str = "") -
 
 def start_beamline(folder: Path, arguments: Sequence[str]) -> Child:
     """Start the simulated beamline: a RunEngine that scans and publishes."""
-    return Child(
-        ["-m", "operando.streamer.simulate.beamline", *arguments], folder / "beamline.log"
-    )
+    return Child(["-m", "operando.streamer.simulate.beamline", *arguments], folder / "beamline.log")
