@@ -15,7 +15,7 @@ import torch
 
 from ..models.detections import Detections
 from ..models.detector import make_detector
-from ..models.device import resolve_device
+from ..models.device import bounded_threads, resolve_device
 from ..streamer import assemble, correct
 from ..streamer.assemble.chunks import frames_from_chunk
 from ..streamer.assets import AssetStore
@@ -114,11 +114,12 @@ class StreamProcessor:
 
         The result does not depend on how documents are grouped.
         """
-        for name, doc in documents:
-            self._assembler, outputs = assemble.update(self._assembler, name, doc)
-            for output in outputs:
-                self._guarded(output)
-        self._flush()
+        with bounded_threads(self.settings.process.thread_count):
+            for name, doc in documents:
+                self._assembler, outputs = assemble.update(self._assembler, name, doc)
+                for output in outputs:
+                    self._guarded(output)
+            self._flush()
 
     def close(self) -> None:
         """End runs that never got a stop document, and release files and memory."""

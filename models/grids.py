@@ -27,7 +27,7 @@ def part(value: Map, factor: int, rows: slice, columns: slice) -> Map:
     """What some rows and columns of `refined` are, without the rest."""
     down, high = _weights(value.shape[0], factor, rows)
     across, wide = _weights(value.shape[1], factor, columns)
-    # Torch, as its threads are bounded by the service; those of NumPy's products are not.
+    # Torch, as its threads are bounded by the processor; those of NumPy's products are not.
     return (down @ torch.from_numpy(value[high, wide]) @ across.T).numpy()
 
 

@@ -38,7 +38,7 @@ def gaussian(images: Map, sigma: float, truncate: float, mode: Mode = "reflect")
         return np.asarray(out, np.float32)
     down = _matrix(height, sigma, truncate, mode)
     across = _matrix(width, sigma, truncate, mode).T
-    # Torch, as its threads are bounded by the service; those of NumPy's products are not.
+    # Torch, as its threads are bounded by the processor; those of NumPy's products are not.
     return (down @ (torch.from_numpy(images) @ across)).numpy()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -65,6 +66,11 @@ class ProcessSettings(BaseModel):
     max_samples: int = Field(
         default=8, ge=1, description="samples whose particles are remembered between their runs"
     )
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to use: those set, or half of the cores."""
+        return self.threads or max(1, (os.cpu_count() or 2) // 2)
 
 
 class Settings(BaseSettings):

@@ -29,13 +29,13 @@ def pipeline(
     from rich.progress import Progress
     from rich.table import Table
 
+    from ...models.device import bounded_threads
     from ..bench.stages import time_stages
     from ..simulate import PRESETS, preset, simulate_documents
-    from .sinks import settings_of, use_threads
+    from .sinks import settings_of
 
     console = Console(stderr=True)
     settings = settings_of(profile, device)
-    use_threads(settings)
     figures = {}
     with Progress(console=console) as bar:
         for label, name in _CASES.items():
@@ -43,7 +43,8 @@ def pipeline(
             energies = min(frames, 143)
             simulated = preset(name, n_energies=energies) if name in PRESETS else None
             stream = simulate_documents(simulated, order="flat_first")
-            times, particles = time_stages(stream, settings, lambda t=task: bar.advance(t))
+            with bounded_threads(settings.process.thread_count):
+                times, particles = time_stages(stream, settings, lambda t=task: bar.advance(t))
             figures[label] = {"particles": particles, "ms": times.medians()}
     table = Table(title=f"median ms per frame ({settings.process.device})", title_justify="left")
     table.add_column("stage")

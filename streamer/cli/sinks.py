@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.sinks import BufferedSink
@@ -22,11 +19,6 @@ def settings_of(profile: str | None, device: str | None) -> Settings:
     """Read the settings of a profile; a device given on the command line wins."""
     overrides = {"process": {"device": device}} if device else {}
     return load_settings(profile, overrides)
-
-
-def use_threads(settings: Settings) -> None:
-    """Set the number of threads that torch may use in this process."""
-    torch.set_num_threads(settings.process.threads or max(1, (os.cpu_count() or 2) // 2))
 
 
 @contextmanager
@@ -47,7 +39,6 @@ def processor_with_sinks(
     """
     lost: list[str] = []
     with ExitStack() as stack:
-        use_threads(settings)
         processor = StreamProcessor(settings)
         summary = ResultSummary()
         sink = None
