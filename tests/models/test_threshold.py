@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import olefile
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
 from operando.models.detections import Detections
@@ -235,28 +233,3 @@ def test_real_particles_below_and_above_the_edge(find: Callable, shared_data: Pa
         i = int(np.argmin(np.hypot(*(low.yx - (y, x)).T)))
         assert np.hypot(*(low.yx[i] - (y, x))) < 6
         assert pairs[i].any()
-
-
-# ---- speed ----------------------------------------------------------------------------------
-
-
-def test_speed_of_a_frame_with_nine_particles(find: Callable) -> None:
-    """In units of a wide blur of the frame on the same machine, as machines differ and are busy."""
-    image = simulated_od(Simulator(SimSettings(n_energies=2)), 1)
-
-    def seconds(call: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        pairs = [
-            (seconds(lambda: find(image)), seconds(lambda: gaussian_filter(image, 8.0)))
-            for _ in range(8)
-        ]
-    finally:
-        torch.set_num_threads(threads)
-    ours, blur = (min(column) for column in zip(*pairs, strict=True))
-    assert ours < 25 * blur
