@@ -219,10 +219,21 @@ class StreamProcessor:
         except (AssetError, FrameError) as error:
             self._reject(ref, error.reason, str(error))
         else:
+            self._check_shape(run, ref, np.asarray(pixels))
             run.output.received(ref.role, len(frames) - 1)
             for frame in frames:
                 self._frame(run, frame)
         return True
+
+    @staticmethod
+    def _check_shape(run: RawRun, ref: FrameRef, pixels: np.ndarray) -> None:
+        """Say once per run that a file holds other shapes than declared (not in-line)."""
+        if ref.asset is None or "shape" in run.output.ledger.notices:
+            return
+        message = assemble.shape_mismatch(ref, pixels)
+        if message is not None:
+            run.remarks.warn("shapes", message)
+            run.output.notice("shape")
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
         run = self._run(what.key.run)

@@ -127,3 +127,15 @@ def test_images_that_never_come_are_skipped_and_counted(tmp_path, images):
     ledger = found[-1][1]["ledger"]
     assert ledger["balanced"]
     assert sum(ledger["skipped"].values()) == 2
+
+
+def test_a_declared_shape_that_is_wrong_is_told_once(tmp_path, images, caplog):
+    write(tmp_path / "frames.h5", images)
+    docs = list(documents(tmp_path))
+    for name, doc in docs:
+        if name == "descriptor" and doc["name"] == "primary":
+            doc["data_keys"]["image"]["shape"] = [1, 100, 120]
+    found = process(tmp_path, lambda p: p.process(docs))
+    assert [status for _, _, status in rows(found)] == ["aligned"] * 6
+    assert found[-1][1]["ledger"]["notices"]["shape"] == 1
+    assert sum("100" in r.getMessage() for r in caplog.records) == 1
