@@ -266,7 +266,7 @@ def _measured(
     return Measured(
         particle=sighting.particle,
         yx=sighting.yx,
-        sigma=float(sigma[row]) if seen else _COAST_STEP_PX * misses[sighting.particle] ** 0.5,
+        sigma=np.full(2, sigma[row] if seen else _COAST_STEP_PX * misses[sighting.particle] ** 0.5),
         seen=seen,
         cut=seen and bool(detections.cut[row]),
     )
@@ -313,7 +313,7 @@ def _ended(sighting: Sighting) -> Moved:
     return Moved(
         particle=sighting.particle,
         yx=sighting.yx,
-        sigma=float("nan"),
+        sigma=unknown,
         displacement=unknown,
         velocity=unknown,
         acceleration=unknown,

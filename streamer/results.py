@@ -26,7 +26,7 @@ class ParticleResult:
     Attributes
     ----------
     state : tentative, tracked, coasting, lost or retired.
-    yx, displacement, residual : px. sigma : px per component. path : px.
+    yx, sigma, displacement, residual : px. path : px.
     velocity : px/s. acceleration : px/s^2.
     area : px^2, NaN if not seen. od_mean : optical density, NaN if not seen.
     ssim : with the same particle's ROI in the frame before; NaN if there is none.
@@ -36,7 +36,7 @@ class ParticleResult:
     particle: int
     state: str
     yx: NDArray[np.float64]
-    sigma: float
+    sigma: NDArray[np.float64]
     displacement: NDArray[np.float64]
     velocity: NDArray[np.float64]
     acceleration: NDArray[np.float64]

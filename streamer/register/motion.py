@@ -21,14 +21,14 @@ class Measured:
     Attributes
     ----------
     yx : (2,) float64, px in the image; not used if it was not seen.
-    sigma : px per component.
+    sigma : (2,) float64, px.
     seen : False for a coasting particle.
     cut : the mask was cut by the frame: its centre of mass is not that of the particle.
     """
 
     particle: int
     yx: Array
-    sigma: float
+    sigma: Array
     seen: bool
     cut: bool
 
@@ -79,7 +79,7 @@ class Moved:
 
     particle: int
     yx: Array
-    sigma: float
+    sigma: Array
     displacement: Array
     velocity: Array
     acceleration: Array
@@ -171,7 +171,7 @@ def _drift(
         named = [m for m in usable if m.particle == settings.gauge_particle]
         if named:
             reference = state.particles[named[0].particle].reference_yx
-            return named[0].yx - reference, named[0].sigma
+            return named[0].yx - reference, _rms(named[0].sigma)
     if not usable:
         return state.drift, float("nan")
     motion = np.array(
@@ -180,8 +180,12 @@ def _drift(
             for m in usable
         ]
     )
-    weights = random_effect_weights(motion, np.array([m.sigma for m in usable]))
+    weights = random_effect_weights(motion, np.array([_rms(m.sigma) for m in usable]))
     return robust_mean(motion, weights)
+
+
+def _rms(sigma: Array) -> float:
+    return float(np.sqrt(np.mean(sigma**2)))
 
 
 def _affine(
@@ -195,7 +199,7 @@ def _affine(
         return IDENTITY
     points = np.array([state.particles[m.particle].reference_yx for m in usable])
     motion = np.array([m.yx for m in usable]) - points - drift
-    weights = random_effect_weights(motion, np.array([m.sigma for m in usable]))
+    weights = random_effect_weights(motion, np.array([_rms(m.sigma) for m in usable]))
     return fit_affine(points, motion, weights, settings.min_particles_affine)
 
 

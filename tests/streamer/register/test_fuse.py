@@ -24,7 +24,7 @@ def moved_field(positions):
     state = motion.init()
     for number, yx in enumerate((CENTRES, positions)):
         measured = tuple(
-            Measured(particle=i, yx=p, sigma=0.1, seen=True, cut=False) for i, p in enumerate(yx)
+            Measured(particle=i, yx=p, sigma=np.full(2, 0.1), seen=True, cut=False) for i, p in enumerate(yx)
         )
         state, field = motion.update(state, number, float(number), measured, RegisterSettings())
     return field

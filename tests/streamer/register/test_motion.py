@@ -20,7 +20,13 @@ def frame_of(yx, *, seen=None, cut=None, sigma=0.1):
     seen = np.ones(n, bool) if seen is None else seen
     cut = np.zeros(n, bool) if cut is None else cut
     return tuple(
-        Measured(particle=i, yx=yx[i], sigma=sigma, seen=bool(seen[i]), cut=bool(cut[i]))
+        Measured(
+            particle=i,
+            yx=yx[i],
+            sigma=np.broadcast_to(np.asarray(sigma, float), (2,)),
+            seen=bool(seen[i]),
+            cut=bool(cut[i]),
+        )
         for i in range(n)
     )
 
