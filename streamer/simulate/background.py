@@ -97,11 +97,23 @@ class Illumination:
     span: tuple[float, float]
     low: float | None
 
-    def at(self, energy: float) -> NDArray[np.float32]:
-        """Illumination at an energy in eV, (H, W) float32: the beam moves and dims with it."""
+    def at(
+        self, energy: float, lag: NDArray[np.float64] | tuple[float, float] = (0.0, 0.0)
+    ) -> NDArray[np.float32]:
+        """Light on the detector: the beam moves and dims with the energy.
+
+        Parameters
+        ----------
+        energy : eV.
+        lag : (2,) how far it lies from its place at that energy, (y, x) px.
+
+        Returns
+        -------
+        (H, W) float32.
+        """
         low, high = self.span
         progress = (energy - low) / max(high - low, 1e-9)
-        centre = self.centre + self.travel * np.sin(2.0 * progress)
+        centre = self.centre + self.travel * np.sin(2.0 * progress) + lag
         rows, columns = (self._profile(axis, centre[axis]) for axis in (0, 1))
         return (1 - 0.12 * np.float32(progress)) * rows[:, None] * columns[None, :] * self.pattern
 

@@ -84,7 +84,7 @@ def common_motion(
     drift = smooth_walk(rng, n, settings.drift_px)
     jitter = np.clip(rng.standard_normal((n, 2)), -3, 3) * settings.jitter_px
     jitter[:1] = 0.0
-    shift = drift + jitter
+    shift = drift + jitter + _jumps(settings)
     if trace is not None:
         shift = _measured(trace, n)
         drift = gaussian_filter1d(shift, max(1.0, n / 20), axis=0, mode="nearest")
@@ -95,6 +95,14 @@ def common_motion(
     return CommonMotion(
         shift=shift, drift=drift, linear=rotation(strain[:, 3]) @ stretch, strain=strain
     )
+
+
+def _jumps(settings: SimSettings) -> Floats:
+    """Where the field lies in each scan after the stage came back from elsewhere, (F, 2)."""
+    rng = np.random.default_rng([settings.seed, 11])
+    jumps = settings.scan_jump_px * np.clip(rng.standard_normal((settings.scans, 2)), -2, 2)
+    jumps[0] = 0.0
+    return np.repeat(jumps, len(settings.scan_energies), axis=0)
 
 
 def _measured(trace: Floats, n: int) -> Floats:

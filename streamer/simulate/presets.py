@@ -27,6 +27,20 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "crowd": {"n_particles": 40, "radius_px": (10.0, 18.0), "wander_px": 1.5},
         "births_departures": {"n_particles": 6, "births": 2, "departures": 2, "hidden": 1},
         "touching": {"touching": 0.6, "wander_px": 2.0},
+        # Small loadings: nothing is seen below the edge.
+        "vanishing": {"pre_edge": 0.01},
+        # Thick binder, and a beam that does not stay where its flat was taken.
+        "background": {"background": 0.12, "illumination_shift_px": 30.0, "flat_lag_px": 15.0},
+        # Oxidation that runs through each particle from one side while it is scanned.
+        "off_centre": {
+            "chemistry": "off_centre",
+            "charge": (0.05, 0.95),
+            "radius_px": (20.0, 45.0),
+        },
+        "cut": {"allow_cut": True, "n_particles": 12},
+        "magnification": {"magnification_per_ev": -1.2e-4},
+        # One sample scan after scan; the stage comes back from elsewhere before each.
+        "six_scans": {"scans": 6, "scan_jump_px": 15.0},
         "large_2048": {
             "shape": (2048, 2048),
             "n_particles": 20,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from .spectra import ni_edge_energies
+from .spectra import PRE_EDGE, ni_edge_energies
 
 Chemistry = Literal["uniform", "core_shell", "off_centre", "mixed"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -73,8 +73,15 @@ class SimSettings(BaseModel):
         description="change of the magnification with energy, 1/eV (zone plate: -1.2e-4)",
     )
 
+    scan_jump_px: Amount = Field(
+        default=0.0, description="jump of the field between scans, px rms per axis"
+    )
+
     edge_od: PositiveFloat = Field(
         default=1.0, description="mean OD above the edge of a particle of median radius, OD"
+    )
+    pre_edge: Share = Field(
+        default=PRE_EDGE, description="absorption below the edge, relative to that above it"
     )
     chemistry: Chemistry = Field(
         default="mixed", description="where in a particle the oxidation runs"
@@ -99,6 +106,11 @@ class SimSettings(BaseModel):
     )
     illumination_shift_px: Amount = Field(
         default=6.0, description="motion of the beam over a scan, px"
+    )
+    flat_lag_px: Amount = Field(
+        default=0.0,
+        description="motion of the beam between a flat and the sample image it is for, px rms "
+        "per axis",
     )
     flicker: Amount = Field(
         default=0.004, description="intensity noise between exposures, relative rms"

@@ -100,7 +100,8 @@ class Simulator:
         """
         energy = self._energy(frame, energy)
         s = self.settings
-        light = self._illumination.at(energy) * np.float32(s.counts * s.exposure / s.flat_exposure)
+        light = self._illumination.at(energy, self._lag(frame))
+        light *= np.float32(s.counts * s.exposure / s.flat_exposure)
         light *= np.exp(-self.render(frame, energy, stage_yx))
         return self._camera.expose(light, s.chunk if n is None else n, (2, frame))
 
@@ -122,7 +123,8 @@ class Simulator:
         (H, W) float32; blurred by the PSF as intensity, as a detector sees it.
         """
         poses = self._poses(np.array([frame]), np.array([energy]), np.atleast_2d(stage_yx))
-        mu = float(absorption(energy, REDUCED)), float(absorption(energy, OXIDISED))
+        reduced, oxidised = self._absorption(np.array(energy))
+        mu = float(reduced), float(oxidised)
         od = np.zeros(self.settings.shape, np.float32)
         boxes = []
         for i, actor in enumerate(self._actors):
@@ -173,7 +175,7 @@ class Simulator:
         present = np.array([a.present[t] for a in self._actors], bool).reshape(particles).T
         fraction = np.array([a.fraction[t] for a in self._actors]).reshape(particles).T
         peak = np.array([a.body.od for a in self._actors])
-        reduced, oxidised = absorption(e, REDUCED)[:, None], absorption(e, OXIDISED)[:, None]
+        reduced, oxidised = (mu[:, None] for mu in self._absorption(e))
         return Truth(
             frame=t,
             energies=e,
@@ -192,6 +194,18 @@ class Simulator:
             od=peak * (reduced + fraction * (oxidised - reduced)) * 2 / 3,
             shape=np.array(self.settings.shape),
         )
+
+    # ---- light ----------------------------------------------------------------------------
+
+    def _absorption(self, energy: Floats) -> tuple[Floats, Floats]:
+        """Relative absorption of the reduced and the oxidised state."""
+        pre_edge = self.settings.pre_edge
+        return absorption(energy, REDUCED, pre_edge), absorption(energy, OXIDISED, pre_edge)
+
+    def _lag(self, frame: int) -> Floats:
+        """Motion (y, x) of the beam between the flat of a frame and its sample image, px."""
+        rng = np.random.default_rng([self.settings.seed, 10, frame])
+        return self.settings.flat_lag_px * rng.standard_normal(2)
 
     # ---- geometry -------------------------------------------------------------------------
 

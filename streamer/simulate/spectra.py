@@ -18,7 +18,9 @@ NI_K_EDGE = 8333.0
 EDGE_REGION = (8336.0, 8358.0)
 """Energies between which the absorption of the particles climbs (below / at / above), eV."""
 
-_PRE_EDGE = 0.2
+PRE_EDGE = 0.2
+"""Absorption below the edge of a layered oxide, relative to that above it."""
+
 _WINDOWS = ((8180.0, 8320.0), (8322.0, 8372.0), (8376.0, 8580.0))
 _SHARES = (0.13, 0.67, 0.20)
 
@@ -61,17 +63,20 @@ OXIDISED = EdgeShape(
 )
 
 
-def absorption(energy: ArrayLike, shape: EdgeShape) -> NDArray[np.float64]:
+def absorption(
+    energy: ArrayLike, shape: EdgeShape, pre_edge: float = PRE_EDGE
+) -> NDArray[np.float64]:
     """Relative linear absorption of one oxidation state.
 
     Parameters
     ----------
     energy : eV, any shape.
     shape : the oxidation state.
+    pre_edge : absorption below the edge, relative to that above it.
 
     Returns
     -------
-    Same shape as `energy`, float64; about 0.2 below the edge and 1 above it.
+    Same shape as `energy`, float64; about `pre_edge` below the edge and 1 above it.
     """
     e = np.asarray(energy, dtype=np.float64)
     step = 0.5 + np.arctan((e - shape.edge) / shape.edge_width) / np.pi
@@ -80,7 +85,7 @@ def absorption(energy: ArrayLike, shape: EdgeShape) -> NDArray[np.float64]:
     above = np.clip(e - shape.edge, 0.0, None)
     wave = shape.oscillation * np.exp(-above / 45.0) * np.sin(2 * np.pi * above / 34.0)
     victoreen = (NI_K_EDGE / e) ** 3
-    return victoreen * (_PRE_EDGE + (1 - _PRE_EDGE) * (step + line + pre + wave * step))
+    return victoreen * (pre_edge + (1 - pre_edge) * (step + line + pre + wave * step))
 
 
 def ni_edge_energies(n: int = 143) -> tuple[float, ...]:

@@ -221,3 +221,32 @@ def test_presets_are_the_named_regimes():
     assert preset("low_counts").counts < 500
     with pytest.raises(ConfigError, match="'nonsense'; choose one of paper"):
         preset("nonsense")
+
+
+def test_contrast_below_the_edge_can_vanish():
+    sim, usual = small(pre_edge=0.01), small()
+    assert 0 < sim.truth.od[0].max() < 0.04 < 0.15 < usual.truth.od[0].min()
+    assert sim.truth.od[sim.truth.region == "above"].min() > 0.5
+    bare = small(pre_edge=0.01, background=0.0)
+    inside = bare.od(0)[bare.mask(0, 0)]
+    assert inside.mean() == pytest.approx(bare.truth.od[0, 0], rel=0.15)
+
+
+def test_a_beam_that_moves_after_its_flat_leaves_a_slope():
+    quiet = {"n_particles": 0, "background": 0.0, "flicker": 0.0, "counts": 60000.0}
+    still, lagging = small(**quiet), small(**quiet, flat_lag_px=15.0)
+    slopes = []
+    for sim in (still, lagging):
+        ratio = (sim.exposures(3, 1)[0] - 100.0) / (sim.flat(3, 1)[0] - 100.0)
+        slopes.append(abs(np.median(ratio[:40]) - np.median(ratio[-40:])))
+    assert slopes[0] < 2e-3
+    assert slopes[1] > 1e-2
+
+
+def test_the_field_jumps_between_scans():
+    still, jumping = small(scans=3), small(scans=3, scan_jump_px=15.0)
+    jumps = (jumping.truth.shift - still.truth.shift).reshape(3, 9, 2)
+    np.testing.assert_allclose(jumps, jumps[:, :1] + np.zeros((3, 9, 2)))
+    assert not jumps[0].any()
+    assert np.abs(jumps[1:, 0]).max() > 5
+    assert jumping.truth.whole.all()
