@@ -81,7 +81,7 @@ def blur(sharp: NDArray[np.float32], boxes: Iterable[Box], sigma: float) -> None
     shape = sharp.shape
     done = []
     for box in boxes:
-        inner, outer = _grow(box, pad, shape), _grow(box, 2 * pad, shape)
+        inner, outer = grow(box, pad, shape), grow(box, 2 * pad, shape)
         soft = gaussian_filter(np.exp(-sharp[outer]), sigma, truncate=4, mode="nearest")
         crop = tuple(
             slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
@@ -91,7 +91,8 @@ def blur(sharp: NDArray[np.float32], boxes: Iterable[Box], sigma: float) -> None
         sharp[inner] = value
 
 
-def _grow(box: Box, by: int, shape: tuple[int, ...]) -> Box:
+def grow(box: Box, by: int, shape: tuple[int, ...]) -> Box:
+    """Add pixels on each side of a box, as far as the frame goes."""
     rows, columns = (
         slice(max(span.start - by, 0), min(span.stop + by, n))
         for span, n in zip(box, shape, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from .background import make_background, make_illumination
 from .camera import Camera
 from .layout import Actor, place_all
 from .motion import Floats, common_motion, ramp, rotation
+from .patches import Patch, Placed, draw_patch
 from .raster import blur, body_points, box_of, draw
 from .settings import SimSettings
 from .spectra import OXIDISED, REDUCED, absorption
@@ -78,8 +80,7 @@ class Simulator:
 
     def flat(self, frame: int, n: int = 1, *, energy: float | None = None) -> NDArray[np.uint16]:
         """Images without the sample, (n, H, W) uint16."""
-        light = self._illumination.at(self._energy(frame, energy))
-        return self._camera.expose(light * np.float32(self.settings.counts), n, (1, frame))
+        return self._camera.expose(self.flat_light(frame, energy=energy), n, (1, frame))
 
     def exposures(
         self,
@@ -100,8 +101,7 @@ class Simulator:
         """
         energy = self._energy(frame, energy)
         s = self.settings
-        light = self._illumination.at(energy, self._lag(frame))
-        light *= np.float32(s.counts * s.exposure / s.flat_exposure)
+        light = self.sample_light(frame, energy=energy)
         light *= np.exp(-self.render(frame, energy, stage_yx))
         return self._camera.expose(light, s.chunk if n is None else n, (2, frame))
 
@@ -123,20 +123,35 @@ class Simulator:
         (H, W) float32; blurred by the PSF as intensity, as a detector sees it.
         """
         poses = self._poses(np.array([frame]), np.array([energy]), np.atleast_2d(stage_yx))
-        reduced, oxidised = self._absorption(np.array(energy))
-        mu = float(reduced), float(oxidised)
         od = np.zeros(self.settings.shape, np.float32)
         boxes = []
-        for i, actor in enumerate(self._actors):
-            yx, linear = poses.yx[0, i], poses.body[0, i]
-            box = box_of(actor.body, yx, linear, od.shape) if actor.present[frame] else None
+        for one in self._scene(frame, energy, poses).values():
+            box = box_of(one.body, one.yx, one.linear, od.shape)
             if box is not None:
-                front = float(actor.body.front_for(actor.fraction[frame]))
-                od[box] += draw(actor.body, yx, linear, box, (front, *mu))
+                od[box] += draw(one.body, one.yx, one.linear, box, one.chemistry)
                 boxes.append(box)
         blur(od, boxes, self.settings.psf_px)
         od += self._background.od(poses.linear[0], poses.shift[0], energy)
         return od
+
+    def patches(self, frame: int, moves: ArrayLike, margin: float = 8.0) -> Iterator[Patch]:
+        """Each particle that is in a frame of the series, moved off its place without noise.
+
+        Parameters
+        ----------
+        frame : of the series.
+        moves : (M, 2) how far it is moved while all else stays, (y, x) px; a fraction of a px.
+        margin : what is shown around it, px.
+        """
+        energy = float(self.energies[frame])
+        poses = self._poses(np.array([frame]), np.array([energy]), np.zeros((1, 2)))
+        scene = self._scene(frame, energy, poses)
+        background = self._background.od(poses.linear[0], poses.shift[0], energy)
+        optics = {"margin": margin, "psf": self.settings.psf_px}
+        for i in scene:
+            patch = draw_patch(scene, i, np.atleast_2d(moves), background, **optics)
+            if patch is not None:
+                yield patch
 
     def mask(self, frame: int, particle: int) -> NDArray[np.bool_]:
         """Silhouette of a particle (support of its un-blurred thickness), (H, W) bool."""
@@ -197,6 +212,17 @@ class Simulator:
 
     # ---- light ----------------------------------------------------------------------------
 
+    def sample_light(self, frame: int, *, energy: float | None = None) -> Image:
+        """Expected counts (H, W) of one image of the sample, if nothing were in the beam."""
+        s = self.settings
+        light = self._illumination.at(self._energy(frame, energy), self._lag(frame))
+        return light * np.float32(s.counts * s.exposure / s.flat_exposure)
+
+    def flat_light(self, frame: int, *, energy: float | None = None) -> Image:
+        """Expected counts (H, W) of one flat image."""
+        light = self._illumination.at(self._energy(frame, energy))
+        return light * np.float32(self.settings.counts)
+
     def _absorption(self, energy: Floats) -> tuple[Floats, Floats]:
         """Relative absorption of the reduced and the oxidised state."""
         pre_edge = self.settings.pre_edge
@@ -211,6 +237,24 @@ class Simulator:
 
     def _energy(self, frame: int, energy: float | None) -> float:
         return float(self.energies[frame] if energy is None else energy)
+
+    def _scene(self, frame: int, energy: float, poses: _Poses) -> dict[int, Placed]:
+        """Particles that have contrast, in the pose number 0."""
+        reduced, oxidised = self._absorption(np.array(energy))
+        return {
+            i: Placed(
+                body=actor.body,
+                yx=poses.yx[0, i],
+                linear=poses.body[0, i],
+                chemistry=(
+                    float(actor.body.front_for(actor.fraction[frame])),
+                    float(reduced),
+                    float(oxidised),
+                ),
+            )
+            for i, actor in enumerate(self._actors)
+            if actor.present[frame]
+        }
 
     def _poses(self, t: NDArray[np.int64], energies: Floats, stage: Floats) -> _Poses:
         """Where everything is in N frames."""
