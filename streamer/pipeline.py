@@ -15,8 +15,11 @@ from ..models.ssim import ssim
 from .frames import Corrected
 from .link import Linker, LinkState, Sighting, TrackState
 from .register import motion as motion_core
+from .register.background import picture
 from .register.fuse import crop_rois, fuse, prepare
-from .register.motion import FieldMotion, Measured, MotionState, Moved
+from .register.gauge import BACKGROUND
+from .register.kinematics import UNKNOWN
+from .register.motion import FieldMotion, Instant, Measured, MotionState, Moved
 from .register.precision import mask_sigma
 from .register.settings import RegisterSettings, auto_roi
 from .results import FrameResult, ParticleResult, Status
@@ -197,7 +200,7 @@ class Pipeline:
         }
         measured = tuple(_measured(s, detections, sigma, misses) for s in alive)
         motion, field = motion_core.update(
-            branch.motion, corrected.frame, corrected.time, measured, self.settings
+            branch.motion, _instant(corrected, measured, detections, self.settings), self.settings
         )
         image = prepare(corrected.od, corrected.valid, self.device)
         rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), roi)
@@ -239,10 +242,7 @@ def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
 
 
 def _without_rates(result: FrameResult) -> FrameResult:
-    nan = np.full(2, np.nan)
-    particles = (
-        replace(p, velocity=nan, acceleration=nan, path=float("nan")) for p in result.particles
-    )
+    particles = (replace(p, rates=UNKNOWN, path=float("nan")) for p in result.particles)
     return replace(result, particles=tuple(particles))
 
 
@@ -272,6 +272,26 @@ def _measured(
     )
 
 
+def _instant(
+    corrected: Corrected,
+    measured: tuple[Measured, ...],
+    detections: Detections,
+    settings: RegisterSettings,
+) -> Instant:
+    behind = None
+    if settings.gauge == BACKGROUND:
+        behind = picture(corrected.od, corrected.valid, detections.labels)
+    height, width = corrected.od.shape
+    return Instant(
+        frame=corrected.frame,
+        time=corrected.time,
+        energy=corrected.energy,
+        shape=(height, width),
+        measured=measured,
+        picture=behind,
+    )
+
+
 def _particles(
     sightings: tuple[Sighting, ...],
     field: FieldMotion,
@@ -294,8 +314,7 @@ def _particles(
                 yx=motion.yx,
                 sigma=motion.sigma,
                 displacement=motion.displacement,
-                velocity=motion.velocity,
-                acceleration=motion.acceleration,
+                rates=motion.rates,
                 path=motion.path,
                 residual=motion.residual,
                 area=float(detections.area[sighting.detection]) if seen else float("nan"),
@@ -315,8 +334,7 @@ def _ended(sighting: Sighting) -> Moved:
         yx=sighting.yx,
         sigma=unknown,
         displacement=unknown,
-        velocity=unknown,
-        acceleration=unknown,
+        rates=UNKNOWN,
         path=float("nan"),
         residual=unknown,
         reference_yx=unknown,
@@ -355,9 +373,10 @@ def _frame_result(
         status=status,
         reason=reason,
         drift=field.drift,
-        drift_sigma=field.sigma,
-        strain=field.affine.strain,
-        rotation=field.affine.rotation,
+        drift_sigma=float(np.sqrt(np.mean(field.sigma**2))),
+        gauge=field.gauge,
+        affine=field.affine,
+        magnification=field.magnification,
         aligned=aligned,
         particles=particles,
     )

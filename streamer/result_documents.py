@@ -33,8 +33,12 @@ _PARTICLE_KEYS: dict[str, tuple[str, str]] = {
     "displacement_x": ("number", "px"),
     "velocity_y": ("number", "px/s"),
     "velocity_x": ("number", "px/s"),
+    "velocity_sigma_y": ("number", "px/s"),
+    "velocity_sigma_x": ("number", "px/s"),
     "acceleration_y": ("number", "px/s^2"),
     "acceleration_x": ("number", "px/s^2"),
+    "acceleration_sigma_y": ("number", "px/s^2"),
+    "acceleration_sigma_x": ("number", "px/s^2"),
     "path_length": ("number", "px"),
     "residual_y": ("number", "px"),
     "residual_x": ("number", "px"),
@@ -54,7 +58,13 @@ _FRAME_KEYS: dict[str, tuple[str, str]] = {
     "strain_yy": ("number", ""),
     "strain_xx": ("number", ""),
     "strain_yx": ("number", ""),
+    "strain_sigma": ("number", ""),
     "rotation": ("number", "rad"),
+    "rotation_sigma": ("number", "rad"),
+    "magnification": ("number", ""),
+    "magnification_sigma": ("number", ""),
+    "gauge": ("string", ""),
+    "gauge_reason": ("string", ""),
     "n_particles": ("integer", ""),
     "status": ("string", ""),
     "reason": ("string", ""),
@@ -213,7 +223,7 @@ def frame_data(result: FrameResult, shape: tuple[int, int], latency: float) -> d
     aligned = result.aligned
     if aligned is None:
         aligned = np.full(shape, np.nan, np.float32)
-    yy, xx, yx = result.strain
+    yy, xx, yx = result.affine.strain
     return {
         "frame": result.frame,
         "raw_seq_num": result.key.seq_num,
@@ -225,7 +235,13 @@ def frame_data(result: FrameResult, shape: tuple[int, int], latency: float) -> d
         "strain_yy": yy,
         "strain_xx": xx,
         "strain_yx": yx,
-        "rotation": result.rotation,
+        "strain_sigma": max(result.affine.strain_sigma),
+        "rotation": result.affine.rotation,
+        "rotation_sigma": result.affine.rotation_sigma,
+        "magnification": result.magnification.value,
+        "magnification_sigma": result.magnification.sigma,
+        "gauge": result.gauge.name,
+        "gauge_reason": result.gauge.reason,
         "n_particles": sum(bool(np.isfinite(p.area)) for p in result.particles),
         "status": str(result.status),
         "reason": result.reason,
@@ -236,6 +252,7 @@ def frame_data(result: FrameResult, shape: tuple[int, int], latency: float) -> d
 
 def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, Any]:
     """Data of one event of ``particles``."""
+    rates = particle.rates
     return {
         "frame": result.frame,
         "energy": result.energy,
@@ -245,8 +262,10 @@ def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, An
         **_vector("", particle.yx),
         **_vector("sigma_", particle.sigma),
         **_vector("displacement_", particle.displacement),
-        **_vector("velocity_", particle.velocity),
-        **_vector("acceleration_", particle.acceleration),
+        **_vector("velocity_", rates.velocity),
+        **_vector("velocity_sigma_", rates.velocity_sigma),
+        **_vector("acceleration_", rates.acceleration),
+        **_vector("acceleration_sigma_", rates.acceleration_sigma),
         "path_length": particle.path,
         **_vector("residual_", particle.residual),
         "area": particle.area,

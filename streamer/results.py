@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frames import FrameKey
+from .register.affine import IDENTITY, Affine
+from .register.gauge import Gauge
+from .register.kinematics import Rates
+from .register.magnification import Magnification
 
 
 class Status(StrEnum):
@@ -27,7 +31,7 @@ class ParticleResult:
     ----------
     state : tentative, tracked, coasting, lost or retired.
     yx, sigma, displacement, residual : px. path : px.
-    velocity : px/s. acceleration : px/s^2.
+    rates : velocity and acceleration with their errors.
     area : px^2, NaN if not seen. od_mean : optical density, NaN if not seen.
     ssim : with the same particle's ROI in the frame before; NaN if there is none.
     roi : (S, S) float32, optical density, NaN where invalid.
@@ -38,8 +42,7 @@ class ParticleResult:
     yx: NDArray[np.float64]
     sigma: NDArray[np.float64]
     displacement: NDArray[np.float64]
-    velocity: NDArray[np.float64]
-    acceleration: NDArray[np.float64]
+    rates: Rates
     path: float
     residual: NDArray[np.float64]
     area: float
@@ -57,7 +60,8 @@ class FrameResult:
     frame : 0-based count of sample frames in the raw run.
     energy : eV, NaN if unknown. time : data time, s.
     drift : (2,) float64, px; drift_sigma : px per component, NaN if unknown.
-    strain : (yy, xx, yx), dimensionless; rotation : rad; NaN if not fitted.
+    gauge : what gave the drift. affine : strain and rotation about it.
+    magnification : relative to the reference energy.
     aligned : (H, W) float32, optical density, NaN where invalid; None for a skipped frame whose
         size is not known.
     """
@@ -71,8 +75,9 @@ class FrameResult:
     reason: str
     drift: NDArray[np.float64]
     drift_sigma: float
-    strain: tuple[float, float, float]
-    rotation: float
+    gauge: Gauge
+    affine: Affine
+    magnification: Magnification
     aligned: NDArray[np.float32] | None
     particles: tuple[ParticleResult, ...]
 
@@ -92,8 +97,9 @@ def skipped(
         reason=reason,
         drift=np.full(2, np.nan),
         drift_sigma=nan,
-        strain=(nan, nan, nan),
-        rotation=nan,
+        gauge=Gauge(name=""),
+        affine=IDENTITY,
+        magnification=Magnification(value=nan, sigma=nan, known=False),
         aligned=None,
         particles=(),
     )

@@ -51,7 +51,8 @@ def crop_rois(image: Tensor, centres: Array, side: int) -> Tensor:
 def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tensor:
     """The whole frame with drift, deformation and each particle's own motion taken out.
 
-    The field drift + affine holds everywhere; the residual of each particle is added inside an
+    The field drift + affine, seen through the magnification where that is known, holds
+    everywhere; the residual of each particle is added inside an
     ellipse of 1.25 times its half-axes and fades out towards 2 times. The image is resampled
     once, straight from the raw optical density.
 
@@ -98,7 +99,7 @@ def _coarse_field(shape: tuple[int, int], motion: FieldMotion, moments: dict[int
         own[window] += weight[..., None] * moved.residual
     field = motion.drift + motion.affine.at(points.reshape(-1, 2)).reshape(points.shape)
     field += own / np.maximum(total, 1.0)[..., None]
-    return field.transpose(2, 0, 1)
+    return (motion.view.to_image(points + field) - points).transpose(2, 0, 1)
 
 
 def _weight(offset: Array, moments: Array) -> Array:

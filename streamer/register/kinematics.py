@@ -2,36 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .random_effects import error_variance
+
 Array = NDArray[np.float64]
 
+_SAME = 4
 
-def velocity_acceleration(times: Array, positions: Array) -> tuple[Array, Array]:
-    """Causal least-squares fit of the last positions, evaluated at the newest.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Velocity, px/s, and acceleration, px/s^2, with standard errors; (2,) float64 each.
+
+    The errors are those that the positions' errors, taken as independent, leave in the rates; how
+    far the motion is from a parabola within the window is not in them.
+    """
+
+    velocity: Array
+    acceleration: Array
+    velocity_sigma: Array
+    acceleration_sigma: Array
+
+
+_NAN = np.full(2, np.nan)
+UNKNOWN = Rates(velocity=_NAN, acceleration=_NAN, velocity_sigma=_NAN, acceleration_sigma=_NAN)
+
+
+def rates(times: Array, positions: Array, sigmas: Array) -> Rates:
+    """Causal weighted least-squares fit of the last positions, evaluated at the newest.
 
     Two positions give a difference quotient and no acceleration; three or more a parabola.
 
     Parameters
     ----------
     times : (K,) float64, data time, s.
-    positions : (K, 2) float64, px.
+    positions : (K, 2) float64, px. sigmas : (K, 2) float64, their standard errors, px.
 
     Returns
     -------
-    velocity : (2,) float64, px/s; NaN where time does not advance.
-    acceleration : (2,) float64, px/s^2; NaN for fewer than three distinct times.
+    NaN where time does not advance; no acceleration for fewer than three distinct times.
     """
-    unknown = np.full(2, np.nan)
     advance = times - times[-1]
-    if len(np.unique(advance)) < 2 or not np.isfinite(advance).all():
-        return unknown, unknown
     span = float(np.ptp(advance))
-    scaled = advance / span
-    degree = 2 if len(np.unique(advance)) >= 3 else 1
-    design = scaled[:, None] ** np.arange(degree + 1)
-    fit = np.linalg.lstsq(design, positions, rcond=None)[0]
-    velocity = fit[1] / span
-    acceleration = 2 * fit[2] / span**2 if degree == 2 else unknown
-    return velocity, acceleration
+    if not span > 0:
+        return UNKNOWN
+    # times that all but coincide tell no rate between them
+    distinct = len(np.unique(np.round(advance / span, _SAME)))
+    degree = min(2, distinct - 1)
+    design = (advance / span)[:, None] ** np.arange(degree + 1)
+    # one row of weights for each component
+    weighted = (1.0 / error_variance(sigmas)).T[:, :, None] * design
+    covariance = np.linalg.inv(design.T @ weighted)
+    right = (weighted * positions.T[:, :, None]).sum(axis=1)
+    fit = (covariance @ right[:, :, None])[:, :, 0]
+    error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    curved = degree == 2
+    return Rates(
+        velocity=fit[:, 1] / span,
+        velocity_sigma=error[:, 1] / span,
+        acceleration=2 * fit[:, 2] / span**2 if curved else _NAN,
+        acceleration_sigma=2 * error[:, 2] / span**2 if curved else _NAN,
+    )

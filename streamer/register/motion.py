@@ -7,11 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .drift import IDENTITY, Affine, fit_affine, random_effect_weights, robust_mean
-from .kinematics import velocity_acceleration
+from . import magnification as zone_plate
+from .affine import Affine, fit_affine
+from .background import Background, Picture, absorb, find
+from .drift import Drift, own_motion, robust_mean
+from .gauge import Gauge, Usable, choose
+from .kinematics import UNKNOWN, Rates, rates
+from .magnification import Magnification, MagnificationState, View
+from .random_effects import error_variance
 from .settings import RegisterSettings
 
 Array = NDArray[np.float64]
+
+# own steps of a tenth of a pixel, until the frames have told
+_FIRST_SCATTER = 0.1**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,20 +50,26 @@ class ParticleMotion:
     ----------
     first_yx : (2,) float64, position in the image when first tracked, px.
     reference_yx : (2,) float64, the same in the frame of the electrode, px.
-    residual : (2,) float64, last motion beyond drift, px.
+    reference_sigma : (2,) float64, its standard error, px.
+    residual : (2,) float64, motion beyond drift as filtered up to the last frame, px.
+    memory : (2,) float64, variance of `residual`, px^2.
     anchored : the particle has been seen whole, so that `reference_yx` is its centre of mass.
     path : px, length of the way in the image so far.
-    times : (K,) s and positions (K, 2) px of the last frames in which it was seen.
+    times : (K,) s, positions (K, 2) px and their sigmas (K, 2) px of the last frames in which it
+        was seen.
     """
 
     particle: int
     first_yx: Array
     reference_yx: Array
+    reference_sigma: Array
     residual: Array
+    memory: Array
     anchored: bool
     path: float
     times: Array
     positions: Array
+    sigmas: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,24 +80,33 @@ class MotionState:
     ----------
     particles : by identity.
     drift : (2,) float64, px, of the last frame.
+    scatter : variance per component of the step that particles make on their own, px^2.
+    magnification : regression of the magnification on energy.
+    background : what lies between the particles, if the gauge asks for it.
     frame : last frame that was advanced through, -1 before the first.
     """
 
     particles: dict[int, ParticleMotion]
     drift: Array
+    scatter: float
+    magnification: MagnificationState
+    background: Background | None = None
     frame: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """Motion of one particle in one frame; every vector is (2,) float64 (y, x)."""
+    """Motion of one particle in one frame; every vector is (2,) float64 (y, x).
+
+    `yx`, `sigma`, `displacement`, `path` and the rates are those of the image; `residual` and
+    `reference_yx` are of the electrode, a known magnification divided out.
+    """
 
     particle: int
     yx: Array
     sigma: Array
     displacement: Array
-    velocity: Array
-    acceleration: Array
+    rates: Rates
     path: float
     residual: Array
     reference_yx: Array
@@ -92,176 +116,249 @@ class Moved:
 class FieldMotion:
     """Motion of the field in one frame.
 
+    A particle is in the image at `view.to_image(X + drift + affine(X) + residual)`.
+
     Attributes
     ----------
-    drift : (2,) float64, px; sigma : its standard error per component, px, NaN if unknown.
+    drift : (2,) float64, px; sigma : (2,) float64, its standard error, px, NaN if unknown.
+    gauge : the choice that gave the drift, with the reason where it is not the declared one.
     affine : deformation about the drift.
+    view : how the image shows the electrode. magnification : what is known of it.
     moved : one entry for each measured particle, in their order.
     """
 
     drift: Array
-    sigma: float
+    sigma: Array
+    gauge: Gauge
     affine: Affine
+    view: View
+    magnification: Magnification
     moved: tuple[Moved, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """One frame as registration needs it.
+
+    Attributes
+    ----------
+    frame : 0-based count in the run. time : data time, s. energy : eV, None if unknown.
+    shape : (H, W) px.
+    measured : positions; an unseen particle keeps its residual and coasts.
+    picture : what lies between the particles, for the gauge that needs it.
+    """
+
+    frame: int
+    time: float
+    energy: float | None
+    shape: tuple[int, int]
+    measured: tuple[Measured, ...]
+    picture: Picture | None = None
 
 
 def init() -> MotionState:
     """State before the first frame of a sample."""
-    return MotionState(particles={}, drift=np.zeros(2))
+    return MotionState(
+        particles={}, drift=np.zeros(2), scatter=_FIRST_SCATTER, magnification=zone_plate.init()
+    )
 
 
 def start_run(state: MotionState) -> MotionState:
     """Begin a further run: references stay, rates do not reach over the gap between runs."""
     kept = {
-        key: replace(p, times=p.times[:0], positions=p.positions[:0])
+        key: replace(p, times=p.times[:0], positions=p.positions[:0], sigmas=p.sigmas[:0])
         for key, p in state.particles.items()
     }
     return replace(state, particles=kept, frame=-1)
 
 
 def update(
-    state: MotionState,
-    frame: int,
-    time: float,
-    measured: tuple[Measured, ...],
-    settings: RegisterSettings,
+    state: MotionState, now: Instant, settings: RegisterSettings
 ) -> tuple[MotionState, FieldMotion]:
     """Advance through one frame.
 
-    The drift is the robust mean of the motion of each particle less its own last residual: a
-    particle that drops out for a frame then does not make the drift jump.
-
-    Parameters
-    ----------
-    frame : 0-based count in the run. time : data time, s.
-    measured : positions in this frame; an unseen particle keeps its residual and coasts.
+    The drift is the robust mean of the motion of each particle less what it has moved on its own
+    so far: a particle that drops out for a frame then does not make the drift jump. Another gauge
+    replaces that mean; where it cannot say, the mean goes on from it without a step.
 
     Returns
     -------
     The state after the frame, and the motion in it.
     """
-    drift, sigma = _drift(state, measured, settings)
-    affine = _affine(state, measured, drift, settings)
+    lens, view = zone_plate.view(state.magnification, now.energy, now.shape, settings)
+    usable = _usable(state, now.measured, view)
+    mean = _mean(state, usable)
+    background = None
+    if now.picture is not None:
+        reach, least = settings.background_search_px, settings.background_peak
+        background = find(state.background, now.picture, mean.yx, reach, least)
+    drift, gauge = choose(settings, usable, mean, background)
+    affine = _affine(usable, drift.yx, settings)
+    lens, magnification = zone_plate.update(lens, now.time, view, affine, settings)
     particles = dict(state.particles)
     moved = []
-    for item in measured:
+    scene = _Scene(time=now.time, drift=drift, affine=affine, view=view, known=state.particles)
+    for item in now.measured:
         known = particles.get(item.particle)
         if known is None:
             if not item.seen:
                 continue
-            known = _birth(item, drift, affine)
-        known, motion = _advance(known, item, (time, drift, affine), settings)
+            known = _birth(item, scene)
+        known, motion = _advance(known, item, scene, settings)
         particles[item.particle] = known
         moved.append(motion)
-    after = MotionState(particles=particles, drift=drift, frame=frame)
-    return after, FieldMotion(drift=drift, sigma=sigma, affine=affine, moved=tuple(moved))
+    template = state.background
+    if now.picture is not None:
+        template = absorb(template, now.picture, drift.yx)
+    after = MotionState(
+        particles=particles,
+        drift=drift.yx,
+        scatter=mean.scatter,
+        magnification=lens,
+        background=template,
+        frame=now.frame,
+    )
+    return after, FieldMotion(
+        drift=drift.yx,
+        sigma=drift.sigma,
+        gauge=gauge,
+        affine=affine,
+        view=view,
+        magnification=magnification,
+        moved=tuple(moved),
+    )
 
 
-def _usable(state: MotionState, measured: tuple[Measured, ...]) -> list[Measured]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scene:
+    """What all particles of a frame share; `known` are those of the frames before."""
+
+    known: dict[int, ParticleMotion]
+    time: float
+    drift: Drift
+    affine: Affine
+    view: View
+
+
+def _usable(state: MotionState, measured: tuple[Measured, ...], view: View) -> Usable:
     known = [m for m in measured if m.seen and m.particle in state.particles]
     whole = [m for m in known if not m.cut and state.particles[m.particle].anchored]
-    return whole or known
-
-
-def _drift(
-    state: MotionState, measured: tuple[Measured, ...], settings: RegisterSettings
-) -> tuple[Array, float]:
-    usable = _usable(state, measured)
-    if settings.gauge == "particle":
-        named = [m for m in usable if m.particle == settings.gauge_particle]
-        if named:
-            reference = state.particles[named[0].particle].reference_yx
-            return named[0].yx - reference, _rms(named[0].sigma)
-    if not usable:
-        return state.drift, float("nan")
-    motion = np.array(
-        [
-            m.yx - state.particles[m.particle].reference_yx - state.particles[m.particle].residual
-            for m in usable
-        ]
+    chosen = whole or known
+    of = [state.particles[m.particle] for m in chosen]
+    return Usable(
+        particle=tuple(m.particle for m in chosen),
+        yx=view.to_reference(_stack([m.yx for m in chosen])),
+        noise=error_variance(_stack([m.sigma for m in chosen]) / view.scale),
+        reference=_stack([p.reference_yx for p in of]),
+        reference_noise=_stack([p.reference_sigma for p in of]) ** 2,
+        residual=_stack([p.residual for p in of]),
+        memory=_stack([p.memory for p in of]),
     )
-    weights = random_effect_weights(motion, np.array([_rms(m.sigma) for m in usable]))
-    return robust_mean(motion, weights)
 
 
-def _rms(sigma: Array) -> float:
-    return float(np.sqrt(np.mean(sigma**2)))
+def _stack(rows: list[Array]) -> Array:
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
-def _affine(
-    state: MotionState,
-    measured: tuple[Measured, ...],
-    drift: Array,
-    settings: RegisterSettings,
-) -> Affine:
-    usable = _usable(state, measured)
-    if not usable:
-        return IDENTITY
-    points = np.array([state.particles[m.particle].reference_yx for m in usable])
-    motion = np.array([m.yx for m in usable]) - points - drift
-    weights = random_effect_weights(motion, np.array([_rms(m.sigma) for m in usable]))
-    return fit_affine(points, motion, weights, settings.min_particles_affine)
+def _mean(state: MotionState, usable: Usable) -> Drift:
+    if not len(usable.particle):
+        return Drift(yx=state.drift, sigma=np.full(2, np.nan), scatter=state.scatter)
+    motion = usable.yx - usable.reference - usable.residual
+    return robust_mean(motion, usable.noise, usable.memory, state.scatter)
 
 
-def _birth(item: Measured, drift: Array, affine: Affine) -> ParticleMotion:
+def _affine(usable: Usable, drift: Array, settings: RegisterSettings) -> Affine:
+    motion = usable.yx - usable.reference - drift
+    variance = usable.noise + usable.reference_noise
+    return fit_affine(usable.reference, motion, variance, settings.min_particles_affine)
+
+
+def _birth(item: Measured, scene: _Scene) -> ParticleMotion:
     # taken back through today's deformation, so that a late birth does not bias later strain
-    reference = affine.invert((item.yx - drift)[None])[0]
+    at = scene.view.to_reference(item.yx) - scene.drift.yx
+    reference = scene.affine.invert(at[None])[0]
+    sigma = item.sigma / scene.view.scale
     return ParticleMotion(
         particle=item.particle,
         first_yx=item.yx,
         reference_yx=reference,
-        residual=item.yx - drift - reference,
+        reference_sigma=sigma,
+        residual=at - reference,
+        memory=error_variance(sigma),
         anchored=not item.cut,
         path=0.0,
         times=np.zeros(0),
         positions=np.zeros((0, 2)),
+        sigmas=np.zeros((0, 2)),
     )
 
 
 def _advance(
-    known: ParticleMotion,
-    item: Measured,
-    now: tuple[float, Array, Affine],
-    settings: RegisterSettings,
+    known: ParticleMotion, item: Measured, scene: _Scene, settings: RegisterSettings
 ) -> tuple[ParticleMotion, Moved]:
-    time, drift, affine = now
-    expected = known.reference_yx + drift + known.residual
-    rates = (np.full(2, np.nan), np.full(2, np.nan))
+    view, drift = scene.view, scene.drift
+    expected = view.to_image(known.reference_yx + drift.yx + known.residual)
+    found = UNKNOWN
     # what the frame leaves of a cut particle has a centre of its own, which moves as the cut does
-    yx = item.yx if item.seen and not item.cut else expected
+    whole = item.seen and not item.cut
+    yx = item.yx if whole else expected
+    if whole and not known.anchored:
+        known = _anchor(known, yx - expected, item.sigma, view)
+    if whole and item.particle in scene.known:
+        known = _filtered(known, yx, item.sigma, scene)
+    elif not whole:
+        known = replace(known, memory=known.memory + drift.scatter)
     if item.seen:
-        if not item.cut and not known.anchored:
-            known = _anchor(known, yx - expected)
-        step = yx - known.positions[-1] if len(known.positions) else np.zeros(2)
-        keep = settings.velocity_frames - 1
-        known = replace(
-            known,
-            residual=yx - drift - known.reference_yx,
-            path=known.path + float(np.hypot(step[0], step[1])),
-            times=np.append(known.times[-keep:], time),
-            positions=np.vstack([known.positions[-keep:], yx]),
-        )
-        rates = velocity_acceleration(known.times, known.positions)
+        known = _remember(known, yx, item.sigma, scene.time, settings.velocity_frames)
+        found = rates(known.times, known.positions, known.sigmas)
+    own = view.to_reference(yx) - drift.yx - known.reference_yx
     motion = Moved(
         particle=known.particle,
         yx=yx,
         sigma=item.sigma,
         displacement=yx - known.first_yx,
-        velocity=rates[0],
-        acceleration=rates[1],
+        rates=found,
         path=known.path,
-        residual=yx - drift - known.reference_yx - affine.at(known.reference_yx[None])[0],
+        residual=own - scene.affine.at(known.reference_yx[None])[0],
         reference_yx=known.reference_yx,
     )
     return known, motion
 
 
-def _anchor(known: ParticleMotion, offset: Array) -> ParticleMotion:
+def _filtered(known: ParticleMotion, yx: Array, sigma: Array, scene: _Scene) -> ParticleMotion:
+    own = scene.view.to_reference(yx) - scene.drift.yx - known.reference_yx
+    residual, memory = own_motion(
+        known.residual,
+        known.memory,
+        own - known.residual,
+        error_variance(sigma / scene.view.scale),
+        scene.drift.scatter,
+    )
+    return replace(known, residual=residual, memory=memory)
+
+
+def _remember(
+    known: ParticleMotion, yx: Array, sigma: Array, time: float, frames: int
+) -> ParticleMotion:
+    step = yx - known.positions[-1] if len(known.positions) else np.zeros(2)
+    keep = frames - 1
+    return replace(
+        known,
+        path=known.path + float(np.hypot(step[0], step[1])),
+        times=np.append(known.times[-keep:], time),
+        positions=np.vstack([known.positions[-keep:], yx]),
+        sigmas=np.vstack([known.sigmas[-keep:], sigma]),
+    )
+
+
+def _anchor(known: ParticleMotion, offset: Array, sigma: Array, view: View) -> ParticleMotion:
     """Move what was followed of a cut particle to its centre of mass, now that it is seen whole."""
     return replace(
         known,
         first_yx=known.first_yx + offset,
-        reference_yx=known.reference_yx + offset,
+        reference_yx=known.reference_yx + offset / view.scale,
+        reference_sigma=sigma / view.scale,
+        memory=error_variance(sigma / view.scale),
         positions=known.positions + offset,
         anchored=True,
     )

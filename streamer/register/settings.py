@@ -12,13 +12,49 @@ class RegisterSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    gauge: Literal["robust-mean", "particle"] = Field(
+    gauge: Literal["robust-mean", "particle", "background"] = Field(
         default="robust-mean",
-        description="what is declared to be drift: the robust mean of all particles' motion, or "
-        "the motion of one named particle",
+        description="what is declared to be drift: the robust mean of all particles' motion, the "
+        "motion of one named particle, or that of the structured background between them",
     )
     gauge_particle: int = Field(
         default=0, ge=0, description="that particle, if gauge is 'particle'"
+    )
+    background_peak: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="gauge 'background': correlation below which the background is not believed, "
+        "and the robust mean goes on in its place",
+    )
+    background_search_px: float = Field(
+        default=12.0,
+        gt=0,
+        description="gauge 'background': how far from the motion of the particles it is sought, px",
+    )
+    magnification_per_ev: float | None = Field(
+        default=None,
+        gt=-1e-2,
+        lt=1e-2,
+        description="change of the magnification with energy, 1/eV, divided out of positions "
+        "before drift and deformation; none: unknown, estimated and reported",
+    )
+    magnification_energy: float | None = Field(
+        default=None,
+        gt=0,
+        description="energy at which the magnification counts as 1, eV; none: that of the first "
+        "frame",
+    )
+    optical_axis_yx: tuple[float, float] | None = Field(
+        default=None,
+        description="point of the image that stays when the magnification changes, px; none: the "
+        "centre of the frame",
+    )
+    strain_walk: float = Field(
+        default=0.003,
+        gt=0,
+        description="isotropic strain that the electrode may gain in ten minutes, rms; from it "
+        "an unknown change of the magnification is told apart",
     )
     min_particles_affine: int = Field(
         default=4, ge=3, description="particles needed to fit strain and rotation"

@@ -17,13 +17,16 @@ from operando.streamer.simulate import SimSettings, Simulator, simulate_document
 
 FRAMES_KEYS = [
     "frame", "raw_seq_num", "energy", "revision", "drift_y", "drift_x", "drift_sigma",
-    "strain_yy", "strain_xx", "strain_yx", "rotation", "n_particles", "status", "reason",
-    "latency", "aligned",
+    "strain_yy", "strain_xx", "strain_yx", "strain_sigma", "rotation", "rotation_sigma",
+    "magnification", "magnification_sigma", "gauge", "gauge_reason", "n_particles", "status",
+    "reason", "latency", "aligned",
 ]  # fmt: skip
 PARTICLES_KEYS = [
     "frame", "energy", "revision", "particle", "state", "y", "x", "sigma_y", "sigma_x",
-    "displacement_y", "displacement_x", "velocity_y", "velocity_x", "acceleration_y",
-    "acceleration_x", "path_length", "residual_y", "residual_x", "area", "od_mean", "ssim", "roi",
+    "displacement_y", "displacement_x", "velocity_y", "velocity_x", "velocity_sigma_y",
+    "velocity_sigma_x", "acceleration_y", "acceleration_x", "acceleration_sigma_y",
+    "acceleration_sigma_x", "path_length", "residual_y", "residual_x", "area", "od_mean", "ssim",
+    "roi",
 ]  # fmt: skip
 SMALL = SimSettings(
     shape=(240, 240),

@@ -6,7 +6,7 @@ import torch
 
 from operando.streamer.register import motion
 from operando.streamer.register.fuse import crop_rois, fuse, prepare
-from operando.streamer.register.motion import Measured
+from operando.streamer.register.motion import Instant, Measured
 from operando.streamer.register.settings import RegisterSettings, auto_roi
 
 SHAPE = (200, 220)
@@ -24,9 +24,11 @@ def moved_field(positions):
     state = motion.init()
     for number, yx in enumerate((CENTRES, positions)):
         measured = tuple(
-            Measured(particle=i, yx=p, sigma=np.full(2, 0.1), seen=True, cut=False) for i, p in enumerate(yx)
+            Measured(particle=i, yx=p, sigma=np.full(2, 0.1), seen=True, cut=False)
+            for i, p in enumerate(yx)
         )
-        state, field = motion.update(state, number, float(number), measured, RegisterSettings())
+        now = Instant(frame=number, time=float(number), energy=None, shape=SHAPE, measured=measured)
+        state, field = motion.update(state, now, RegisterSettings())
     return field
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.register import motion
-from operando.streamer.register.motion import Measured
+from operando.streamer.register.motion import Instant, Measured
 from operando.streamer.register.precision import mask_sigma
 from operando.streamer.register.settings import RegisterSettings
 
@@ -35,7 +35,10 @@ def advance(frames, settings=SETTINGS, state=None, dt=1.0):
     state = motion.init() if state is None else state
     fields = []
     for number, measured in enumerate(frames):
-        state, field = motion.update(state, number, number * dt, measured, settings)
+        now = Instant(
+            frame=number, time=number * dt, energy=None, shape=(460, 460), measured=measured
+        )
+        state, field = motion.update(state, now, settings)
         fields.append(field)
     return state, fields
 
@@ -98,11 +101,11 @@ def test_velocity_acceleration_and_path():
     move = np.column_stack([0.5 * 0.25 * t**2, 1.5 * t])
     _, fields = advance([frame_of(start + m) for m in move], dt=2.0)
     last = fields[-1].moved[0]
-    np.testing.assert_allclose(last.velocity, (0.25 * 14, 1.5), atol=1e-6)
-    np.testing.assert_allclose(last.acceleration, (0.25, 0), atol=1e-6)
+    np.testing.assert_allclose(last.rates.velocity, (0.25 * 14, 1.5), atol=1e-6)
+    np.testing.assert_allclose(last.rates.acceleration, (0.25, 0), atol=1e-6)
     assert last.path == pytest.approx(np.hypot(*np.diff(move, axis=0).T).sum())
-    assert np.isnan(fields[0].moved[0].velocity).all()
-    assert np.isnan(fields[1].moved[0].acceleration).all()
+    assert np.isnan(fields[0].moved[0].rates.velocity).all()
+    assert np.isnan(fields[1].moved[0].rates.acceleration).all()
 
 
 def test_a_coasting_particle_moves_with_the_field():
@@ -111,7 +114,7 @@ def test_a_coasting_particle_moves_with_the_field():
     _, fields = advance([frame_of(start), frame_of(start + (4, 5), seen=seen)])
     np.testing.assert_allclose(fields[1].moved[4].yx, start[4] + (4, 5), atol=1e-6)
     assert fields[1].moved[4].path == 0
-    assert np.isnan(fields[1].moved[4].velocity).all()
+    assert np.isnan(fields[1].moved[4].rates.velocity).all()
 
 
 def test_a_late_birth_does_not_change_the_strain():
@@ -149,13 +152,13 @@ def test_a_further_run_keeps_references_but_not_rates():
     state = motion.start_run(state)
     _, fields = advance([frame_of(start + 9)], state=state)
     np.testing.assert_allclose(fields[0].moved[2].displacement, (9, 9), atol=1e-9)
-    assert np.isnan(fields[0].moved[2].velocity).all()
+    assert np.isnan(fields[0].moved[2].rates.velocity).all()
 
 
 def test_repeated_times_give_no_rate():
     start = points(5)
     _, fields = advance([frame_of(start), frame_of(start + 1)], dt=0.0)
-    assert np.isnan(fields[1].moved[0].velocity).all()
+    assert np.isnan(fields[1].moved[0].rates.velocity).all()
 
 
 def test_a_cut_particle_moves_with_the_field_and_is_anchored_when_whole():
