@@ -173,9 +173,11 @@ class Pipeline:
         # no identity is given twice, whichever branch gave it
         given = max(state.live.link.next_particle, state.final.link.next_particle)
         before = replace(branch.link, next_particle=given)
-        link, linked = self.linker.update(before, detections, corrected.od, claims)
+        link, linked = self.linker.update(
+            before, detections, corrected.od, claims, corrected.valid
+        )
         branch, result = self._register(
-            replace(branch, link=link), corrected, detections, linked.sightings, state.roi
+            replace(branch, link=link), corrected, linked.detections, linked.sightings, state.roi
         )
         return branch, linked.sightings, result
 

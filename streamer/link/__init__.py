@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -44,12 +45,18 @@ class Linker(Protocol):
         detections: Detections,
         od: NDArray[np.float32],
         claims: tuple[Sighting, ...] = (),
+        valid: NDArray[np.bool_] | None = None,
     ) -> tuple[LinkState, LinkResult]:
         """Link the detections of the next frame.
 
-        `od` is (H, W), optical density; a particle that is new to `state` takes the identity of
-        the claim at its place, if there is one.
+        `od` is (H, W), optical density, and `valid` tells the pixels in which particles can be
+        seen; a particle that is new to `state` takes the identity of the claim at its place, if
+        there is one.
         """
+        ...
+
+    def confirm(self, state: LinkState, measured: Mapping[int, NDArray[np.float64]]) -> LinkState:
+        """Keep particles that were measured, at (2,) px in the image, without a detection."""
         ...
 
 

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ...models.detections import Detections
 
 THUMBNAIL = 24
+_STEPS = 8
+_CLOSE_PX = 0.05
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
-def crop_mask(detections: Detections, index: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A mask with its centre of mass at a place of the frame.
+
+    Attributes
+    ----------
+    mask : (h, w) bool.
+    mask_yx : (2,) float64, centre of mass in the pixel coordinates of `mask`.
+    yx : (2,) float64, where in the frame that centre lies, px.
+    """
+
+    mask: Mask
+    mask_yx: Array
+    yx: Array
+
+    @property
+    def corner(self) -> NDArray[np.int64]:
+        """Pixel (y, x) of the frame on which the first of the mask falls."""
+        return np.round(self.yx - self.mask_yx).astype(np.int64)
+
+
+def crop_mask(detections: Detections, index: int) -> tuple[Mask, Array]:
     """Cut one mask out of the label image.
 
     Returns
@@ -23,25 +52,85 @@ def crop_mask(detections: Detections, index: int) -> tuple[NDArray[np.bool_], ND
     return mask, detections.yx[index] - (y0, x0)
 
 
-def overlap(
-    mask: NDArray[np.bool_],
-    mask_yx: NDArray[np.float64],
-    other: NDArray[np.bool_],
-    other_yx: NDArray[np.float64],
-) -> float:
-    """Intersection over union of two masks laid centre of mass on centre of mass (whole pixels)."""
-    offset = np.round(mask_yx - other_yx).astype(int)
-    low = np.maximum(0, offset)
-    high = np.minimum(mask.shape, offset + other.shape)
+def overlap(first: Placed, second: Placed) -> float:
+    """Intersection over union of two masks where they lie (whole pixels)."""
+    offset = first.corner - second.corner
+    low = np.maximum(0, -offset)
+    high = np.minimum(first.mask.shape, second.mask.shape - offset)
     if (high <= low).any():
         return 0.0
-    first = mask[low[0] : high[0], low[1] : high[1]]
-    second = other[
-        low[0] - offset[0] : high[0] - offset[0], low[1] - offset[1] : high[1] - offset[1]
-    ]
-    common = np.count_nonzero(first & second)
-    union = np.count_nonzero(mask) + np.count_nonzero(other) - common
+    one = first.mask[low[0] : high[0], low[1] : high[1]]
+    low, high = low + offset, high + offset
+    two = second.mask[low[0] : high[0], low[1] : high[1]]
+    common = np.count_nonzero(one & two)
+    union = np.count_nonzero(first.mask) + np.count_nonzero(second.mask) - common
     return common / max(union, 1)
+
+
+def visible_part(placed: Placed, valid: Mask) -> Mask:
+    """Pixels (h, w) of a placed mask that fall on valid pixels of the frame."""
+    out = np.zeros(placed.mask.shape, bool)
+    low = np.maximum(0, -placed.corner)
+    high = np.minimum(placed.mask.shape, valid.shape - placed.corner)
+    if (high > low).all():
+        inner = (slice(low[0], high[0]), slice(low[1], high[1]))
+        low, high = low + placed.corner, high + placed.corner
+        out[inner] = placed.mask[inner] & valid[low[0] : high[0], low[1] : high[1]]
+    return out
+
+
+def place_cut(placed: Placed, seen_yx: Array, valid: Mask) -> Placed:
+    """Move a whole mask to where its visible part has its centre of mass at `seen_yx`.
+
+    A particle that the frame cuts is seen with a centre that stays behind; the place of the whole
+    is the fixed point of adding what the visible part is off by. Without any visible part the mask
+    is put at `seen_yx`.
+
+    Parameters
+    ----------
+    placed : the whole mask at its expected place.
+    seen_yx : (2,) centre of mass of the mask that was seen, px.
+    valid : (H, W) bool, pixels that can be seen.
+    """
+    points = np.argwhere(placed.mask) - placed.mask_yx
+    last = np.array(valid.shape) - 1
+    yx = placed.yx
+    for _ in range(_STEPS):
+        at = np.round(points + yx).astype(np.int64)
+        inside = ((at >= 0) & (at <= last)).all(axis=1)
+        inside[inside] = valid[at[inside, 0], at[inside, 1]]
+        if not inside.any():
+            yx = seen_yx
+            break
+        step = seen_yx - (points[inside].mean(axis=0) + yx)
+        yx = yx + step
+        if np.abs(step).max() < _CLOSE_PX:
+            break
+    return Placed(mask=placed.mask, mask_yx=placed.mask_yx, yx=yx)
+
+
+def coverage(
+    masks: Sequence[Placed], labels: NDArray[np.int32], count: int, valid: Mask
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many pixels of each of T placed masks fall on each of `count` detections.
+
+    Returns
+    -------
+    common : (T, count) pixels.
+    visible : (T,) pixels of each mask that fall on valid pixels of the frame.
+    """
+    if not masks:
+        return np.zeros((0, count), np.int64), np.zeros(0, np.int64)
+    at = [np.argwhere(m.mask) + m.corner for m in masks]
+    owner = np.repeat(np.arange(len(masks)), [len(a) for a in at])
+    yx = np.concatenate(at)
+    inside = ((yx >= 0) & (yx < labels.shape)).all(axis=1)
+    owner, yx = owner[inside], yx[inside]
+    seen = valid[yx[:, 0], yx[:, 1]]
+    visible = np.bincount(owner[seen], minlength=len(masks))
+    pairs = owner * (count + 1) + labels[yx[:, 0], yx[:, 1]]
+    common = np.bincount(pairs, minlength=len(masks) * (count + 1))
+    return common.reshape(len(masks), count + 1)[:, 1:], visible
 
 
 def thumbnails(od: NDArray[np.float32], detections: Detections) -> NDArray[np.float32]:

@@ -46,6 +46,12 @@ class LinkSettings(BaseModel):
         gt=0,
         description="gate for the first frame of a new run of a known sample, px",
     )
+    wide_gate_px: float = Field(
+        default=40.0,
+        ge=0,
+        description="how far a particle that was found nowhere near may have gone, if a "
+        "detection that is left over looks the same, px",
+    )
     max_area_ratio: float = Field(
         default=2.0, gt=1, description="largest ratio of mask areas of one particle in two frames"
     )
@@ -56,14 +62,35 @@ class LinkSettings(BaseModel):
         description="a doubtful pair is refused below this structural similarity of its ROIs",
     )
     min_score: float = Field(
-        default=0.25, ge=0, le=1, description="score that a detection needs to found a new particle"
+        default=0.25,
+        ge=0,
+        le=1,
+        description="score that a detection needs to found a new particle; one with less may "
+        "continue a known one",
     )
     confirm_frames: int = Field(
         default=2, ge=1, description="detections that make a tentative particle a tracked one"
+    )
+    tentative_frames: int = Field(
+        default=2,
+        ge=0,
+        description="frames without detection until a tentative particle is retired",
     )
     coast_frames: int = Field(
         default=12, ge=0, description="frames without detection until a coasting particle is lost"
     )
     lost_frames: int = Field(
         default=400, ge=0, description="frames without detection until a lost particle is retired"
+    )
+    confirm_limit: int = Field(
+        default=100,
+        ge=0,
+        description="frames over which a particle without detection may be kept by confirmation "
+        "alone",
+    )
+    apart_frames: int = Field(
+        default=4,
+        ge=0,
+        description="frames in a row in which several detections within the mask of one particle "
+        "are taken for parts of it; after that they are particles",
     )

@@ -8,6 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.detections import Detections
+
 
 class TrackState(StrEnum):
     """Life of a particle: tentative, tracked, coasting, lost, retired."""
@@ -30,9 +32,15 @@ class Track:
         the image less the common shift accumulated until then.
     area : px^2, running mask area of sightings that were not cut.
     moments : (3,) float64, central second moments (yy, xx, yx), px^2.
-    mask : (h, w) bool, last mask; `mask_yx` : (2,) position of the centre of mass in it, px.
+    mask : (h, w) bool, last mask, whole if it was ever seen whole; `mask_yx` : (2,) position of
+        the centre of mass in it, px.
     thumbnail : (T, T) float32, running standardised ROI.
-    hits : number of detections; misses : frames since the last one.
+    hits : number of detections; misses : frames since the last one, or since it was confirmed.
+    whole : the mask, its area and its moments are those of the whole particle.
+    step : (2,) float64, last own motion from one frame to the next, px.
+    velocity : (2,) float64, own motion per frame that is expected, px; zero unless it persists.
+    apart : frames in a row in which its mask held other detections, too.
+    confirmed : confirmations in a row without a detection.
     """
 
     particle: int
@@ -45,6 +53,11 @@ class Track:
     thumbnail: NDArray[np.float32]
     hits: int
     misses: int
+    whole: bool
+    step: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    apart: int = 0
+    confirmed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +85,12 @@ class Sighting:
     Attributes
     ----------
     detection : row of the detection, -1 if the particle was not seen (coasting, lost, retired).
-    yx : (2,) float64, position in the image, px; the prediction if it was not seen.
+    yx : (2,) float64, position in the image, px; the prediction if it was not seen. Of a cut
+        particle that was once seen whole, where its centre must lie for what is seen of it.
     similarity : structural similarity of its standardised ROI with the running one; NaN if unseen
         or new.
+    divided : its mask is a share of one detection of several particles: where it borders on
+        another one, its rim is a guess.
     """
 
     particle: int
@@ -82,6 +98,7 @@ class Sighting:
     detection: int
     yx: NDArray[np.float64]
     similarity: float
+    divided: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +111,11 @@ class LinkResult:
         by ascending particle.
     shift : (2,) float64, common shift of this frame against the one before, px.
     votes : fraction (0..1) of the living tracks that agree on that shift; NaN without tracks.
+    detections : what the rows of the sightings refer to: those given, with detections of several
+        particles divided and parts of one particle joined.
     """
 
     sightings: tuple[Sighting, ...]
     shift: NDArray[np.float64]
     votes: float
+    detections: Detections

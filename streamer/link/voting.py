@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,13 @@ def shape_similarity(areas: Array, moments: Array, areas_new: Array, moments_new
 
 
 def common_shift(
-    predicted: Array, seen: Array, weights: Array, *, width: float, max_shift: float
+    predicted: Array,
+    seen: Array,
+    weights: Array,
+    *,
+    width: float,
+    max_shift: float,
+    agreeing: int = 1,
 ) -> tuple[Array, float]:
     """Find the shift that most particles agree on.
 
@@ -44,10 +52,11 @@ def common_shift(
     weights : (N, M) float64, similarity of each pair, 0..1.
     width : sigma of one vote, px.
     max_shift : longest shift considered, px.
+    agreeing : particles that must agree on a shift; one alone may be a chance resemblance.
 
     Returns
     -------
-    shift : (2,) float64, added to `predicted` to land on `seen`, px; zero without candidates.
+    shift : (2,) float64, added to `predicted` to land on `seen`, px; zero if none is found.
     support : fraction of the N particles that agree (weighted votes), 0..1; NaN if N = 0.
     """
     if len(predicted) == 0:
@@ -56,16 +65,21 @@ def common_shift(
     allowed = (np.hypot(pairs[..., 0], pairs[..., 1]) <= max_shift) & (weights > 0.02)
     if not allowed.any():
         return np.zeros(2), 0.0
-    candidates = pairs[allowed]
-    distance2 = ((pairs[None] - candidates[:, None, None]) ** 2).sum(-1)  # (K, N, M)
-    votes = np.where(allowed, weights, 0.0) * np.exp(-0.5 * distance2 / width**2)
-    per_particle = votes.max(axis=2)
-    length = np.hypot(candidates[:, 0], candidates[:, 1])
-    prior = 1.0 - 0.25 * length / max_shift
-    best = int(np.argmax(per_particle.sum(axis=1) * prior))
-    chosen = votes[best].argmax(axis=1)
-    rows = np.arange(len(predicted))
-    strength = votes[best][rows, chosen]
-    agreeing = strength > 0.05
-    shift = np.average(pairs[rows, chosen][agreeing], axis=0, weights=strength[agreeing])
-    return shift, float(per_particle[best].sum() / len(predicted))
+    rows, columns = np.nonzero(allowed)
+    candidates, weight = pairs[rows, columns], weights[rows, columns]  # of K pairs
+    distance2 = ((candidates[None] - candidates[:, None]) ** 2).sum(-1)  # (K, K)
+    votes = weight * np.exp(-0.5 * distance2 / width**2)
+    # the pairs are in the order of their particles: the best vote of each that has any
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    support = np.maximum.reduceat(votes, starts, axis=1).sum(axis=1)
+    prior = 1.0 - 0.25 * np.hypot(candidates[:, 0], candidates[:, 1]) / max_shift
+    best = int(np.argmax(support * prior))
+    chosen = np.array(
+        [s + votes[best, s:e].argmax() for s, e in pairwise([*starts, len(rows)])], dtype=np.intp
+    )
+    strength = votes[best, chosen]
+    agree = strength > 0.05
+    if np.count_nonzero(agree) < agreeing:
+        return np.zeros(2), 0.0
+    shift = np.average(candidates[chosen][agree], axis=0, weights=strength[agree])
+    return shift, float(support[best] / len(predicted))
