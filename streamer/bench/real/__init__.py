@@ -1,0 +1,1 @@
+"""Real data with known answers: measured motion put in, and repeats that must agree."""

@@ -1,0 +1,137 @@
+"""Pictures of what was measured on the real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .errors import motion_error
+from .injected import DRIFT, PARTICLES, Injected
+from .nca import BELOW_EV as NCA_BELOW_EV
+from .nca import NcaResult
+from .stxm import ABOVE_EV, BELOW_EV
+
+_OURS = "#D55E00"
+_PEERS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9")
+_DRIFT = "#E69F00"
+_ARROW = 20
+
+
+def save_injected(result: Injected, path: Path, dpi: int = 90) -> None:
+    """Images, injected and measured motion, and the error per frame; the edge is shaded."""
+    figure = Figure(figsize=(15, 11), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(4, 3)
+    stack = result.stack
+    for column, region in enumerate(("below", "at", "above")):
+        frame = int(np.flatnonzero(stack.region == region).mean())
+        axes = figure.add_subplot(grid[0, column])
+        low, high = np.percentile(stack.od[frame], (1, 98))
+        axes.imshow(stack.od[frame], cmap="gray", vmin=low, vmax=high)
+        axes.set_title(f"{region} the edge, {stack.energies[frame]:.1f} eV", fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for row, axis in enumerate("yx"):
+        axes = figure.add_subplot(grid[1 + row, :])
+        _draw_motion(axes, result, row, axis)
+    _draw_errors(figure.add_subplot(grid[3, :]), result)
+    figure.savefig(path, dpi=dpi)
+
+
+def _draw_motion(axes: Axes, result: Injected, column: int, name: str) -> None:
+    energies, motion = result.stack.energies, result.stack.motion
+    middle = motion[:, column] - motion[:, column].mean()
+    axes.plot(energies, middle, color="black", lw=2.5, alpha=0.35, label="put in")
+    for method, colour in ((PARTICLES, _OURS), (DRIFT, _DRIFT)):
+        measured = middle + result.errors[method][:, column]
+        axes.plot(energies, measured, ".-", ms=4, lw=0.7, color=colour, label=method)
+    axes.set_ylabel(f"motion {name}, px")
+    _shade(axes)
+    axes.legend(fontsize=8, ncol=3, loc="upper left")
+
+
+def _draw_errors(axes: Axes, result: Injected) -> None:
+    region = result.stack.region
+    others = [m for m in result.errors if not m.startswith("operando")]
+    others.sort(key=lambda m: motion_error(result.errors[m], region).median)
+    chosen = [(PARTICLES, _OURS), *zip(others, _PEERS, strict=False)]
+    for method, colour in reversed(chosen):
+        length = np.hypot(*result.errors[method].T)
+        label = f"{method} (median {np.nanmedian(length):.3f} px)"
+        axes.semilogy(result.stack.energies, length, ".-", ms=4, lw=0.8, color=colour, label=label)
+    axes.axhline(0.2, color="black", lw=0.6, ls=":")
+    axes.set_ylim(0.005, 10)
+    axes.set_xlabel("energy, eV")
+    axes.set_ylabel("error, px")
+    _shade(axes)
+    axes.legend(fontsize=8, ncol=2, loc="lower right")
+
+
+def _shade(axes: Axes) -> None:
+    axes.axvspan(BELOW_EV, ABOVE_EV, color="gray", alpha=0.15, lw=0)
+    axes.margins(x=0.01)
+
+
+def save_nca(result: NcaResult, path: Path, dpi: int = 80) -> None:
+    """Every frame with its particles; arrows from the first frame of the energy, enlarged.
+
+    At the second energy, arrows show what is left of the motion from the first beyond the
+    common shift: they point to the centre where the magnification falls.
+    """
+    figure = Figure(figsize=(16, 11), layout="constrained")
+    FigureCanvasAgg(figure)
+    for frame, axes in enumerate(figure.subplots(2, 3).ravel()[: len(result.images)]):
+        _draw_frame(axes, result, frame)
+    fit = result.similarity
+    figure.suptitle(
+        f"magnification {fit.scale:.4f} ± {fit.scale_sigma:.4f} (bootstrap "
+        f"{fit.scale_bootstrap:.4f}); repeats "
+        f"{', '.join(f'{pair.rms:.2f}' for pair in result.repeats)} px rms",
+        fontsize=12,
+    )
+    figure.savefig(path, dpi=dpi)
+
+
+def _draw_frame(axes: Axes, result: NcaResult, frame: int) -> None:
+    image = result.images[frame]
+    low, high = np.nanpercentile(image, (2, 99.5))
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high)
+    reference = _reference(result, frame)
+    if reference != frame:
+        steps = result.positions[frame] - result.positions[reference]
+        steps -= np.nanmedian(steps[result.whole], axis=0)
+        _arrows(axes, result.positions[frame], steps, result.whole)
+    for name, (y, x), whole in zip(result.ids, result.positions[frame], result.whole, strict=True):
+        if np.isfinite(y):
+            axes.plot(x, y, "o" if whole else "x", ms=4, color=_OURS if whole else _PEERS[3])
+            axes.text(x + 10, y - 10, str(name), color="yellow", fontsize=9)
+    against = "" if reference == frame else f", arrows x{_ARROW} against frame {reference}"
+    axes.set_title(f"frame {frame}, {result.energies[frame]:.0f} eV{against}", fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _reference(result: NcaResult, frame: int) -> int:
+    """First frame of the energy; of the other energy for the first frame above the edge."""
+    same = np.flatnonzero(result.energies == result.energies[frame])
+    if frame == same[0] and result.energies[frame] != NCA_BELOW_EV:
+        return 0
+    return int(same[0])
+
+
+def _arrows(
+    axes: Axes,
+    places: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    whole: NDArray[np.bool_],
+) -> None:
+    for (y, x), (dy, dx), good in zip(places, steps, whole, strict=True):
+        if good and np.isfinite(dy):
+            ends = (x + _ARROW * dx, y + _ARROW * dy)
+            style = {"arrowstyle": "->", "color": _OURS, "lw": 1.5}
+            axes.annotate("", xy=ends, xytext=(x, y), arrowprops=style, annotation_clip=False)
