@@ -17,8 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..simulate.truth import Truth
-from .matching import Floats, Matches, count_gaps, count_switches, match
-from .tables import MEASURED, Revision, of_revision, where
+from .errors import match_rows, position_errors, usable_rows
+from .matching import Floats, Matches, count_gaps, count_switches
+from .tables import MEASURED, Revision, where
 
 _REGIONS = ("below", "at", "above")
 
@@ -41,6 +42,8 @@ class Score:
     ----------
     overall, raw : position errors without and with the constant offset of each particle.
     regions : errors without the offset ``below``, ``at`` and ``above`` the edge.
+    within : errors ``below`` and ``above`` the edge with an offset removed on either side by
+        itself: what is left when the step over the edge does not matter.
     step : rms over the particles of the jump of their mean error from below to above, px.
     common : rms over the frames of the error that all particles share, px.
     recall : share of the instances of wholly visible true particles that were measured.
@@ -51,12 +54,13 @@ class Score:
     fragmentations : interruptions of a true particle's trajectory while it was visible.
     particles : one row per true particle.
     errors : one row per compared position: frame, energy, region, truth, particle, dy, dx (offset
-        removed), raw_dy, raw_dx.
+        removed), raw_dy, raw_dx, and sigma_y, sigma_x if the results have them.
     """
 
     overall: Spread
     raw: Spread
     regions: dict[str, Spread]
+    within: dict[str, Spread]
     step: float
     common: float
     recall: float
@@ -70,7 +74,8 @@ class Score:
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers, for JSON and tables of a terminal."""
-        spreads = {"overall": self.overall, "raw": self.raw, **self.regions}
+        within = {f"within {side}": spread for side, spread in self.within.items()}
+        spreads = {"overall": self.overall, "raw": self.raw, **self.regions, **within}
         return {
             **{name: asdict(spread) for name, spread in spreads.items()},
             "step": self.step,
@@ -101,18 +106,19 @@ def score(
     ValueError
         If a column is missing, or frames have no truth.
     """
-    rows = _chosen(particles, truth, revision)
+    rows = usable_rows(particles, truth, revision)
     measured = where(rows, rows["state"].isin(MEASURED))
-    matches = _match(measured, truth, gate)
+    matches = match_rows(measured, truth, gate)
     hits = _instances(matches, truth.whole)
-    errors = _errors(matches, truth)
+    errors = position_errors(matches, measured, truth)
     wanted = max(int(truth.whole.sum()), 1)
-    coasting = _match(where(rows, rows["state"].isin([*MEASURED, "coasting"])), truth, gate)
+    coasting = match_rows(where(rows, rows["state"].isin([*MEASURED, "coasting"])), truth, gate)
     tracked = set(measured.loc[measured["state"] == "tracked", "particle"])
     return Score(
         overall=_spread(errors, ""),
         raw=_spread(errors, "raw_"),
         regions={name: _spread(where(errors, errors["region"] == name), "") for name in _REGIONS},
+        within=_within(errors),
         step=float(np.sqrt(_steps(errors).pow(2).sum(axis=1).mean())),
         common=_common(errors),
         recall=int(hits.sum()) / wanted,
@@ -126,53 +132,9 @@ def score(
     )
 
 
-def _chosen(particles: pd.DataFrame, truth: Truth, revision: Revision) -> pd.DataFrame:
-    needed = {"frame", "particle", "y", "x", "state", "revision"}
-    if missing := needed - set(particles.columns):
-        raise ValueError(f"particles: columns {sorted(missing)} are missing")
-    rows = where(particles, np.isfinite(particles["y"]) & np.isfinite(particles["x"]))
-    if len(rows) and not 0 <= rows["frame"].min() <= rows["frame"].max() < truth.n_frames:
-        raise ValueError(
-            f"particles: frames {rows['frame'].min()}..{rows['frame'].max()} but the truth has "
-            f"{truth.n_frames}; select the frames of this run with Truth.select"
-        )
-    return of_revision(rows, revision)
-
-
-def _match(rows: pd.DataFrame, truth: Truth, gate: float) -> Matches:
-    ids = np.unique(rows["particle"].to_numpy(np.int64))
-    yx = np.full((truth.n_frames, len(ids), 2), np.nan)
-    column = np.searchsorted(ids, rows["particle"].to_numpy(np.int64))
-    yx[rows["frame"].to_numpy(np.int64), column] = rows[["y", "x"]].to_numpy(np.float64)
-    return match(yx, ids, truth.yx, truth.visible, gate * truth.radius)
-
-
 def _instances(matches: Matches, whole: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark the instances (F, P) of wholly visible particles that some identity explains."""
     return (matches.frame_id >= 0) & whole
-
-
-def _errors(matches: Matches, truth: Truth) -> pd.DataFrame:
-    frame, row = np.nonzero(matches.hit)
-    owner = matches.owner[row]
-    keep = truth.whole[frame, owner]
-    frame, row, owner = frame[keep], row[keep], owner[keep]
-    difference = matches.yx[frame, row] - truth.yx[frame, owner]
-    errors = pd.DataFrame(
-        {
-            "frame": frame,
-            "energy": truth.energies[frame],
-            "region": truth.region[frame],
-            "truth": owner,
-            "particle": matches.ids[row],
-            "raw_dy": difference[:, 0],
-            "raw_dx": difference[:, 1],
-        }
-    )
-    offset = errors.groupby("truth")[["raw_dy", "raw_dx"]].transform("mean")
-    errors["dy"] = errors["raw_dy"] - offset["raw_dy"]
-    errors["dx"] = errors["raw_dx"] - offset["raw_dx"]
-    return errors
 
 
 def _distance(errors: pd.DataFrame, prefix: str) -> Floats:
@@ -189,6 +151,19 @@ def _spread(errors: pd.DataFrame, prefix: str) -> Spread:
         median=float(np.median(distance)),
         p95=float(np.percentile(distance, 95)),
     )
+
+
+def _within(errors: pd.DataFrame) -> dict[str, Spread]:
+    """Spread on either side of the edge, with the offset of each particle and side removed."""
+    sides = where(errors, errors["region"] != "at")
+    groups = sides.groupby(["truth", "region"])[["raw_dy", "raw_dx"]]
+    count = np.asarray(groups.transform("count"), np.float64)
+    # of n errors, n - 1 are left when their mean is removed
+    scale = np.sqrt(count / np.maximum(count - 1, 1))
+    left = (sides[["raw_dy", "raw_dx"]] - groups.transform("mean")) * scale
+    table = left.set_axis(["dy", "dx"], axis=1).assign(region=sides["region"])
+    table = where(table, count[:, 0] > 1)
+    return {side: _spread(where(table, table["region"] == side), "") for side in ("below", "above")}
 
 
 def _steps(errors: pd.DataFrame) -> pd.DataFrame:

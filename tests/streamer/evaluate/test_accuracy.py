@@ -68,6 +68,33 @@ def test_a_step_over_the_edge_is_no_convention(truth):
     assert found.common == pytest.approx(found.overall.rms)
 
 
+def test_within_either_side_the_step_does_not_count(truth):
+    rows = table(truth, noise=0.1)
+    above = truth.region[rows["frame"]] == "above"
+    rows.loc[above, "x"] += rows.loc[above, "particle"] - 10
+    found = score(rows, truth)
+    assert found.overall.rms > 0.5
+    for side in ("below", "above"):
+        assert found.within[side].rms == pytest.approx(0.1 * np.sqrt(2), rel=0.2)
+        assert found.within[side].n == (truth.whole & (truth.region == side)[:, None]).sum()
+        assert found.summary()[f"within {side}"]["rms"] == found.within[side].rms
+
+
+def test_within_needs_more_than_one_position(truth):
+    only = np.flatnonzero(truth.region == "below")[0]
+    rows = table(truth)
+    rows = rows[(truth.region[rows["frame"]] != "below") | (rows["frame"] == only)]
+    assert score(rows, truth).within["below"].n == 0
+
+
+def test_sigmas_come_along_with_the_errors(truth):
+    rows = table(truth)
+    rows = rows.assign(sigma_y=rows["frame"] + 0.5, sigma_x=rows["particle"] + 0.25)
+    errors = score(rows, truth).errors
+    np.testing.assert_array_equal(errors["sigma_y"], errors["frame"] + 0.5)
+    np.testing.assert_array_equal(errors["sigma_x"], errors["particle"] + 0.25)
+
+
 def test_misses_lower_the_recall_and_break_trajectories(truth):
     rows = table(truth)
     gone = (rows["particle"] == 11) & rows["frame"].between(20, 25)
