@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .random_effects import huber_weights, scatter_variance
+from .random_effects import robust_weights, scatter_step
 
 Array = NDArray[np.float64]
 
 _NAN = float("nan")
 _MIN_SPREAD_PX = 5.0
-_ITERATIONS = 8
+_ITERATIONS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +125,13 @@ def fit_affine(points: Array, motion: Array, variance: Array, minimum: int) -> A
     apart = motion - np.median(motion, axis=0)
     # the median distance of a 2-D normal is 1.18 sigma
     scatter = float(np.median(np.hypot(*apart.T)) / 1.18) ** 2
-    huber = huber_weights(apart, variance + scatter)
+    weights = robust_weights(apart, variance + scatter)
     for _ in range(_ITERATIONS):
-        normal, solution = _solve(design, motion, huber[:, None] / (variance + scatter))
+        normal, solution = _solve(design, motion, weights[:, None] / (variance + scatter))
         residual = motion - design @ solution
-        scatter = scatter_variance(residual, variance, len(points) - 3)
-        huber = huber_weights(residual, variance + scatter)
-    normal, solution = _solve(design, motion, huber[:, None] / (variance + scatter))
+        scatter = max(scatter_step(residual, variance, scatter, 3), 0.0)
+        weights = robust_weights(residual, variance + scatter)
+    normal, solution = _solve(design, motion, weights[:, None] / (variance + scatter))
     return Affine(
         gradient=np.array(solution[1:].T, dtype=np.float64),
         offset=solution[0],

@@ -7,13 +7,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .random_effects import huber_weights, scatter_variance
+from .random_effects import robust_weights, scatter_step
 
 Array = NDArray[np.float64]
 
 _ITERATIONS = 12
 _PRIOR_VECTORS = 4.0
-_MEMORY = 0.1
+_MEMORY = 0.95
+_JUMP = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Variance of the step that particles make on their own from frame to frame.
+
+    Attributes
+    ----------
+    mean : running mean of estimates without bias, px^2 per component; may be negative.
+    vectors : number of vectors that have told it, older ones counting less.
+    """
+
+    mean: float = 0.1**2
+    vectors: float = 1.0
+
+    @property
+    def variance(self) -> float:
+        """px^2 per component, >= 0."""
+        return max(self.mean, 0.0)
+
+    def told(self, scatter: float, vectors: float) -> Steps:
+        """Remember what a further frame said."""
+        before = _MEMORY * self.vectors
+        after = before + vectors
+        return Steps(mean=(before * self.mean + vectors * scatter) / after, vectors=after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +49,15 @@ class Drift:
     Attributes
     ----------
     yx : (2,) float64, px. sigma : (2,) float64, its standard error, px, NaN if unknown.
-    scatter : px^2 per component, variance of the step that particles make on their own.
+    steps : what particles move on their own, this frame included.
     """
 
     yx: Array
     sigma: Array
-    scatter: float
+    steps: Steps
 
 
-def robust_mean(values: Array, noise: Array, memory: Array, scatter: float) -> Drift:
+def robust_mean(values: Array, noise: Array, memory: Array, steps: Steps) -> Drift:
     """Huber mean of 2-D vectors with random effects.
 
     Starts at the component-wise median, so that a minority of mismatched particles cannot pull it.
@@ -41,7 +67,7 @@ def robust_mean(values: Array, noise: Array, memory: Array, scatter: float) -> D
     values : (N, 2) float64, motion of each less what it has moved on its own so far, px, N >= 1.
     noise : (N, 2) float64, variance of the positions of this frame, px^2.
     memory : (N, 2) float64, variance of what each has moved on its own, px^2.
-    scatter : px^2, as it was in the frames before.
+    steps : own steps in the frames before.
 
     Returns
     -------
@@ -50,15 +76,16 @@ def robust_mean(values: Array, noise: Array, memory: Array, scatter: float) -> D
     """
     variance = noise + memory
     free = len(values) - 1
+    # a few vectors cannot tell their scatter alone
+    prior = min(_PRIOR_VECTORS, steps.vectors)
     centre = np.median(values, axis=0)
     weights = 1.0 / variance
-    now = scatter
+    now = seen = steps.variance
     for _ in range(_ITERATIONS):
         residual = values - centre
-        seen = scatter_variance(residual, variance, free)
-        # a few vectors cannot tell their scatter alone
-        now = (_PRIOR_VECTORS * scatter + free * seen) / (_PRIOR_VECTORS + free)
-        weights = huber_weights(residual, variance + now)[:, None] / (variance + now)
+        seen = scatter_step(residual, variance, now, 1)
+        now = max((prior * steps.mean + free * seen) / (prior + free), 0.0)
+        weights = robust_weights(residual, variance + now)[:, None] / (variance + now)
         update = (weights * values).sum(axis=0) / weights.sum(axis=0)
         done = np.abs(update - centre).max() < 1e-5
         centre = update
@@ -66,7 +93,7 @@ def robust_mean(values: Array, noise: Array, memory: Array, scatter: float) -> D
             break
     share = weights / weights.sum(axis=0)
     sigma = np.sqrt((share**2 * (noise + now)).sum(axis=0))
-    return Drift(yx=centre, sigma=sigma, scatter=(1 - _MEMORY) * scatter + _MEMORY * now)
+    return Drift(yx=centre, sigma=sigma, steps=steps.told(seen, free))
 
 
 def own_motion(
@@ -88,7 +115,7 @@ def own_motion(
     The new residual, px, and its variance, px^2, both (2,) float64.
     """
     before = memory + scatter
-    jump = huber_weights(innovation[None], (before + noise)[None])[0] < 0.5
+    jump = robust_weights(innovation[None], (before + noise)[None])[0] < _JUMP
     before = before + jump * innovation**2
     gain = before / (before + noise)
     return residual + gain * innovation, (1 - gain) * before

@@ -84,7 +84,7 @@ def _named(particle: int, usable: Usable, mean: Drift) -> tuple[Drift, Gauge]:
     drift = Drift(
         yx=usable.yx[row] - usable.reference[row],
         sigma=np.sqrt(usable.noise[row]),
-        scatter=mean.scatter,
+        steps=mean.steps,
     )
     return drift, Gauge(name=PARTICLE)
 
@@ -92,4 +92,4 @@ def _named(particle: int, usable: Usable, mean: Drift) -> tuple[Drift, Gauge]:
 def _behind(found: Found | None, mean: Drift) -> tuple[Drift, Gauge]:
     if found is None or found.reason:
         return mean, Gauge(name=ROBUST_MEAN, reason=found.reason if found else "no_template")
-    return Drift(yx=found.yx, sigma=found.sigma, scatter=mean.scatter), Gauge(name=BACKGROUND)
+    return Drift(yx=found.yx, sigma=found.sigma, steps=mean.steps), Gauge(name=BACKGROUND)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from . import magnification as zone_plate
 from .affine import Affine, fit_affine
 from .background import Background, Picture, absorb, find
-from .drift import Drift, own_motion, robust_mean
+from .drift import Drift, Steps, own_motion, robust_mean
 from .gauge import Gauge, Usable, choose
 from .kinematics import UNKNOWN, Rates, rates
 from .magnification import Magnification, MagnificationState, View
@@ -18,9 +18,6 @@ from .random_effects import error_variance
 from .settings import RegisterSettings
 
 Array = NDArray[np.float64]
-
-# own steps of a tenth of a pixel, until the frames have told
-_FIRST_SCATTER = 0.1**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ class MotionState:
     ----------
     particles : by identity.
     drift : (2,) float64, px, of the last frame.
-    scatter : variance per component of the step that particles make on their own, px^2.
+    steps : what particles move on their own from frame to frame.
     magnification : regression of the magnification on energy.
     background : what lies between the particles, if the gauge asks for it.
     frame : last frame that was advanced through, -1 before the first.
@@ -88,7 +85,7 @@ class MotionState:
 
     particles: dict[int, ParticleMotion]
     drift: Array
-    scatter: float
+    steps: Steps
     magnification: MagnificationState
     background: Background | None = None
     frame: int = -1
@@ -159,7 +156,7 @@ class Instant:
 def init() -> MotionState:
     """State before the first frame of a sample."""
     return MotionState(
-        particles={}, drift=np.zeros(2), scatter=_FIRST_SCATTER, magnification=zone_plate.init()
+        particles={}, drift=np.zeros(2), steps=Steps(), magnification=zone_plate.init()
     )
 
 
@@ -213,7 +210,7 @@ def update(
     after = MotionState(
         particles=particles,
         drift=drift.yx,
-        scatter=mean.scatter,
+        steps=mean.steps,
         magnification=lens,
         background=template,
         frame=now.frame,
@@ -262,9 +259,9 @@ def _stack(rows: list[Array]) -> Array:
 
 def _mean(state: MotionState, usable: Usable) -> Drift:
     if not len(usable.particle):
-        return Drift(yx=state.drift, sigma=np.full(2, np.nan), scatter=state.scatter)
+        return Drift(yx=state.drift, sigma=np.full(2, np.nan), steps=state.steps)
     motion = usable.yx - usable.reference - usable.residual
-    return robust_mean(motion, usable.noise, usable.memory, state.scatter)
+    return robust_mean(motion, usable.noise, usable.memory, state.steps)
 
 
 def _affine(usable: Usable, drift: Array, settings: RegisterSettings) -> Affine:
@@ -307,7 +304,7 @@ def _advance(
     if whole and item.particle in scene.known:
         known = _filtered(known, yx, item.sigma, scene)
     elif not whole:
-        known = replace(known, memory=known.memory + drift.scatter)
+        known = replace(known, memory=known.memory + drift.steps.variance)
     if item.seen:
         known = _remember(known, yx, item.sigma, scene.time, settings.velocity_frames)
         found = rates(known.times, known.positions, known.sigmas)
@@ -332,7 +329,7 @@ def _filtered(known: ParticleMotion, yx: Array, sigma: Array, scene: _Scene) -> 
         known.memory,
         own - known.residual,
         error_variance(sigma / scene.view.scale),
-        scene.drift.scatter,
+        scene.drift.steps.variance,
     )
     return replace(known, residual=residual, memory=memory)
 

@@ -7,47 +7,59 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# distance, in standard deviations of a plane, from which a vector counts less (Huber)
-CUT = 2.2
-# mean of min(m^2, CUT^2) when m^2 is chi-squared with two degrees of freedom
-_CLIPPED = 2.0 * (1.0 - np.exp(-0.5 * CUT**2))
+# distance, in standard deviations of a plane, from which a vector counts less (Huber), and from
+# which it is of another kind and does not count
+_CUT = 2.2
+_FAR = 5.0
+# mean of min(m^2, _CUT^2) when m^2 is chi-squared with two degrees of freedom
+_CLIPPED = 2.0 * (1.0 - np.exp(-0.5 * _CUT**2))
 _FLOOR_PX2 = 0.01**2
-_BISECTIONS = 24
 
 
-def scatter_variance(residual: Array, variance: Array, free: float) -> float:
-    """Variance that must be added to the errors for residuals to be what they are.
+def robust_weights(residual: Array, variance: Array) -> Array:
+    """Weights in 0..1 of vectors that should be 0.
 
-    The method-of-moments estimate of random-effects models (Paule and Mandel 1982, J. Res. Natl.
-    Bur. Stand. 87, 377), with distances clipped as by Huber so that outliers do not count as
-    scatter.
+    Huber's, but 0 for those that are far off as long as these are a minority.
 
     Parameters
     ----------
-    residual : (N, 2) float64, px. variance : (N, 2) float64, of their errors, px^2.
-    free : vectors that are free to differ, N less the fitted ones.
+    residual : (N, 2) float64, px. variance : (N, 2) float64, px^2.
 
     Returns
     -------
-    px^2 per component, >= 0.
+    (N,) float64.
     """
-    target = _CLIPPED * free
-    if free <= 0 or _clipped(residual, variance) <= target:
-        return 0.0
-    low, high = 0.0, float(2.0 * (residual**2).sum() / free)
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        if _clipped(residual, variance + middle) > target:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    distance = _distance(residual, variance)
+    weights = np.minimum(1.0, _CUT / np.maximum(distance, 1e-12))
+    near = distance < _FAR
+    return np.where(near, weights, 0.0) if 2 * near.sum() > len(near) + 1 else weights
 
 
-def huber_weights(residual: Array, variance: Array) -> Array:
-    """Huber weights (N,) in 0..1 of residuals (N, 2), px, with their variances (N, 2), px^2."""
-    distance = np.sqrt((residual**2 / variance).sum(axis=1))
-    return np.minimum(1.0, CUT / np.maximum(distance, 1e-12))
+def scatter_step(residual: Array, variance: Array, scatter: float, fitted: int) -> float:
+    """One step towards the variance that makes residuals what their errors and it say.
+
+    The fixed point solves the moment equation of random-effects models (Paule and Mandel 1982,
+    J. Res. Natl. Bur. Stand. 87, 377), with distances clipped so that outliers do not count.
+
+    Parameters
+    ----------
+    residual : (N, 2) float64, px. variance : (N, 2) float64, px^2, of their errors.
+    scatter : px^2, present estimate. fitted : vectors that were fitted to them.
+
+    Returns
+    -------
+    Next estimate, px^2 per component. It is without bias, and hence may be negative.
+    """
+    total = variance + scatter
+    distance = _distance(residual, total)
+    near = distance < _FAR
+    if 2 * near.sum() <= len(near) + 1:
+        near[:] = True
+    free = near.sum() - fitted
+    if free <= 0:
+        return scatter
+    share = (np.minimum(distance[near], _CUT) ** 2).sum() / (_CLIPPED * free)
+    return scatter + float((share - 1.0) / np.mean(1.0 / total[near]))
 
 
 def error_variance(sigma: Array) -> Array:
@@ -55,6 +67,5 @@ def error_variance(sigma: Array) -> Array:
     return np.asarray(sigma, dtype=np.float64) ** 2 + _FLOOR_PX2
 
 
-def _clipped(residual: Array, variance: Array) -> float:
-    distance = (residual**2 / variance).sum(axis=1)
-    return float(np.minimum(distance, CUT**2).sum())
+def _distance(residual: Array, variance: Array) -> Array:
+    return np.sqrt((residual**2 / variance).sum(axis=1))
