@@ -1,4 +1,4 @@
-"""``operando bench``: measured speed."""
+"""``operando bench``: measured speed and accuracy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from .bench_accuracy import accuracy
+from .bench_real import real
 from .options import Device, Profile
 
-app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
+app.command()(accuracy)
+app.command()(real)
 
 _CASES = {"460x460, 9 particles": "paper", "2048x2048, 20 particles": "large_2048"}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .. import assemble, correct
 from ..assemble.chunks import frames_from_chunk
 from ..config import Settings
+from ..errors import FrameError
 from ..frames import FrameKey, FrameRef, NamedDocument, Role
 
 
@@ -23,7 +24,7 @@ def od_stack(documents: Iterable[NamedDocument], settings: Settings) -> NDArray[
 
     Returns
     -------
-    (F, H, W) float32, optical density, NaN where invalid, by frame.
+    (F, H, W) float32, optical density, NaN where invalid, by frame; all NaN if it is of no use.
     """
     assembler, corrector = assemble.init(settings.assemble), correct.init()
     images: dict[FrameKey, NDArray[np.float32]] = {}
@@ -32,9 +33,16 @@ def od_stack(documents: Iterable[NamedDocument], settings: Settings) -> NDArray[
         assembler, outputs = assemble.update(assembler, name, doc)
         for ref in (o for o in outputs if isinstance(o, FrameRef)):
             for frame in frames_from_chunk(ref, np.asarray(ref.array)):
-                if frame.role is Role.SAMPLE:
+                sample = frame.role is Role.SAMPLE
+                try:
+                    corrector, jobs = correct.update(corrector, frame, settings.correct)
+                except FrameError:
+                    if sample:
+                        corrector, number = correct.skip(corrector)
+                        stack[number] = np.full(frame.image.shape, np.nan, np.float32)
+                    continue
+                if sample:
                     images[frame.key] = frame.image
-                corrector, jobs = correct.update(corrector, frame, settings.correct)
                 stack.update(_apply(jobs, images, settings))
     corrector, jobs = correct.finish(corrector, settings.correct)
     stack.update(_apply(jobs, images, settings))

@@ -1,0 +1,64 @@
+"""The columns of the table: what they are called, what they mean, how they are written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure.
+
+    Attributes
+    ----------
+    key : in the JSON. head : in the table. form : format of the number.
+    meaning : one line for the legend.
+    """
+
+    key: str
+    head: str
+    form: str
+    meaning: str
+
+    def text(self, value: float | None) -> str:
+        """Write a figure; a dash if there is none."""
+        if value is None or not math.isfinite(value):
+            return "-"
+        return format(value, self.form)
+
+
+POSITION = (
+    Column("rms", "rms", ".3f", "px, one constant offset per particle removed"),
+    Column("median", "median", ".3f", "px, of the same errors"),
+    Column("p95", "p95", ".3f", "px, of the same errors"),
+    Column("below", "below", ".3f", "rms below the edge, px"),
+    Column("at", "at", ".3f", "rms at the edge, px"),
+    Column("above", "above", ".3f", "rms above the edge, px"),
+    Column("within_below", "within below", ".3f", "rms below the edge, offset removed there, px"),
+    Column("within_above", "within above", ".3f", "rms above the edge, offset removed there, px"),
+    Column("step", "step", ".3f", "jump of the mean error from below to above the edge, px"),
+    Column("ungated", "ungated", ".2f", "rms of trajectories however far off they are, px"),
+    Column("crb_above", "rms/CRB", ".1f", "above the edge, the constant offset removed"),
+    Column("crb_within", "within/CRB", ".1f", "above the edge, the offset removed there"),
+    Column("nees", "NEES", ".2f", "2 for honest error bars, over all energies"),
+    Column("nees_above", "NEES above", ".2f", "the same above the edge"),
+    Column("nees_within", "NEES within", ".2f", "the same, the offset removed there"),
+)
+
+IDENTITY = (
+    Column("recall", "recall", ".3f", "share of wanted instances that were measured"),
+    Column("false_per_frame", "false", ".3f", "measured positions on no particle, per frame"),
+    Column("switches", "switches", ".0f", "changes of the identity that explains a particle"),
+    Column("idf1", "IDF1", ".3f", "share of instances with the right identity"),
+    Column("hota", "HOTA", ".3f", "higher-order tracking accuracy"),
+    Column("delay", "delay", ".1f", "frames from a particle's return to its old identity's"),
+    Column("ssim", "SSIM", ".4f", "mean similarity of adjacent aligned ROIs"),
+    Column("ssim_oracle", "oracle", ".4f", "the same if aligned by the truth"),
+    Column("ssim_var", "SSIM var", ".1e", "variance of the same"),
+    Column("ssim_var_oracle", "oracle var", ".1e", "variance if aligned by the truth"),
+    Column("residual", "residual", "+.3f", "rim over interior of last minus first, less oracle's"),
+    Column("seconds", "s", ".1f", "time that the peer took"),
+)
+
+COLUMNS = (*POSITION, *IDENTITY)
