@@ -1,0 +1,114 @@
+"""Features located in each frame and linked into trajectories.
+
+Crocker and Grier 1996, J. Colloid Interface Sci. 179, 298, doi:10.1006/jcis.1996.0217, by way of
+trackpy (Allan et al., doi:10.5281/zenodo.1213240): band pass, local maxima, centre of mass within a
+disc, linking by least squared displacement. Not given any motion but the start.
+
+Settings: trackpy knows one size of feature, particles here differ threefold: located and linked
+once per class of radius (within a factor 1.4), its diameter that of the largest in the class, so
+that the disc holds the particle. Features lighter than a fifth of the lightest wanted one in the
+reference frame are noise, and so is what comes after the 2 P brightest of a frame. Memory 3 frames;
+search range half the least distance between two particles, at which linking becomes ambiguous, but
+at least 15 and at most 40 px. A particle is the trajectory nearest to its start in the reference
+frame; when that ends, the particle is lost.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import trackpy
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
+
+from .interface import LOST, Floats, PeerResult, PeerStart, Stack
+from .prepare import filled
+
+_CLASS = 1.4
+_MEMORY = 3  # frames
+_RANGE = (15.0, 40.0)  # px
+_LIGHTEST = 0.2
+_FEATURES = 2  # per particle
+
+
+def locate_and_link(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+    """Trajectories of the features that are nearest to the start."""
+    trackpy.quiet()  # it writes a line per frame to the terminal
+    whole, usable = filled(stack)
+    yx = np.full((len(stack), *start.yx.shape), np.nan)
+    ids = np.full(yx.shape[:2], LOST, np.int64)
+    reach = _search_range(start)
+    first = 0
+    for members in _classes(start):
+        diameter = 2 * int(np.ceil(start.radius[members].max())) + 1
+        features = _locate(whole, usable, diameter, start, members)
+        if features.empty:
+            continue
+        tracks = trackpy.link(features, reach, memory=_MEMORY, adaptive_stop=1.0, adaptive_step=0.9)
+        tracks["particle"] += first
+        _follow(tracks, start, members, yx, ids)
+        first = int(tracks["particle"].max()) + 1
+    return PeerResult(yx=yx, ids=ids)
+
+
+def _classes(start: PeerStart) -> list[NDArray[np.intp]]:
+    """Particles of the start, those of similar radius together."""
+    known = np.flatnonzero(np.isfinite(start.yx).all(axis=1))
+    size = np.log(start.radius[known]) / np.log(_CLASS)
+    rank = np.floor(size - size.min(initial=np.inf))
+    return [known[rank == value] for value in np.unique(rank)]
+
+
+def _search_range(start: PeerStart) -> float:
+    """How far a feature may move between frames, px."""
+    known = start.yx[np.isfinite(start.yx).all(axis=1)]
+    return float(np.clip(pdist(known).min(initial=np.inf) / 2, *_RANGE))
+
+
+def _locate(
+    whole: Stack,
+    usable: NDArray[np.bool_],
+    diameter: int,
+    start: PeerStart,
+    members: NDArray[np.intp],
+) -> pd.DataFrame:
+    """Features of one size in all frames: frame, y, x, mass."""
+    locate = partial(trackpy.locate, diameter=diameter, engine="python", characterize=False)
+    reference = locate(whole[start.frame0])
+    nearest, seen = _nearest(reference[["y", "x"]].to_numpy(), start, members)
+    lightest = _LIGHTEST * reference["mass"].to_numpy()[nearest[seen]].min(initial=np.inf)
+    found = [
+        locate(whole[k], minmass=lightest, topn=_FEATURES * len(start.yx)).assign(frame=k)
+        for k in np.flatnonzero(usable)
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def _nearest(
+    places: Floats, start: PeerStart, members: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Which place is nearest to each start (N,), and whether it lies on the particle (N,)."""
+    if not len(places):
+        return np.zeros(len(members), np.intp), np.zeros(len(members), np.bool_)
+    distance = np.linalg.norm(places[:, None] - start.yx[members], axis=2)
+    return distance.argmin(axis=0), distance.min(axis=0) <= start.radius[members]
+
+
+def _follow(
+    tracks: pd.DataFrame,
+    start: PeerStart,
+    members: NDArray[np.intp],
+    yx: Floats,
+    ids: NDArray[np.int64],
+) -> None:
+    """Write the trajectories of some particles into `yx` (F, P, 2) and `ids` (F, P)."""
+    frame, track = tracks["frame"].to_numpy(), tracks["particle"].to_numpy()
+    places = tracks[["y", "x"]].to_numpy()
+    reference = frame == start.frame0
+    nearest, seen = _nearest(places[reference], start, members)
+    for p, row in zip(members[seen], nearest[seen], strict=True):
+        own = track == track[reference][row]
+        yx[frame[own], p] = places[own]
+        ids[frame[own], p] = track[own]
