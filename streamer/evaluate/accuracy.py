@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..simulate.truth import Truth
-from .errors import match_rows, position_errors, usable_rows
+from .errors import match_rows, position_errors, usable_rows, within_sides
 from .matching import Floats, Matches, count_gaps, count_switches
 from .tables import MEASURED, Revision, where
 
@@ -155,14 +155,7 @@ def _spread(errors: pd.DataFrame, prefix: str) -> Spread:
 
 def _within(errors: pd.DataFrame) -> dict[str, Spread]:
     """Spread on either side of the edge, with the offset of each particle and side removed."""
-    sides = where(errors, errors["region"] != "at")
-    groups = sides.groupby(["truth", "region"])[["raw_dy", "raw_dx"]]
-    count = np.asarray(groups.transform("count"), np.float64)
-    # of n errors, n - 1 are left when their mean is removed
-    scale = np.sqrt(count / np.maximum(count - 1, 1))
-    left = (sides[["raw_dy", "raw_dx"]] - groups.transform("mean")) * scale
-    table = left.set_axis(["dy", "dx"], axis=1).assign(region=sides["region"])
-    table = where(table, count[:, 0] > 1)
+    table = within_sides(errors)
     return {side: _spread(where(table, table["region"] == side), "") for side in ("below", "above")}
 
 

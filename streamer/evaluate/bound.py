@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..simulate.patches import Patch
 from ..simulate.settings import SimSettings
 from ..simulate.simulator import Simulator
+from .errors import within_sides
+from .tables import where
 
 Floats = NDArray[np.float64]
 
@@ -137,29 +139,31 @@ def position_covariance(derivatives: Floats, nuisances: Floats, variance: Floats
 
 
 def rms_over_bound(errors: pd.DataFrame, bound: Bound) -> dict[str, float]:
-    """Rms position error over that of an ideal estimator, for each region and ``overall``.
+    """Rms position error over that of an ideal estimator.
 
     Parameters
     ----------
-    errors : of a score: columns frame, truth, region, dy, dx (px).
+    errors : of a score: columns frame, truth, region, dy, dx, raw_dy, raw_dx (px).
     bound : of the same series; instances without a finite bound are left out of both.
 
     Returns
     -------
-    Ratios, 1; NaN where nothing can be compared.
+    Ratios, 1, ``overall``, ``below``, ``at``, ``above``, and ``within below``, ``within above``
+    with the offset removed on either side by itself; NaN where nothing can be compared.
     """
+    apart = within_sides(errors)
+    tables = {"overall": errors} | {
+        name: where(errors, errors["region"] == name) for name in ("below", "at", "above")
+    }
+    tables |= {f"within {s}": where(apart, apart["region"] == s) for s in ("below", "above")}
+    return {name: _ratio(table, bound) for name, table in tables.items()}
+
+
+def _ratio(errors: pd.DataFrame, bound: Bound) -> float:
     sd = bound.at(errors["frame"].to_numpy(), errors["truth"].to_numpy())
     known = np.isfinite(sd).all(axis=1)
-    error = (errors[["dy", "dx"]].to_numpy() ** 2).sum(axis=1)
-    ideal = (sd**2).sum(axis=1)
-    region = errors["region"].to_numpy()
-    masks = {"overall": known} | {
-        name: known & (region == name) for name in ("below", "at", "above")
-    }
-    return {
-        name: float(np.sqrt(error[mask].sum() / ideal[mask].sum())) if mask.any() else float("nan")
-        for name, mask in masks.items()
-    }
+    squares = errors[["dy", "dx"]].to_numpy(np.float64)[known] ** 2
+    return float(np.sqrt(squares.sum() / (sd[known] ** 2).sum())) if known.any() else float("nan")
 
 
 def _of_patch(patch: Patch, variance: Floats) -> Floats:

@@ -72,6 +72,23 @@ def position_errors(matches: Matches, rows: pd.DataFrame, truth: Truth) -> pd.Da
     return errors
 
 
+def within_sides(errors: pd.DataFrame) -> pd.DataFrame:
+    """Errors below and above the edge with an offset removed on either side by itself.
+
+    Returns
+    -------
+    The rows ``below`` and ``above`` of particles that have two or more on that side; dy, dx are
+    replaced, and scaled so that the lost degree of freedom does not make them small.
+    """
+    sides = where(errors, errors["region"] != "at")
+    groups = sides.groupby(["truth", "region"])[["raw_dy", "raw_dx"]]
+    count = np.asarray(groups.transform("count"), np.float64)
+    scale = np.sqrt(count / np.maximum(count - 1, 1))
+    left = (sides[["raw_dy", "raw_dx"]] - groups.transform("mean")) * scale
+    table = sides.assign(dy=left["raw_dy"], dx=left["raw_dx"])
+    return where(table, count[:, 0] > 1)
+
+
 def positions(errors: pd.DataFrame, truth: Truth) -> Floats:
     """Measured position of each true particle in each frame, (F, P, 2) px, NaN where there is none.
 

@@ -184,7 +184,27 @@ def test_ratio_to_the_bound():
             "dx": -3 * sd[:, 1],
         }
     )
+    errors = errors.assign(raw_dy=errors["dy"] + 1, raw_dx=errors["dx"])
     ratio = rms_over_bound(errors, bound)
     assert ratio["overall"] == pytest.approx(3)
     assert ratio["below"] == pytest.approx(3)
     assert np.isnan(ratio["at"])
+    step = np.where(errors["region"] == "above", 1.0, 0.0)
+    stepped = errors.assign(dy=errors["dy"] + step, raw_dy=errors["raw_dy"] + step)
+    after = rms_over_bound(stepped, bound)
+    assert after["above"] > 5 * ratio["above"]
+    assert after["within above"] == pytest.approx(ratio["within above"])
+
+
+def test_ratio_of_white_errors_within_a_side_is_theirs():
+    sim = Simulator(SimSettings(n_particles=4, shape=(240, 240), n_energies=90))
+    frames = np.flatnonzero(sim.truth.region == "above")
+    bound = cramer_rao(sim, frames[::6])
+    frame, particle = np.nonzero(sim.truth.whole)
+    rng = np.random.default_rng(0)
+    sd = np.nan_to_num(bound.at(frame, particle), nan=0.02)
+    error = 2 * sd * rng.standard_normal(sd.shape)
+    table = {"frame": frame, "truth": particle, "region": sim.truth.region[frame]}
+    table |= {f"{raw}d{axis}": error[:, i] for raw in ("", "raw_") for i, axis in enumerate("yx")}
+    found = rms_over_bound(pd.DataFrame(table), bound)
+    assert found["within above"] == pytest.approx(2, rel=0.15)
