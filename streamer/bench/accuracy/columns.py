@@ -52,12 +52,15 @@ IDENTITY = (
     Column("switches", "switches", ".0f", "changes of the identity that explains a particle"),
     Column("idf1", "IDF1", ".3f", "share of instances with the right identity"),
     Column("hota", "HOTA", ".3f", "higher-order tracking accuracy"),
-    Column("delay", "delay", ".1f", "frames from a particle's return to its old identity's"),
+    Column("delay", "delay", ".1f", "frames until what came (back) into view is measured, median"),
+    Column("never", "never", ".0f", "returns and losses after which it was not measured again"),
+    Column("kept", "kept", ".2f", "share of returns with the old identity"),
     Column("ssim", "SSIM", ".4f", "mean similarity of adjacent aligned ROIs"),
     Column("ssim_oracle", "oracle", ".4f", "the same if aligned by the truth"),
     Column("ssim_var", "SSIM var", ".1e", "variance of the same"),
     Column("ssim_var_oracle", "oracle var", ".1e", "variance if aligned by the truth"),
-    Column("residual", "residual", "+.3f", "rim over interior of last minus first, less oracle's"),
+    Column("residual", "residual", ".3f", "rms of last minus first on the rim over that inside"),
+    Column("residual_oracle", "oracle res.", ".3f", "the same if aligned by the truth"),
     Column("seconds", "s", ".1f", "time that the peer took"),
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .cutouts import cut_out
+from ...evaluate.similarity import sides_of, windows
 from .measure import Measured
 from .positions import rms_by_frame
 from .reference import Reference
@@ -27,8 +27,8 @@ class Exhibit:
     ----------
     energies : (F,) eV. particle : the true particle that is shown.
     pair : first and last frame in which it lies wholly inside.
-    errors : (F,) rms over all particles, px. ssim : (F - 1,) of the particle's ROI with the one
-        of the frame before. difference : (S, S) its ROI in the last frame minus the first one
+    errors : (F,) rms over all particles, px. ssim : (F - 1,) of the particle's ROI with the
+        one of the next frame. difference : (S, S) its ROI in the last frame minus the first one
         scaled by `gain` to the same contrast, OD.
     """
 
@@ -37,7 +37,7 @@ class Exhibit:
     pair: tuple[int, int]
     gain: float
     errors: Mapping[str, Floats]
-    ssim: Mapping[str, Floats]
+    ssim: Mapping[str, NDArray[np.float32]]
     difference: Mapping[str, Floats]
 
 
@@ -52,14 +52,14 @@ def exhibit(scene: Scene, measured: Mapping[str, Measured], best: Reference) -> 
     ways[ORACLE] = truth.yx
     ends = {name: _ends(scene, path, particle, pair) for name, path in ways.items()}
     gain = _gain(*ends[ORACLE])
-    similar = {name: found.alignment for name, found in measured.items()} | {ORACLE: best.oracle}
+    similar = {name: found.pairs for name, found in measured.items()} | {ORACLE: best.oracle}
     return Exhibit(
         energies=truth.energies,
         particle=particle,
         pair=pair,
         gain=gain,
         errors={name: rms_by_frame(found.errors) for name, found in measured.items()},
-        ssim={name: one.pairs[:, particle] for name, one in similar.items()},
+        ssim={name: one[:, particle] for name, one in similar.items()},
         difference={name: last - gain * first for name, (first, last) in ends.items()},
     )
 
@@ -71,9 +71,11 @@ def _typical(whole: NDArray[np.bool_], radius: Floats) -> int:
 
 
 def _ends(scene: Scene, paths: Floats, particle: int, pair: tuple[int, int]) -> Floats:
-    """ROIs (2, S, S) of the particle in two frames."""
-    rows, radius = list(pair), scene.truth.radius[[particle]]
-    return cut_out(scene.od[rows], paths[rows][:, [particle]], radius)[:, 0].astype(np.float64)
+    """ROIs (2, S, S) of the particle in two frames, OD."""
+    rows = list(pair)
+    side = sides_of(scene.truth.radius[[particle]])
+    cut = windows(scene.od[rows], paths[rows][:, [particle]], side)
+    return np.stack([one[0, 0].numpy() for one in cut]).astype(np.float64)
 
 
 def _gain(first: Floats, last: Floats) -> float:

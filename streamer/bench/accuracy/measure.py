@@ -6,16 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from ...evaluate import Score, score
 from ...evaluate.bound import rms_over_bound
 from ...evaluate.calibration import calibration
+from ...evaluate.differential import compare_maps
+from ...evaluate.errors import within_sides
+from ...evaluate.identity import identity
+from ...evaluate.similarity import adjacent_ssim, compare_ssim
+from ...simulate import Truth
 from .estimates import Estimate, Floats
-from .positions import path_errors, position_figures, within_side
+from .positions import path_errors, position_figures
 from .reference import Reference
 from .scene import Scene
-from .similarity import Alignment, align
 from .trajectories import owned, paths
+
+Pairs = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +35,13 @@ class Measured:
     figures : by the keys of the columns; NaN where there is nothing to tell.
     paths : (F, P, 2) px, positions of the true particles, NaN where there is none.
     errors : (F, P, 2) px, what is wrong with them, a constant offset per particle removed.
-    alignment : of the ROIs along these paths.
+    pairs : (F - 1, P) SSIM of adjacent ROIs that are aligned by these paths.
     """
 
     figures: Mapping[str, float]
     paths: Floats
     errors: Floats
-    alignment: Alignment
+    pairs: Pairs
 
 
 def measure(estimate: Estimate, scene: Scene, best: Reference) -> Measured:
@@ -43,20 +51,20 @@ def measure(estimate: Estimate, scene: Scene, best: Reference) -> Measured:
     followed = paths(owned(found.errors, estimate.rows), truth)
     errors = path_errors(followed, found, truth)
     wanted = np.where(truth.whole[..., None], followed, np.nan)
-    alignment = align(scene, wanted, best.data_range)
+    pairs = adjacent_ssim(scene.od, wanted, truth.radius)
     figures = {
         **position_figures(found, errors),
         **_bound(found, best),
         **_calibration(found),
-        **_identity(found, len(estimate.rows), truth.n_frames),
-        **_similarity(alignment, best.oracle),
+        **_identity(found, estimate.rows, truth),
+        **_similarity(pairs, wanted, scene, best),
         "seconds": estimate.seconds,
     }
-    return Measured(figures=figures, paths=followed, errors=errors, alignment=alignment)
+    return Measured(figures=figures, paths=followed, errors=errors, pairs=pairs)
 
 
 def _bound(found: Score, best: Reference) -> dict[str, float]:
-    within = within_side(found.errors, "above")
+    within = within_sides(found.errors)
     return {
         "crb_above": rms_over_bound(found.errors, best.bound)["above"],
         "crb_within": rms_over_bound(within, best.bound)["above"],
@@ -74,26 +82,32 @@ def _calibration(found: Score) -> dict[str, float]:
     }
 
 
-def _identity(found: Score, measured: int, frames: int) -> dict[str, float]:
+def _identity(found: Score, rows: pd.DataFrame, truth: Truth) -> dict[str, float]:
+    kept = identity(rows, truth)
     return {
         "recall": found.recall,
-        "false_per_frame": (1 - found.precision) * measured / frames,
+        "recall_coasting": found.recall_coasting,
+        "false_per_frame": kept.false_per_frame,
+        "false_tracked": kept.tracked_false_per_frame,
         "switches": found.switches,
+        "fragmentations": found.fragmentations,
+        "idf1": kept.idf1,
+        "hota": kept.hota,
+        "delay": kept.hidden.median,
+        "delay_longest": kept.hidden.longest,
+        "never": kept.hidden.never + kept.missed.never,
+        "kept": kept.hidden.kept,
     }
 
 
-def _similarity(alignment: Alignment, oracle: Alignment) -> dict[str, float]:
-    """Similarity beside the oracle's, of the pairs that both have."""
-    both = np.isfinite(alignment.pairs) & np.isfinite(oracle.pairs)
-    ours, ideal = alignment.pairs[both], oracle.pairs[both]
-    if not ours.size:
-        return {}
-    excess = alignment.residual - oracle.residual
-    known = excess[np.isfinite(excess)]
+def _similarity(pairs: Pairs, paths: Floats, scene: Scene, best: Reference) -> dict[str, float]:
+    similar = compare_ssim(pairs, best.oracle)
+    maps = compare_maps(scene.od, paths, scene.simulator)
     return {
-        "ssim": float(ours.mean()),
-        "ssim_var": float(ours.var()),
-        "ssim_oracle": float(ideal.mean()),
-        "ssim_var_oracle": float(ideal.var()),
-        "residual": float(known.mean()) if known.size else float("nan"),
+        "ssim": similar.mean,
+        "ssim_var": similar.variance,
+        "ssim_oracle": similar.oracle_mean,
+        "ssim_var_oracle": similar.oracle_variance,
+        "residual": maps.residual,
+        "residual_oracle": maps.oracle,
     }

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ...evaluate import Score
-from ...evaluate.tables import where
 from ...simulate import Truth
 
 Floats = NDArray[np.float64]
@@ -40,13 +38,6 @@ def position_figures(found: Score, errors: Floats) -> dict[str, float]:
         "offset": found.raw.rms,
         "ungated": rms(errors),
     }
-
-
-def within_side(errors: pd.DataFrame, region: str) -> pd.DataFrame:
-    """Errors in one region with dy, dx about their own mean there for each true particle."""
-    side = where(errors, errors["region"] == region)
-    offset = side.groupby("truth")[["raw_dy", "raw_dx"]].transform("mean")
-    return side.assign(dy=side["raw_dy"] - offset["raw_dy"], dx=side["raw_dx"] - offset["raw_dx"])
 
 
 def path_errors(paths: Floats, found: Score, truth: Truth) -> Floats:

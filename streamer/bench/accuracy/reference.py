@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...evaluate.bound import Bound, cramer_rao
-from .cutouts import Floats
+from ...evaluate.similarity import adjacent_ssim
 from .scene import Scene
-from .similarity import Alignment, align
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,23 +18,20 @@ class Reference:
 
     Attributes
     ----------
-    bound : of positions above the edge. data_range : of SSIM, OD: the peak of the particle that
-        ever absorbs most. oracle : the ROIs cut at the true positions.
+    bound : of positions above the edge.
+    oracle : (F - 1, P) SSIM of adjacent ROIs that are aligned by the true positions.
     """
 
     bound: Bound
-    data_range: float
-    oracle: Alignment
+    oracle: NDArray[np.float32]
 
 
 def reference(scene: Scene) -> Reference:
     """Work out the bound above the edge, and align by the truth."""
     truth = scene.truth
     above = np.flatnonzero(truth.region == "above")
-    data_range = 1.5 * float(truth.od.max())  # the mean over an ellipsoid is 2/3 of its peak
-    yx: Floats = np.where(truth.whole[..., None], truth.yx, np.nan)
+    yx = np.where(truth.whole[..., None], truth.yx, np.nan)
     return Reference(
         bound=cramer_rao(scene.simulator, above),
-        data_range=data_range,
-        oracle=align(scene, yx, data_range),
+        oracle=adjacent_ssim(scene.od, yx, truth.radius),
     )

@@ -1,0 +1,1 @@
+"""Accuracy against the truth of simulated scans: ``operando bench accuracy``."""
