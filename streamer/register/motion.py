@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import magnification as zone_plate
 from .affine import Affine, fit_affine
-from .background import Background, Picture, absorb, find
+from .background import Background, Picture, absorb, at_reference, find
 from .drift import Drift, Steps, own_motion, robust_mean
 from .gauge import Gauge, Usable, choose
 from .kinematics import UNKNOWN, Rates, rates
@@ -185,11 +185,12 @@ def update(
     lens, view = zone_plate.view(state.magnification, now.energy, now.shape, settings)
     usable = _usable(state, now.measured, view)
     mean = _mean(state, usable)
-    background = None
-    if now.picture is not None:
+    found, picture = None, now.picture
+    if picture is not None:
+        picture = at_reference(picture, view.scale, view.axis_yx)
         reach, least = settings.background_search_px, settings.background_peak
-        background = find(state.background, now.picture, mean.yx, reach, least)
-    drift, gauge = choose(settings, usable, mean, background)
+        found = find(state.background, picture, mean.yx, reach, least)
+    drift, gauge = choose(settings, usable, mean, found)
     affine = _affine(usable, drift.yx, settings)
     lens, magnification = zone_plate.update(lens, now.time, view, affine, settings)
     particles = dict(state.particles)
@@ -205,8 +206,8 @@ def update(
         particles[item.particle] = known
         moved.append(motion)
     template = state.background
-    if now.picture is not None:
-        template = absorb(template, now.picture, drift.yx)
+    if picture is not None:
+        template = absorb(template, picture, drift.yx)
     after = MotionState(
         particles=particles,
         drift=drift.yx,
