@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..models.candidates import collect
 from ..models.detections import Detections
 from ..models.detector import make_detector
 from ..models.device import bounded_threads, resolve_device
@@ -25,7 +27,7 @@ from ..streamer.frame_store import FrameStore
 from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocument, Rejected, Role
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
-from ..streamer.results import FrameResult, skipped
+from ..streamer.results import FrameResult, Status, skipped
 from .raw_run import RawRun
 from .remarks import Remarks
 from .run_output import RunOutput, provenance
@@ -250,6 +252,11 @@ class StreamProcessor:
         self._enqueue(run, skipped(what.key, number, what.energy, what.time, reason))
 
     def _frame(self, run: RawRun, frame: Frame) -> None:
+        if frame.role is Role.SAMPLE:
+            verdict = run.arrived(frame, self.settings.quality)
+            if not verdict:
+                self._reject(frame, verdict.reason, verdict.message)
+                return
         number = run.corrector.count
         try:
             after, corrections = correct.update(run.corrector, frame, self.settings.correct)
@@ -294,7 +301,13 @@ class StreamProcessor:
         state = self._state(run)
         given = self._next_particle.get(run.sample, 0)
         try:
+            verdict = run.assess(frame, detections, self.settings.quality)
+            if not verdict:  # particles coast over a frame that tells nothing of their places
+                run.remarks.warn("frames blurred", f"frame {frame.frame}: {verdict.message}")
+                detections = collect([], frame.od.shape)
             run.state, result = self._pipeline.update(state, frame, detections, given)
+            if not verdict:
+                result = replace(result, status=Status.DEGRADED, reason=verdict.reason)
         except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)

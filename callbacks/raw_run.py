@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..streamer import correct
+from ..models.detections import Detections
+from ..streamer import correct, quality
 from ..streamer.assemble.values import integer
-from ..streamer.frames import FrameKey, FrameRef
+from ..streamer.frames import Corrected, Frame, FrameKey, FrameRef
 from ..streamer.pipeline import PipelineState
 from .remarks import Remarks
 from .run_output import RunOutput
@@ -32,6 +33,8 @@ class RawRun:
         self.corrector = correct.init()
         self.state: PipelineState | None = None
         self.later: deque[FrameRef] = deque()
+        self._arrival = quality.ArrivalState()
+        self._sharpness = quality.SharpnessState()
         self._seen: dict[str, set[int]] = {}
         self._waiting: dict[int, None] = {}
         self._held: dict[int, correct.Correction] = {}
@@ -39,6 +42,18 @@ class RawRun:
     def saw(self, key: FrameKey) -> None:
         """Note that the sample event of this key has come."""
         self._seen.setdefault(key.stream, set()).add(key.seq_num)
+
+    def arrived(self, frame: Frame, settings: quality.QualitySettings) -> quality.Verdict:
+        """Judge a sample frame before it is corrected."""
+        self._arrival, verdict = quality.arrived(self._arrival, frame, settings)
+        return verdict
+
+    def assess(
+        self, frame: Corrected, detections: Detections, settings: quality.QualitySettings
+    ) -> quality.Verdict:
+        """Judge the sharpness of a frame."""
+        self._sharpness, verdict = quality.assess(self._sharpness, frame, detections, settings)
+        return verdict
 
     def missing(self, stop: Mapping[str, Any] | None) -> int:
         """How many sample events never came, by their numbers and by what the stop tells."""

@@ -20,11 +20,12 @@ from .assets.settings import AssetSettings
 from .correct.settings import CorrectSettings
 from .errors import ConfigError
 from .link.settings import LinkSettings
+from .quality.settings import QualitySettings
 from .register.settings import RegisterSettings
 from .tiled_settings import TiledSettings
 
 # what makes the result what it is; the rest only says where things lie and how fast they go
-_RESULT_SECTIONS = ("assemble", "correct", "detect", "link", "registration")
+_RESULT_SECTIONS = ("assemble", "quality", "correct", "detect", "link", "registration")
 
 
 class ProcessSettings(BaseModel):
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     process: ProcessSettings = Field(default_factory=ProcessSettings)
     assemble: AssembleSettings = Field(default_factory=AssembleSettings)
     assets: AssetSettings = Field(default_factory=AssetSettings)
+    quality: QualitySettings = Field(default_factory=QualitySettings)
     correct: CorrectSettings = Field(default_factory=CorrectSettings)
     detect: DetectSettings = Field(default_factory=DetectSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)

@@ -69,7 +69,7 @@ def overlap(first: Placed, second: Placed) -> float:
 
 def visible_part(placed: Placed, valid: Mask) -> Mask:
     """Pixels (h, w) of a placed mask that fall on valid pixels of the frame."""
-    out = np.zeros(placed.mask.shape, bool)
+    out = np.zeros_like(placed.mask)
     low = np.maximum(0, -placed.corner)
     high = np.minimum(placed.mask.shape, valid.shape - placed.corner)
     if (high > low).all():
@@ -97,7 +97,7 @@ def place_cut(placed: Placed, seen_yx: Array, valid: Mask) -> Placed:
     yx = placed.yx
     for _ in range(_STEPS):
         at = np.round(points + yx).astype(np.int64)
-        inside = ((at >= 0) & (at <= last)).all(axis=1)
+        inside = np.asarray(((at >= 0) & (at <= last)).all(axis=1))
         inside[inside] = valid[at[inside, 0], at[inside, 1]]
         if not inside.any():
             yx = seen_yx
