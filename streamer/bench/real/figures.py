@@ -80,6 +80,8 @@ def _shade(axes: Axes) -> None:
 def save_nca(result: NcaResult, path: Path, dpi: int = 80) -> None:
     """Every frame with its particles; arrows from the first frame of the energy, enlarged.
 
+    Those of the processor are red, those of the edges blue.
+
     At the second energy, arrows show what is left of the motion from the first beyond the
     common shift: they point to the centre where the magnification falls.
     """
@@ -87,11 +89,11 @@ def save_nca(result: NcaResult, path: Path, dpi: int = 80) -> None:
     FigureCanvasAgg(figure)
     for frame, axes in enumerate(figure.subplots(2, 3).ravel()[: len(result.images)]):
         _draw_frame(axes, result, frame)
-    fit = result.similarity
+    fit = result.ours.similarity
     figure.suptitle(
         f"magnification {fit.scale:.4f} ± {fit.scale_sigma:.4f} (bootstrap "
         f"{fit.scale_bootstrap:.4f}); repeats "
-        f"{', '.join(f'{pair.rms:.2f}' for pair in result.repeats)} px rms",
+        f"{', '.join(f'{pair.rms:.2f}' for pair in result.ours.repeats)} px rms",
         fontsize=12,
     )
     figure.savefig(path, dpi=dpi)
@@ -103,9 +105,9 @@ def _draw_frame(axes: Axes, result: NcaResult, frame: int) -> None:
     axes.imshow(image, cmap="gray", vmin=low, vmax=high)
     reference = _reference(result, frame)
     if reference != frame:
-        steps = result.positions[frame] - result.positions[reference]
-        steps -= np.nanmedian(steps[result.whole], axis=0)
-        _arrows(axes, result.positions[frame], steps, result.whole)
+        for positions, colour in ((result.edge_positions, _PEERS[0]), (result.positions, _OURS)):
+            steps = (positions[frame] - positions[reference])[result.whole]
+            _arrows(axes, positions[frame, result.whole], steps, colour)
     for name, (y, x), whole in zip(result.ids, result.positions[frame], result.whole, strict=True):
         if np.isfinite(y):
             axes.plot(x, y, "o" if whole else "x", ms=4, color=_OURS if whole else _PEERS[3])
@@ -125,13 +127,14 @@ def _reference(result: NcaResult, frame: int) -> int:
 
 
 def _arrows(
-    axes: Axes,
-    places: NDArray[np.float64],
-    steps: NDArray[np.float64],
-    whole: NDArray[np.bool_],
+    axes: Axes, places: NDArray[np.float64], steps: NDArray[np.float64], colour: str
 ) -> None:
-    for (y, x), (dy, dx), good in zip(places, steps, whole, strict=True):
-        if good and np.isfinite(dy):
-            ends = (x + _ARROW * dx, y + _ARROW * dy)
-            style = {"arrowstyle": "->", "color": _OURS, "lw": 1.5}
-            axes.annotate("", xy=ends, xytext=(x, y), arrowprops=style, annotation_clip=False)
+    """Steps without their common part, from where there are any."""
+    there = np.isfinite(steps[:, 0])
+    if not there.any():
+        return
+    apart = steps[there] - np.median(steps[there], axis=0)
+    for (y, x), (dy, dx) in zip(places[there], apart, strict=True):
+        ends = (x + _ARROW * dx, y + _ARROW * dy)
+        style = {"arrowstyle": "->", "color": colour, "lw": 1.5}
+        axes.annotate("", xy=ends, xytext=(x, y), arrowprops=style, annotation_clip=False)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -27,7 +26,8 @@ from ...evaluate.raw import od_stack
 from ...evaluate.tables import MEASURED, of_revision, where
 from ...frames import NamedDocument
 from ...importers import import_documents
-from .process import result_tables
+from .process import Tables, result_tables
+from .ruler import follow_edges
 from .similarity import Similarity, fit_similarity
 from .stxm import present
 
@@ -48,15 +48,38 @@ class Repeats:
     Attributes
     ----------
     frames : the two frames. particles : how many were measured in both.
-    shift : (2,) float64, their common motion. rms, largest : of what is left of the particles'.
+    shift : (2,) float64, their common motion.
+    median, rms, largest : of what is left of each particle's.
     """
 
     energy: float
     frames: tuple[int, int]
     particles: int
     shift: Array
+    median: float
     rms: float
     largest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What positions say about the repeats and the magnification.
+
+    Attributes
+    ----------
+    repeats : every pair of exposures at one energy.
+    similarity : from 8324 to 8354 eV, of the mean positions.
+    """
+
+    repeats: tuple[Repeats, ...]
+    similarity: Similarity
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        fit = asdict(self.similarity)
+        fit["residuals"] = np.hypot(*self.similarity.residuals.T)
+        repeats = [_plain(asdict(pair)) for pair in self.repeats]
+        return {"repeats": repeats, "similarity": _plain(fit)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +88,13 @@ class NcaResult:
 
     Attributes
     ----------
-    positions : (F, P, 2) float64, px, NaN where not measured, of the particles `ids` (P,).
+    ids : (P,) int64, particles that were tracked.
+    positions : (F, P, 2) float64, px, NaN where not measured.
     whole : (P,) bool, not cut by the rim of any frame.
     energies : (F,) float64, eV.
     images : (F, H, W) float32, optical density.
-    repeats : every pair of exposures at one energy.
-    similarity : of the whole particles from 8324 to 8354 eV; of mean positions.
+    ours : of the whole particles. edges : the same by the correlation of their edges.
+    edge_positions : (F, P, 2) float64, px, by the edges; NaN for particles that are not whole.
     """
 
     ids: NDArray[np.int64]
@@ -78,18 +102,24 @@ class NcaResult:
     whole: NDArray[np.bool_]
     energies: Array
     images: NDArray[np.float32]
-    repeats: tuple[Repeats, ...]
-    similarity: Similarity
+    ours: Agreement
+    edges: Agreement
+    edge_positions: Array
+
+    @property
+    def apart(self) -> Array:
+        """(F, P) float64, px, our motion since the first frame against that of the edges."""
+        steps = [p - p[0] for p in (self.positions, self.edge_positions)]
+        return np.hypot(*(steps[0] - steps[1]).transpose(2, 0, 1))
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
-        fit = asdict(self.similarity)
-        fit["residuals"] = np.hypot(*self.similarity.residuals.T)
         return {
             "particles": len(self.ids),
-            "whole": int(self.whole.sum()),
-            "repeats": [_plain(asdict(pair)) for pair in self.repeats],
-            "similarity": _plain(fit),
+            "whole": self.ids[self.whole].tolist(),
+            "ours": self.ours.summary(),
+            "edges": self.edges.summary(),
+            "apart": [[None if np.isnan(v) else float(v) for v in row] for row in self.apart],
             "magnification": MAGNIFICATION,
         }
 
@@ -113,33 +143,52 @@ def measure_nca(data: Path, settings: Settings, progress: Progress = lambda *_: 
     raw: list[NamedDocument] = []
     stream = import_documents(data / FOLDER, progress=lambda n, of: progress("processing", n, of))
     tables = result_tables(stream, settings, lambda name, doc: raw.append((name, doc)))
-    ids, positions, energies = _positions(tables.particles)
+    ids, positions, radius = _positions(tables)
+    energies = tables.frames.groupby("frame")["energy"].first().to_numpy(np.float64)
     images = od_stack(raw, settings)
     whole = _whole(positions, images, settings)
-    similarity = _similarity(positions, energies, whole)
+    start = np.where(whole[:, None], positions[0], np.nan)
+    edges = follow_edges(images, start, radius, _common(positions, whole), progress)
     return NcaResult(
         ids=ids,
         positions=positions,
         whole=whole,
         energies=energies,
         images=images,
-        repeats=tuple(_repeats(positions[:, whole], energies)),
-        similarity=similarity,
+        ours=_agreement(positions, energies, whole),
+        edges=_agreement(edges, energies, whole),
+        edge_positions=edges,
     )
 
 
-def _positions(particles: pd.DataFrame) -> tuple[NDArray[np.int64], Array, Array]:
-    rows = of_revision(particles, "highest")
+def _agreement(positions: Array, energies: Array, whole: NDArray[np.bool_]) -> Agreement:
+    return Agreement(
+        repeats=tuple(_repeats(positions[:, whole], energies)),
+        similarity=_similarity(positions, energies, whole),
+    )
+
+
+def _positions(tables: Tables) -> tuple[NDArray[np.int64], Array, Array]:
+    """Particles (P,), positions (F, P, 2) px and radii (P,) px."""
+    rows = of_revision(tables.particles, "highest")
     followed = list(where(rows, rows["state"] == "tracked")["particle"].unique())
     measured = rows["state"].isin(MEASURED) & np.isfinite(rows["area"])
     rows = where(rows, measured & rows["particle"].isin(followed))
     ids, column = np.unique(rows["particle"].to_numpy(np.int64), return_inverse=True)
-    frame = rows["frame"].to_numpy(np.int64)
-    frames = int(frame.max()) + 1
-    positions, energies = np.full((frames, len(ids), 2), np.nan), np.full(frames, np.nan)
-    positions[frame, column] = rows[["y", "x"]].to_numpy(np.float64)
-    energies[frame] = rows["energy"].to_numpy(np.float64)
-    return ids, positions, energies
+    positions = np.full((int(tables.frames["frame"].max()) + 1, len(ids), 2), np.nan)
+    positions[rows["frame"].to_numpy(np.int64), column] = rows[["y", "x"]].to_numpy(np.float64)
+    area = rows.groupby("particle")["area"].median().loc[ids].to_numpy(np.float64)
+    return ids, positions, np.sqrt(area / np.pi)
+
+
+def _common(positions: Array, whole: NDArray[np.bool_]) -> Array:
+    """(F, 2) px, median motion since the first frame; of the frame before where there is none."""
+    common = np.zeros((len(positions), 2))
+    for frame in range(1, len(positions)):
+        steps = (positions[frame] - positions[0])[whole]
+        steps = steps[np.isfinite(steps[:, 0])]
+        common[frame] = np.median(steps, axis=0) if len(steps) else common[frame - 1]
+    return common
 
 
 def _whole(positions: Array, images: NDArray[np.float32], settings: Settings) -> NDArray[np.bool_]:
@@ -160,26 +209,29 @@ def _whole(positions: Array, images: NDArray[np.float32], settings: Settings) ->
 
 
 def _repeats(positions: Array, energies: Array) -> list[Repeats]:
-    made = []
-    for energy in np.unique(energies):
-        for a, b in combinations(map(int, np.flatnonzero(energies == energy)), 2):
-            steps = positions[b] - positions[a]
-            steps = steps[np.isfinite(steps).all(axis=1)]
-            if not len(steps):
-                continue
-            shift = np.median(steps, axis=0)
-            length = np.hypot(*(steps - shift).T)
-            made.append(
-                Repeats(
-                    energy=float(energy),
-                    frames=(a, b),
-                    particles=len(steps),
-                    shift=shift,
-                    rms=float(np.sqrt(np.mean(length**2))),
-                    largest=float(length.max()),
-                )
-            )
-    return made
+    pairs = [
+        (float(energy), pair)
+        for energy in np.unique(energies)
+        for pair in combinations(map(int, np.flatnonzero(energies == energy)), 2)
+    ]
+    return [_pair(positions, energy, pair) for energy, pair in pairs]
+
+
+def _pair(positions: Array, energy: float, frames: tuple[int, int]) -> Repeats:
+    steps = positions[frames[1]] - positions[frames[0]]
+    steps = steps[np.isfinite(steps[:, 0])]
+    unknown = np.full((1, 2), np.nan)
+    shift = np.median(steps if len(steps) else unknown, axis=0)
+    length = np.hypot(*((steps if len(steps) else unknown) - shift).T)
+    return Repeats(
+        energy=energy,
+        frames=frames,
+        particles=len(steps),
+        shift=shift,
+        median=float(np.median(length)),
+        rms=float(np.sqrt(np.mean(length**2))),
+        largest=float(length.max()),
+    )
 
 
 def _similarity(positions: Array, energies: Array, whole: NDArray[np.bool_]) -> Similarity:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
+import numpy as np
 from rich.table import Table
 
 from .injected import Injected
 from .nca import BELOW_EV, MAGNIFICATION, MAGNIFICATION_TOLERANCE, REPEAT_PX, NcaResult
+from .similarity import Similarity
 
 _ERRORS = ("median", "p95", "rms", "step", "bump")
 
@@ -41,32 +42,44 @@ def injected_tables(result: Injected) -> Iterator[Table]:
 
 
 def nca_tables(result: NcaResult) -> Iterator[Table]:
-    """Agreement of repeats, and the magnification."""
+    """Agreement of repeats, and the magnification; ours beside what the edges say."""
     table = Table(
         title=f"repeats at one energy, without their common shift, px (wanted {REPEAT_PX})",
         title_justify="left",
     )
-    for column in ("energy", "frames", "particles", "shift y", "shift x", "rms", "largest"):
+    for column in ("energy", "frames", "particles", "shift y", "shift x"):
         table.add_column(column, justify="right")
-    for pair in result.repeats:
+    for column in ("median", "rms", "largest", "edges: rms", "edges: largest"):
+        table.add_column(column, justify="right")
+    for pair, edges in zip(result.ours.repeats, result.edges.repeats, strict=True):
         cells = [f"{pair.energy:.0f}", f"{pair.frames[0]}, {pair.frames[1]}", f"{pair.particles}"]
-        table.add_row(*cells, *map(_px, (*pair.shift, pair.rms, pair.largest)))
+        values = (*pair.shift, pair.median, pair.rms, pair.largest, edges.rms, edges.largest)
+        table.add_row(*cells, *map(_px, values))
     yield table
-    fit = asdict(result.similarity)
     table = Table(title=f"from {BELOW_EV:.0f} eV to the white line", title_justify="left")
-    table.add_column("")
-    table.add_column("value", justify="right")
+    for column in ("", "operando", "edges"):
+        table.add_column(column, justify="right" if column else "left")
+    fits = (result.ours.similarity, result.edges.similarity)
     wanted = f"{MAGNIFICATION} ± {MAGNIFICATION_TOLERANCE}"
-    table.add_row(f"magnification (wanted {wanted})", f"{fit['scale']:.5f}")
-    table.add_row("  ± by the residuals", f"{fit['scale_sigma']:.5f}")
-    table.add_row("  ± by bootstrap", f"{fit['scale_bootstrap']:.5f}")
-    table.add_row(
-        "rotation, mrad", f"{1e3 * fit['rotation']:.2f} ± {1e3 * fit['rotation_sigma']:.2f}"
-    )
-    table.add_row("shift y, x, px", ", ".join(map(_px, fit["shift"])))
-    table.add_row("whole particles", f"{len(fit['residuals'])}")
+    table.add_row(f"magnification (wanted {wanted})", *(f"{fit.scale:.5f}" for fit in fits))
+    table.add_row("  ± by the residuals", *(f"{fit.scale_sigma:.5f}" for fit in fits))
+    table.add_row("  ± by bootstrap", *(f"{fit.scale_bootstrap:.5f}" for fit in fits))
+    table.add_row("rotation, mrad", *(_mrad(fit) for fit in fits))
+    table.add_row("shift y, x, px", *(", ".join(map(_px, fit.shift)) for fit in fits))
+    table.add_row("whole particles", *(f"{len(fit.residuals)}" for fit in fits))
     yield table
+    table = Table(title="our motion since frame 0 against the edges', px", title_justify="left")
+    table.add_column("particle", justify="right")
+    for frame in range(1, len(result.apart)):
+        table.add_column(f"frame {frame}", justify="right")
+    for particle in np.flatnonzero(result.whole & np.isfinite(result.positions[0, :, 0])):
+        table.add_row(f"{result.ids[particle]}", *map(_px, result.apart[1:, particle]))
+    yield table
+
+
+def _mrad(fit: Similarity) -> str:
+    return f"{1e3 * fit.rotation:.2f} ± {1e3 * fit.rotation_sigma:.2f}"
 
 
 def _px(value: float) -> str:
-    return f"{value:.3f}"
+    return "" if np.isnan(value) else f"{value:.3f}"

@@ -38,5 +38,5 @@ def test_figures_are_written(monkeypatch, capsys, shared_data, tmp_path):
     arguments = ("--part", "nca", "-o", str(output), "--pictures", str(pictures))
     assert run(monkeypatch, *arguments) == 0
     assert "magnification" in capsys.readouterr().out
-    assert 0.98 < json.loads(output.read_text())["nca"]["similarity"]["scale"] < 1.0
+    assert 0.98 < json.loads(output.read_text())["nca"]["ours"]["similarity"]["scale"] < 1.0
     assert (pictures / "nca.png").is_file()

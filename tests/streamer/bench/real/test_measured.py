@@ -64,20 +64,33 @@ def test_injected_results_can_be_written(injected, tmp_path):
 
 def test_repeats_and_energies_are_all_there(nca):
     assert sorted(nca.energies) == [8324.0] * 3 + [8354.0] * 3
-    assert [pair.frames for pair in nca.repeats] == [(0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5)]
+    assert [pair.frames for pair in nca.ours.repeats] == [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+        (3, 4),
+        (3, 5),
+        (4, 5),
+    ]
     assert nca.whole.sum() >= 6
     # the stage comes back to the same place between the repeats of one energy
-    assert max(np.abs(pair.shift).max() for pair in nca.repeats) < 1.0
+    assert max(np.abs(pair.shift).max() for pair in nca.ours.repeats) < 1.0
 
 
 def test_the_image_shrinks_with_the_energy(nca):
-    fit = nca.similarity
+    fit = nca.ours.similarity
     np.testing.assert_allclose(fit.shift, (20.1, 10.0), atol=1.5)
     assert fit.scale == pytest.approx(MAGNIFICATION, abs=0.004)
 
 
+def test_the_edges_of_the_particles_repeat(nca):
+    """What is in the images, whatever the processor makes of them."""
+    assert max(pair.rms for pair in nca.edges.repeats) < 0.3
+    assert nca.edges.similarity.scale == pytest.approx(MAGNIFICATION, abs=0.002)
+
+
 def test_nca_results_can_be_written(nca, tmp_path):
     summary = json.loads(json.dumps(nca.summary()))
-    assert len(summary["repeats"]) == 6
+    assert len(summary["ours"]["repeats"]) == 6
     save_nca(nca, tmp_path / "nca.png", dpi=30)
     assert (tmp_path / "nca.png").stat().st_size > 10_000
