@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 _SEEN_OFTEN = (TrackState.TRACKED, TrackState.COASTING, TrackState.LOST)
 _FIELD = 3  # particles from which one alone does not tell a common shift
 _NEAR_MISSES = 3
+_DOUBTFUL = 0.3  # support below which the field may have jumped further than it should
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +136,29 @@ class VotingLinker:
         )
         # a cut mask has lost its shape, but is still a hint
         weights = np.maximum(weights, np.where(detections.cut[sure], 0.1, 0.0)[None])
-        new = state.new_run
-        return common_shift(
-            positions([t.yx + t.velocity for t in voters]) + state.shift,
-            detections.yx[sure],
-            weights,
-            # over the time between two runs the field deforms
-            width=self.settings.vote_width_px * (2 if new else 1),
-            max_shift=self.settings.max_jump_new_run_px if new else self.settings.max_jump_px,
-            agreeing=2 if len(voters) >= _FIELD else 1,
-        )
+        predicted = positions([t.yx + t.velocity for t in voters]) + state.shift
+        field = len(voters) >= _FIELD
+
+        def vote(reach: float, agreeing: int) -> tuple[Array, float]:
+            return common_shift(
+                predicted,
+                detections.yx[sure],
+                weights,
+                # over the time between two runs the field deforms
+                width=self.settings.vote_width_px * (2 if state.new_run else 1),
+                max_shift=reach,
+                agreeing=agreeing if field else 1,
+            )
+
+        far = self.settings.max_jump_new_run_px
+        if state.new_run:
+            return vote(far, 2)
+        shift, support = vote(self.settings.max_jump_px, 2)
+        if field and support < _DOUBTFUL:
+            further = vote(far, _FIELD)
+            if further[1] > 2 * support:
+                return further
+        return shift, support
 
     def _continue(
         self, scene: Scene, match: dict[int, int], total: Array, held: frozenset[int]

@@ -16,10 +16,11 @@ class LinkSettings(BaseModel):
     max_jump_px: float = Field(
         default=60.0,
         gt=0,
-        description="largest common shift between two frames that is searched, px",
+        description="largest common shift between two frames that is searched, px; if few "
+        "particles agree on one, it is searched as widely as for a new run",
     )
     max_jump_new_run_px: float = Field(
-        default=200.0,
+        default=240.0,
         gt=0,
         description="the same for the first frame of a new run of a known sample, px",
     )
