@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..bench.accuracy.regimes import Regime
     from ..bench.accuracy.runner import RegimeResult
 
-_LEAST_WIDTH = 150
+_LEAST_WIDTH = 180
 
 
 def accuracy(

@@ -16,6 +16,9 @@ from ..peers import Peer, PeerStart
 from .scene import Scene
 
 Floats = NDArray[np.float64]
+ORACLE_STARTED = frozenset({"roi_first", "roi_previous"})
+"""Peers that are shown the true position in every frame and only refine it."""
+
 OURS = ("ours, provisional", "ours, final")
 
 

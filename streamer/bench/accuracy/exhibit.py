@@ -15,8 +15,10 @@ from .reference import Reference
 from .scene import Scene
 
 Floats = NDArray[np.float64]
+Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 UNALIGNED = "unaligned"
 ORACLE = "oracle"
+_AVERAGE = 5  # one frame below the edge is mostly noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +28,15 @@ class Exhibit:
     Attributes
     ----------
     energies : (F,) eV. particle : the true particle that is shown.
-    pair : first and last frame in which it lies wholly inside.
+    spans : the first and the last five frames in which it lies wholly inside.
     errors : (F,) rms over all particles, px. ssim : (F - 1,) of the particle's ROI with the
-        one of the next frame. difference : (S, S) its ROI in the last frame minus the first one
-        scaled by `gain` to the same contrast, OD.
+        one of the next frame. difference : (S, S) its mean ROI in the last frames minus that in the
+        first ones brought to the same contrast by `gain` and an offset, OD.
     """
 
     energies: Floats
     particle: int
-    pair: tuple[int, int]
+    spans: Spans
     gain: float
     errors: Mapping[str, Floats]
     ssim: Mapping[str, NDArray[np.float32]]
@@ -46,21 +48,24 @@ def exhibit(scene: Scene, measured: Mapping[str, Measured], best: Reference) -> 
     truth = scene.truth
     particle = _typical(truth.whole, truth.radius)
     frames = np.flatnonzero(truth.whole[:, particle])
-    pair = (int(frames[0]), int(frames[-1])) if frames.size else (0, truth.n_frames - 1)
-    still = np.broadcast_to(truth.yx[pair[0]], truth.yx.shape)
+    if not frames.size:
+        frames = np.arange(truth.n_frames)
+    n = min(_AVERAGE, (len(frames) + 1) // 2)
+    spans = frames[:n], frames[-n:]
+    still = np.broadcast_to(truth.yx[frames[0]], truth.yx.shape)
     ways = {UNALIGNED: still, **{name: found.paths for name, found in measured.items()}}
     ways[ORACLE] = truth.yx
-    ends = {name: _ends(scene, path, particle, pair) for name, path in ways.items()}
-    gain = _gain(*ends[ORACLE])
+    ends = {name: _ends(scene, path, particle, spans) for name, path in ways.items()}
+    gain, offset = _contrast(*ends[ORACLE])
     similar = {name: found.pairs for name, found in measured.items()} | {ORACLE: best.oracle}
     return Exhibit(
         energies=truth.energies,
         particle=particle,
-        pair=pair,
+        spans=spans,
         gain=gain,
         errors={name: rms_by_frame(found.errors) for name, found in measured.items()},
         ssim={name: one[:, particle] for name, one in similar.items()},
-        difference={name: last - gain * first for name, (first, last) in ends.items()},
+        difference={name: last - gain * first - offset for name, (first, last) in ends.items()},
     )
 
 
@@ -70,18 +75,24 @@ def _typical(whole: NDArray[np.bool_], radius: Floats) -> int:
     return int(often[np.argsort(radius[often])[len(often) // 2]])
 
 
-def _ends(scene: Scene, paths: Floats, particle: int, pair: tuple[int, int]) -> Floats:
-    """ROIs (2, S, S) of the particle in two frames, OD."""
-    rows = list(pair)
+def _ends(scene: Scene, paths: Floats, particle: int, spans: Spans) -> Floats:
+    """Mean ROIs (2, S, S) of the particle over the first and the last frames, OD."""
     side = sides_of(scene.truth.radius[[particle]])
-    cut = windows(scene.od[rows], paths[rows][:, [particle]], side)
-    return np.stack([one[0, 0].numpy() for one in cut]).astype(np.float64)
+    means = []
+    for frames in spans:
+        cut = windows(scene.od[frames], paths[frames][:, [particle]], side)
+        stack = np.stack([one[0, 0].numpy() for one in cut]).astype(np.float64)
+        count = np.isfinite(stack).sum(axis=0)
+        means.append(np.nansum(stack, axis=0) / np.where(count > 0, count, np.nan))
+    return np.stack(means)
 
 
-def _gain(first: Floats, last: Floats) -> float:
-    """Contrast of the last ROI over that of the first."""
+def _contrast(first: Floats, last: Floats) -> tuple[float, float]:
+    """Gain and offset that take the first ROI to the last."""
     known = np.isfinite(first) & np.isfinite(last)
     if not known.any():
-        return 1.0
-    a, b = first[known] - first[known].mean(), last[known] - last[known].mean()
-    return float(a @ b / max(a @ a, 1e-12))
+        return 1.0, 0.0
+    a, b = first[known], last[known]
+    centred = a - a.mean()
+    gain = float(centred @ b / max(centred @ centred, 1e-12))
+    return gain, float(b.mean() - gain * a.mean())

@@ -13,7 +13,6 @@ from ...evaluate import Score, score
 from ...evaluate.bound import rms_over_bound
 from ...evaluate.calibration import calibration
 from ...evaluate.differential import compare_maps
-from ...evaluate.errors import within_sides
 from ...evaluate.identity import identity
 from ...evaluate.similarity import adjacent_ssim, compare_ssim
 from ...simulate import Truth
@@ -64,11 +63,8 @@ def measure(estimate: Estimate, scene: Scene, best: Reference) -> Measured:
 
 
 def _bound(found: Score, best: Reference) -> dict[str, float]:
-    within = within_sides(found.errors)
-    return {
-        "crb_above": rms_over_bound(found.errors, best.bound)["above"],
-        "crb_within": rms_over_bound(within, best.bound)["above"],
-    }
+    ratio = rms_over_bound(found.errors, best.bound)
+    return {"crb_above": ratio["above"], "crb_within": ratio["within above"]}
 
 
 def _calibration(found: Score) -> dict[str, float]:

@@ -6,20 +6,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...evaluate.tables import where
+from ...evaluate.tables import MEASURED, where
 from ...simulate import Truth
 
 Floats = NDArray[np.float64]
 
 
 def owned(errors: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose identity has ever been on a true particle, with that particle as `truth`.
+    """Measured rows whose identity has ever been on a true particle, with that one as `truth`.
 
     Parameters
     ----------
     errors : of a score of these rows; each identity belongs to the particle it mostly lies on.
     rows : of the estimate; unlike the errors they hold what lies far from any particle, too.
     """
+    rows = where(rows, rows["state"].isin(MEASURED))
     counts = errors.groupby(["particle", "truth"]).size().unstack(fill_value=0)
     ids, particles = counts.index.to_numpy(np.int64), counts.columns.to_numpy(np.int64)
     if not ids.size:

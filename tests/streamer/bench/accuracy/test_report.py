@@ -56,10 +56,12 @@ def test_the_picture_shows_something(paths):
 
 def test_the_summary_names_the_best_peer(result):
     assert best_peer(result) == "near_truth"
+    assert best_peer(result, from_truth=True) is None
     (row,) = summary_rows([result])
     assert len(row) == len(SUMMARY_HEAD)
     assert row[0] == "tiny"
-    assert row[-1].endswith("(near_truth)")
+    assert row[-2].endswith("(near_truth)")
+    assert row[-1] == "-"
 
 
 def test_figures_that_are_not_there_are_dashes():
