@@ -25,6 +25,7 @@ def provenance(settings: Settings, device: str, detector: Detector) -> dict[str,
         "device": device,
         "detector": detector.name,
         "weights_sha256": weights,
+        "registration": settings.registration.declared(),
         "config_sha256": hashlib.sha256((settings.sha256 + weights).encode()).hexdigest(),
     }
 

@@ -46,6 +46,8 @@ def rates(times: Array, positions: Array, sigmas: Array) -> Rates:
     -------
     NaN where time does not advance; no acceleration for fewer than three distinct times.
     """
+    if not np.isfinite(times).all():
+        return UNKNOWN
     advance = times - times[-1]
     span = float(np.ptp(advance))
     if not span > 0:

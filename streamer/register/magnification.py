@@ -140,7 +140,7 @@ def update(
     away = seen.energy - state.reference
     if affine.fitted and np.isfinite(away):
         state = _regress(state, time, seen.energy - state.first, affine, settings)
-    if not np.isfinite(away) or not np.isfinite(state.time):
+    if not np.isfinite(away) or (away != 0 and not np.isfinite(state.time)):
         return state, Magnification(value=_NAN, sigma=_NAN, known=False)
     return state, Magnification(
         value=float(1 + state.mean[1] * away),

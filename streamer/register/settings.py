@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,6 +71,13 @@ class RegisterSettings(BaseModel):
     ssim_range: float = Field(
         default=1.0, gt=0, description="data range of the published SSIM, optical density"
     )
+
+    def declared(self) -> dict[str, Any]:
+        """What a reader needs to know of drift and magnification, for the start document."""
+        keys = {"gauge", "magnification_per_ev", "magnification_energy", "optical_axis_yx"}
+        if self.gauge == "particle":
+            keys.add("gauge_particle")
+        return self.model_dump(mode="json", include=keys)
 
 
 def auto_roi(extents: list[float], settings: RegisterSettings) -> int:

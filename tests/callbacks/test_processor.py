@@ -81,8 +81,10 @@ def test_start_tells_what_made_the_result(results, raw):
     assert start["purpose"] == "processed"
     assert start["plan_name"] == "operando"
     assert set(start["operando"]) == {
-        "version", "profile", "device", "detector", "weights_sha256", "config_sha256",
+        "version", "profile", "device", "detector", "weights_sha256", "registration",
+        "config_sha256",
     }  # fmt: skip
+    assert start["operando"]["registration"]["gauge"] == "robust-mean"
     assert start["sample"] == raw[0][1]["sample"]
 
 
