@@ -5,16 +5,19 @@ trackpy (Allan et al., doi:10.5281/zenodo.1213240): band pass, local maxima, cen
 disc, linking by least squared displacement. Not given any motion but the start.
 
 Settings: trackpy knows one size of feature, particles here differ threefold: located and linked
-once per class of radius (within a factor 1.4), its diameter that of the largest in the class, so
-that the disc holds the particle. Features lighter than a fifth of the lightest wanted one in the
-reference frame are noise, and so is what comes after the 2 P brightest of a frame. Memory 3 frames;
-search range half the least distance between two particles, at which linking becomes ambiguous, but
-at least 15 and at most 40 px. A particle is the trajectory nearest to its start in the reference
+once per class of radius (within a factor 1.4). By the largest radius in the class: the disc has
+1.2 radii, so that its rim lies beside the particle and not on it, features are two radii apart, and
+40 steps of refinement let the disc get from the brightest grain to the centre. Features lighter
+than a twentieth of the lightest wanted one in the reference frame are noise (contrast itself
+changes fourfold), and so is what comes after the 1.5 P heaviest of a frame. Memory 3 frames; search
+range half the least distance between two particles, at which linking becomes ambiguous, but at
+least 15 and at most 40 px. A particle is the trajectory nearest to its start in the reference
 frame; when that ends, the particle is lost.
 """
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -27,10 +30,13 @@ from .interface import LOST, Floats, PeerResult, PeerStart, Stack
 from .prepare import filled
 
 _CLASS = 1.4
+_DISC = 1.2  # radii
+_APART = 2.0  # radii
+_ITERATIONS = 40
 _MEMORY = 3  # frames
 _RANGE = (15.0, 40.0)  # px
-_LIGHTEST = 0.2
-_FEATURES = 2  # per particle
+_LIGHTEST = 0.05
+_FEATURES = 1.5  # per particle
 
 
 def locate_and_link(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
@@ -42,8 +48,7 @@ def locate_and_link(stack: Stack, _energies: Floats, start: PeerStart) -> PeerRe
     reach = _search_range(start)
     first = 0
     for members in _classes(start):
-        diameter = 2 * int(np.ceil(start.radius[members].max())) + 1
-        features = _locate(whole, usable, diameter, start, members)
+        features = _locate(whole, usable, start, members)
         if features.empty:
             continue
         tracks = trackpy.link(features, reach, memory=_MEMORY, adaptive_stop=1.0, adaptive_step=0.9)
@@ -68,22 +73,31 @@ def _search_range(start: PeerStart) -> float:
 
 
 def _locate(
-    whole: Stack,
-    usable: NDArray[np.bool_],
-    diameter: int,
-    start: PeerStart,
-    members: NDArray[np.intp],
+    whole: Stack, usable: NDArray[np.bool_], start: PeerStart, members: NDArray[np.intp]
 ) -> pd.DataFrame:
-    """Features of one size in all frames: frame, y, x, mass."""
-    locate = partial(trackpy.locate, diameter=diameter, engine="python", characterize=False)
-    reference = locate(whole[start.frame0])
-    nearest, seen = _nearest(reference[["y", "x"]].to_numpy(), start, members)
-    lightest = _LIGHTEST * reference["mass"].to_numpy()[nearest[seen]].min(initial=np.inf)
-    found = [
-        locate(whole[k], minmass=lightest, topn=_FEATURES * len(start.yx)).assign(frame=k)
-        for k in np.flatnonzero(usable)
-    ]
-    return pd.concat(found, ignore_index=True)
+    """Features of one size in all frames: frame, y, x, mass; none if none is on a start."""
+    largest = start.radius[members].max()
+    locate = partial(
+        trackpy.locate,
+        diameter=2 * int(np.ceil(_DISC * largest)) + 1,
+        separation=_APART * largest,
+        max_iterations=_ITERATIONS,
+        characterize=False,
+        engine="python",
+    )
+    with warnings.catch_warnings():
+        # a frame without features is a result, not a mishap
+        warnings.simplefilter("ignore", UserWarning)
+        reference = locate(whole[start.frame0])
+        nearest, seen = _nearest(reference[["y", "x"]].to_numpy(), start, members)
+        if not seen.any():
+            return reference.iloc[:0]
+        lightest = _LIGHTEST * reference["mass"].to_numpy()[nearest[seen]].min()
+        found = [
+            locate(whole[k], minmass=lightest, topn=int(_FEATURES * len(start.yx))).assign(frame=k)
+            for k in np.flatnonzero(usable)
+        ]
+    return pd.concat([table for table in found if len(table)], ignore_index=True)
 
 
 def _nearest(

@@ -36,7 +36,8 @@ def previous(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
 def _track(stack: Stack, start: PeerStart, chain: Chain, name: str) -> PeerResult:
     whole, usable = filled(stack)
     known = oracle_of(start, name)
-    centres = np.round(known)
+    inside = ((known >= 0) & (known <= np.array(stack.shape[1:]) - 1)).all(axis=2, keepdims=True)
+    centres = np.where(inside, np.round(known), np.nan)
     half = np.ceil(_HALF * start.radius).astype(int)
 
     def move(reference: int, frame: int, yx: Floats) -> Floats:
