@@ -75,7 +75,12 @@ class DetectSettings(BaseModel):
         ge=1,
         description="largest ratio of the axes of the ellipse of equal moments, 1",
     )
-    min_score: float = Field(default=0.2, ge=0, le=1, description="least score of a detection, 1")
+    min_score: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="least score of a detection; what founds a particle needs link.min_score, 1",
+    )
     neck: float = Field(
         default=0.87,
         gt=0,

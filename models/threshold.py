@@ -22,6 +22,7 @@ from .settings import DetectSettings
 from .smooth import gaussian
 
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
+_SURE = 0.5  # score above which a particle is beyond doubt
 _ROUNDS = 5
 _CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
 _ROUND = 0.8  # compactness below which a coarser resolution may be better
@@ -138,9 +139,11 @@ class ThresholdDetector:
     def _select(self, found: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
         """Drop what is faint beside the densest particles, and what has a poor score."""
         s = self.settings
-        sure = [c.outline.contrast for c, score in found if score > 0.5]
+        sure = [c.outline.contrast for c, score in found if score > _SURE]
         least = s.min_relative_contrast * max(sure, default=0.0)
         rated = [(c, score * _soft(c.outline.contrast, least, 0.15 * least)) for c, score in found]
+        # the sure ones first: a doubtful one takes no pixel of theirs
+        rated.sort(key=lambda one: one[1] <= _SURE)
         return [(c, score) for c, score in rated if score >= s.min_score]
 
     def _score(self, candidate: Candidate, noise: float) -> float:
