@@ -105,7 +105,10 @@ def _alike(scene: Scene, settings: LinkSettings, reach: Array, t: int, n: int) -
     fitted = place(track, expected, look, scene.valid)
     distance = float(np.hypot(*(fitted.yx - expected.yx)))
     area, iou = _agreement(track, fitted, look, scene.valid)
-    if track.whole:
+    if look.cut and _is_outside(expected, scene.valid):
+        # it left, and shows a sliver of itself where it did
+        same = look.area <= settings.max_area_ratio * track.area
+    elif track.whole:
         same = abs(np.log(area)) <= np.log(_SAME_AREA) and iou >= _SAME_MASK
         same &= look.cut or similarity(track.thumbnail, look.view) >= _SAME_VIEW
     else:  # it enters, and shows more of itself than before; or it leaves again
@@ -113,6 +116,12 @@ def _alike(scene: Scene, settings: LinkSettings, reach: Array, t: int, n: int) -
     if distance > reach[t] or not same:
         return _IMPOSSIBLE
     return distance / float(reach[t]) + 1.0 - iou
+
+
+def _is_outside(expected: Placed, valid: Mask) -> bool:
+    """Whether most of an expected mask cannot be seen."""
+    seen = np.count_nonzero(visible_part(expected, valid))
+    return 2 * seen < np.count_nonzero(expected.mask)
 
 
 def _agreement(track: Track, fitted: Placed, look: Look, valid: Mask) -> tuple[float, float]:

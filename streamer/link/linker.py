@@ -134,8 +134,12 @@ class VotingLinker:
             detections.area[sure],
             detections.moments[sure],
         )
-        # a cut mask has lost its shape, but is still a hint
-        weights = np.maximum(weights, np.where(detections.cut[sure], 0.1, 0.0)[None])
+        # a cut mask has lost its shape and its centre, but is a hint where there is little else
+        cut = detections.cut[sure]
+        if np.count_nonzero(~cut) >= _FIELD:
+            weights = np.where(cut, 0.0, weights)
+        else:
+            weights = np.maximum(weights, np.where(cut, 0.1, 0.0)[None])
         predicted = positions([t.yx + t.velocity for t in voters]) + state.shift
         field = len(voters) >= _FIELD
 
@@ -214,8 +218,7 @@ class VotingLinker:
 def _held(groups: Regrouped, match: dict[int, int]) -> frozenset[int]:
     """Tracks whose expected mask holds more than the detection that is theirs."""
     joined = {track for track, column in match.items() if column in groups.joined}
-    taken = set(match.values())
-    others = {int(row) for n, row in enumerate(groups.inside) if row >= 0 and n not in taken}
+    others = {int(t) for n, t in enumerate(groups.inside) if t >= 0 and match.get(int(t), -1) != n}
     return frozenset(joined | others)
 
 
