@@ -304,6 +304,7 @@ class StreamProcessor:
             verdict = run.assess(frame, detections, self.settings.quality)
             if not verdict:  # particles coast over a frame that tells nothing of their places
                 run.remarks.warn("frames blurred", f"frame {frame.frame}: {verdict.message}")
+                frame = replace(frame, blurred=True)
                 detections = collect([], frame.od.shape)
             run.state, result = self._pipeline.update(state, frame, detections, given)
             if not verdict:

@@ -144,6 +144,8 @@ class Corrected:
     revision : 0 for the first value of a frame, then 1, 2, ...
     provisional : True while the flat of this energy is not known.
     final : True if no further revision can come.
+    estimated : True while no flat at all is known, and the pattern of the scintillator is left in.
+    blurred : True if nothing shall be measured in it: particles coast.
     """
 
     key: FrameKey
@@ -156,3 +158,5 @@ class Corrected:
     revision: int
     provisional: bool
     final: bool = False
+    estimated: bool = False
+    blurred: bool = False

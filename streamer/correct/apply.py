@@ -56,6 +56,7 @@ def apply(image: NDArray[Any], correction: Correction, settings: CorrectSettings
         revision=correction.revision,
         provisional=correction.provisional,
         final=correction.final,
+        estimated=reference.source == "estimate",
     )
 
 

@@ -121,7 +121,7 @@ def _alike(scene: Scene, settings: LinkSettings, reach: Array, t: int, n: int) -
 def _is_outside(expected: Placed, valid: Mask) -> bool:
     """Whether most of an expected mask cannot be seen."""
     seen = np.count_nonzero(visible_part(expected, valid))
-    return 2 * seen < np.count_nonzero(expected.mask)
+    return bool(2 * seen < np.count_nonzero(expected.mask))
 
 
 def _agreement(track: Track, fitted: Placed, look: Look, valid: Mask) -> tuple[float, float]:

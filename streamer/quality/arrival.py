@@ -61,9 +61,7 @@ def arrived(
     usual = float(np.median(state.contrasts)) if state.contrasts else 0.0
     least = max(settings.blank_contrast * usual, floor)
     if contrast <= least:
-        told = (
-            f"light varies by {contrast:.3g} counts/s over the field, which is not above {least:.3g}"
-        )
+        told = f"light varies by {contrast:.3g} counts/s over the field, wanted over {least:.3g}"
         return before, Verdict("blank", f"{told}; is there beam?")
     contrasts = (*state.contrasts, contrast)[-_REMEMBERED:]
     return replace(before, contrasts=contrasts), GOOD

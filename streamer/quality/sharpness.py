@@ -19,8 +19,11 @@ _INSIDE, _OUTSIDE = 8, 14  # px on either side of a mask's rim; rims of domes li
 _SLANT = 3  # px: a rim must not go further to the side over as many rows
 _LAG = 2  # px
 _ENDS = 4  # px at either end of a profile, which tell its step
-_CROSSINGS = 8  # least places at which the rim of a particle is crossed
+_CROSSINGS = 20  # least places at which the rim of a particle is crossed
+_CLEAR = 50.0  # least squared step of a rim over the variance of its bends
+_WORSE = 4.0  # largest error of a particle over the smallest
 _OVERLAPPING = 1.94  # sum of squared correlations of second differences of white noise
+_ALIKE = 1.4  # largest ratio of the contrasts of frames that are compared
 _REMEMBERED = 300
 
 
@@ -30,15 +33,17 @@ class Sharpness:
 
     Attributes
     ----------
-    energy : eV, NaN if unknown. provisional : without its own flat, whose texture is left in it.
+    energy : eV, NaN if unknown. provisional : corrected by the flat of another energy.
     share : (2,) float64, power of fine structure across the rims over the square of their step, 1.
     error : (2,) float64, its standard error from the noise.
+    step : (2,) float64, median step over the rims, OD.
     """
 
     energy: float
     provisional: bool
     share: Array
     error: Array
+    step: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +64,24 @@ def assess(
 
     What is measured is the profile of optical density across the rim of each particle, averaged
     along it: the edge-spread function (ISO 12233). Its mean squared second difference over 2 px is
-    what noise leaves, which is known and taken off, plus structure as fine as that. In units of the
-    step over the rim it depends neither on the contrast nor on the background, so that an
-    absorption edge takes little part, by chemistry and rougher masks: hence frames of similar
-    energy. Along y and x separately, as motion blurs one of them. A frame in which no rim is found
-    gets no verdict. When as many frames in a row are blurred as make a median, the microscope has
-    changed, and they are what is usual from there on.
+    what noise leaves, which its scatter tells, plus structure as fine as that. In units of the
+    step over the rim it depends neither on the contrast nor on the background. Chemistry does take
+    part: at an edge, a shell that is not oxidised hides the rim. Hence frames of similar energy,
+    and of similar contrast. Along y and x separately, as motion blurs one of them.
+
+    No verdict is given where no rim is found, nor while no flat is known, as the pattern of the
+    scintillator is in the image. When as many frames in a row are blurred as make a median, the
+    microscope has changed, and they are what is usual from there on.
 
     Returns
     -------
     state
     verdict : good or ``blurred``.
     """
+    if settings.min_sharpness == 0 or corrected.estimated:
+        return state, GOOD
     now = _measure(corrected, detections)
-    if now is None or settings.min_sharpness == 0:
+    if now is None:
         return state, GOOD
     usual = _usual(state, now, settings.sharpness_frames)
     if usual is not None:
@@ -89,8 +98,13 @@ def assess(
 
 
 def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
-    """Median share of the frames that are the nearest in energy, None if there are too few."""
-    alike = [f for f in state.frames[::-1] if f.provisional == now.provisional]
+    """Median share of the nearest frames in energy of like contrast, None if there are too few."""
+    alike = [
+        f
+        for f in state.frames[::-1]
+        if f.provisional == now.provisional
+        and np.abs(np.log(f.step / now.step)).max() <= np.log(_ALIKE)
+    ]
     if len(alike) < count:
         return None
     # of frames of one energy the newest: a stable sort
@@ -100,53 +114,70 @@ def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
 
 
 def _measure(corrected: Corrected, detections: Detections) -> Sharpness | None:
-    shares, errors = [], []
-    for od, valid, labels in (
-        (corrected.od.T, corrected.valid.T, detections.labels.T),  # along y
-        (corrected.od, corrected.valid, detections.labels),
-    ):
-        profiles, count = _profiles(od, valid, labels)
-        noise = corrected.sigma**2 / count
-        step = profiles[:, :_ENDS].mean(axis=1) - profiles[:, -_ENDS:].mean(axis=1)
-        square = float((step**2).sum())
-        if not square > 2 * noise.sum():  # there is no rim at all
-            return None
-        fine, error = _fine(profiles, noise)
-        shares.append(fine / square)
-        errors.append(error / square)
+    found = [
+        _along_x(od, valid, labels)
+        for od, valid, labels in (
+            (corrected.od.T, corrected.valid.T, detections.labels.T),  # along y
+            (corrected.od, corrected.valid, detections.labels),
+        )
+    ]
+    pairs = [pair for pair in found if pair is not None]
+    if len(pairs) < len(found):
+        return None
+    share, error, step = np.array(pairs).T
     energy = float("nan") if corrected.energy is None else corrected.energy
     return Sharpness(
         energy=energy,
         provisional=corrected.provisional,
-        share=np.array(shares),
-        error=np.array(errors),
+        share=share,
+        error=error,
+        step=step,
     )
 
 
-def _fine(profiles: Array, noise: Array) -> tuple[float, float]:
-    """Mean squared second difference of P profiles less that of their noise (P,), and its error.
-
-    Scaled to the variance of white noise, and summed over the profiles.
-    """
-    middle = profiles[:, _LAG:-_LAG]
-    difference = profiles[:, : -2 * _LAG] - 2 * middle + profiles[:, 2 * _LAG :]
-    power = (difference**2).mean(axis=1) / 6
-    signal = np.maximum(power - noise, 0.0)
-    variance = (4 * signal * noise + 2 * noise**2) * _OVERLAPPING / middle.shape[1]
-    return float((power - noise).sum()), float(np.sqrt(variance.sum()))
-
-
-def _profiles(
+def _along_x(
     od: NDArray[np.float32], valid: NDArray[np.bool_], labels: NDArray[np.int32]
-) -> tuple[Array, Array]:
-    """Mean optical density along x across the rim of each of P particles.
+) -> tuple[float, float, float] | None:
+    """Share of fine structure in the rims, its error, and the step: medians of the particles."""
+    lines, owner = _lines(od, valid, labels)
+    _, which, count = np.unique(owner, return_inverse=True, return_counts=True)
+    enough = count >= _CROSSINGS
+    if not enough.any():
+        return None
+    count = count[enough]
+    mean = (which.ravel() == np.flatnonzero(enough)[:, None]) / count[:, None]  # (P, N)
+    step = mean @ (lines[:, :_ENDS].mean(axis=1) - lines[:, -_ENDS:].mean(axis=1))
+    bend = lines[:, : -2 * _LAG] - 2 * lines[:, _LAG:-_LAG] + lines[:, 2 * _LAG :]
+    profile = mean @ bend
+    # the scatter of the lines tells the noise of their mean, of whatever kind it is
+    noise = np.maximum(mean @ bend**2 - profile**2, 0).mean(axis=1) / (count - 1)
+    power = (profile**2).mean(axis=1) - noise
+    variance = (4 * np.maximum(power, 0) * noise + 2 * noise**2) * _OVERLAPPING / bend.shape[1]
+    # no rim is there where the step drowns
+    clear = step**2 > _CLEAR * noise
+    if not clear.any():
+        return None
+    share = (power / step**2)[clear]
+    error = (np.sqrt(variance) / step**2)[clear]
+    sure = error <= _WORSE * error.min()
+    return (
+        float(np.median(share[sure])),
+        float(np.median(error[sure]) / np.sqrt(sure.sum())),
+        float(np.median(np.abs(step[clear][sure]))),
+    )
+
+
+def _lines(
+    od: NDArray[np.float32], valid: NDArray[np.bool_], labels: NDArray[np.int32]
+) -> tuple[Array, NDArray[np.int32]]:
+    """Optical density along x across the rims of particles.
 
     Places where another particle or an invalid pixel is near, or the rim is slanted, are left out.
 
     Returns
     -------
-    profiles : (P, inside + outside) float64, from inside to outside.
-    count : (P,) float64, of how many places each is the mean.
+    lines : (N, inside + outside) float64, from inside to outside.
+    owner : (N,) label of the particle.
     """
     inside = labels > 0
     row, column = np.nonzero(inside[:, 1:] != inside[:, :-1])
@@ -163,8 +194,4 @@ def _profiles(
     for away in (-_SLANT, _SLANT):
         clean &= labels[row + away, at[:, [_INSIDE - 1 - _SLANT]]][:, 0] == own[:, 0]
         clean &= labels[row + away, at[:, [_INSIDE + _SLANT]]][:, 0] == 0
-    _, which, count = np.unique(own[clean], return_inverse=True, return_counts=True)
-    mean = (which.ravel() == np.arange(len(count))[:, None]) / np.maximum(count, 1)[:, None]
-    profiles = mean @ od[row[clean], at[clean]]
-    enough = count >= _CROSSINGS
-    return profiles[enough], count[enough].astype(np.float64)
+    return od[row, at][clean].astype(np.float64), own[clean, 0]

@@ -148,10 +148,11 @@ def test_flat_after_each_energy_gives_one_revision_when_the_flats_are_complete()
 
 def test_flat_of_another_energy_is_scaled_so_that_the_background_stays():
     run = Run()
-    run.sample(8300)
+    assert run.od(run.sample(8300)[-1]).estimated
     run.flat(8300)
     provisional = run.sample(8330)[-1]
     assert provisional.provisional
+    assert not run.od(provisional).estimated
     background = run.od(provisional).od[~particle() & run.od(provisional).valid]
     # Unscaled, the brighter beam would put it at 0.3 - ln(2600 / 2000) = 0.04.
     assert abs(np.median(background) - OD_BACKGROUND) < 0.02

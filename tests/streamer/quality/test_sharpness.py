@@ -56,7 +56,7 @@ def follow(frames, settings=None):
 @pytest.fixture(scope="module")
 def sharp():
     """State after sharp frames over an edge, where contrast rises fourfold."""
-    contrasts = [0.3, 0.3, 0.3, 0.4, 0.6, 0.9, 1.2, 1.2]
+    contrasts = [0.25, 0.25, 0.25, 0.25, 0.25, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0]
     state, reasons = follow(frame(i, contrast=c) for i, c in enumerate(contrasts))
     assert reasons == [""] * len(contrasts)
     return state
@@ -93,6 +93,12 @@ def test_noise_that_hides_the_rims_gives_no_verdict(sharp):
     assert assess(sharp, *dim, QualitySettings())[1].reason == ""
 
 
+def test_chemistry_that_changes_the_contrast_gives_no_verdict(sharp):
+    # half of the contrast, and softer rims with it: no frame before was like this
+    soft = frame(20, lambda od: gaussian_filter(od, 1.5), contrast=0.55)
+    assert assess(sharp, *soft, QualitySettings())[1].reason == ""
+
+
 def test_a_frame_without_particles_gets_no_verdict(sharp):
     corrected, detections = frame(20, contrast=0.0)
     assert len(detections) == 0
@@ -116,3 +122,11 @@ def test_provisional_frames_are_compared_with_their_like(sharp):
     corrected, detections = frame(20, lambda od: gaussian_filter(od, 2.0))
     first = replace(corrected, provisional=True)
     assert assess(sharp, first, detections, QualitySettings())[1].reason == ""
+
+
+def test_a_frame_without_any_flat_gets_no_verdict(sharp):
+    corrected, detections = frame(20, lambda od: gaussian_filter(od, 2.0))
+    first = replace(corrected, estimated=True)
+    after, verdict = assess(sharp, first, detections, QualitySettings())
+    assert verdict.reason == ""
+    assert after == sharp
