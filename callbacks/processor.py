@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..models.candidates import collect
 from ..models.detections import Detections
@@ -28,8 +27,10 @@ from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocumen
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, Status, skipped
+from .batches import detect
 from .raw_run import RawRun
 from .remarks import Remarks
+from .rescan import Rescan
 from .run_output import RunOutput, provenance
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class StreamProcessor:
         self._assets = AssetStore(self.settings.assets)
         process = self.settings.process
         self._raw = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
+        store = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
+        self._rescan = Rescan(self.settings.registration, device, store)
         self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
         self._samples: dict[str, PipelineState] = {}
@@ -133,6 +136,7 @@ class StreamProcessor:
             self._stop(uid, None)
         self._assets.close()
         self._raw.close()
+        self._rescan.close()
 
     def _guarded(self, output: assemble.Assembled) -> None:
         """Handle an output; a fault of ours costs one frame, not the beamtime."""
@@ -288,7 +292,8 @@ class StreamProcessor:
 
     def _flush(self) -> None:
         queue, self._queue = self._queue, []
-        detections = self._detect(queue)
+        frames = ((run, item) for run, item in queue if isinstance(item, Corrected))
+        detections = detect(self._detector, self._device, frames)
         for run, item in queue:
             if isinstance(item, FrameResult):
                 run.output.emit(item)
@@ -306,7 +311,9 @@ class StreamProcessor:
                 run.remarks.warn("frames blurred", f"frame {frame.frame}: {verdict.message}")
                 frame = replace(frame, blurred=True)
                 detections = collect([], frame.od.shape)
-            run.state, result = self._pipeline.update(state, frame, detections, given)
+            run.state, result = self._pipeline.update(
+                state, frame, detections, given, measurable=bool(verdict)
+            )
             if not verdict:
                 result = replace(result, status=Status.DEGRADED, reason=verdict.reason)
         except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
@@ -315,6 +322,22 @@ class StreamProcessor:
             return
         self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
         run.output.emit(result, roi=run.state.roi)
+        try:
+            self._rescan.keep(frame, run.state.record)
+        except OSError as error:
+            run.remarks.warn("frames not kept", f"frame {frame.frame} is not revised", error)
+
+    def _look_again(self, run: RawRun, uid: str) -> None:
+        """Revise all places, now that the scan is over; the values told so far stand if not."""
+        if run.state is None:
+            return
+        try:
+            for state, result in self._rescan.results(uid, run.state):
+                run.state = state
+                run.output.emit(result, roi=state.roi)
+        except Exception as error:  # noqa: BLE001 - the run must be closed all the same
+            run.remarks.warn("second looks failed", "the places were not revised", error)
+            run.output.notice("whole_scan_failed")
 
     def _failed(self, run: RawRun, frame: Corrected) -> None:
         """Account for a frame that we could not process."""
@@ -323,35 +346,6 @@ class StreamProcessor:
             return
         key, reason = frame.key, "internal_error"
         run.output.emit(skipped(key, frame.frame, frame.energy, frame.time, reason))
-
-    def _detect(self, queue: list[tuple[RawRun, Corrected | FrameResult]]) -> dict[int, Detections]:
-        """Detections by the identity of the frame; frames of one shape go as one batch."""
-        groups: dict[tuple[int, ...], list[tuple[RawRun, Corrected]]] = {}
-        for run, frame in queue:
-            if isinstance(frame, Corrected):
-                groups.setdefault(frame.od.shape, []).append((run, frame))
-        found: dict[int, Detections] = {}
-        for group in groups.values():
-            try:
-                found.update(self._detect_batch([frame for _, frame in group]))
-            except Exception as error:  # noqa: BLE001 - out of memory, say: one by one
-                run = group[0][0]
-                run.remarks.warn("batches failed", "detection of a batch failed", error)
-                for run, frame in group:
-                    self._detect_alone(run, frame, found)
-        return found
-
-    def _detect_alone(self, run: RawRun, frame: Corrected, found: dict[int, Detections]) -> None:
-        try:
-            found.update(self._detect_batch([frame]))
-        except Exception as error:  # noqa: BLE001 - the frame is accounted for as failed
-            run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
-
-    def _detect_batch(self, frames: list[Corrected]) -> dict[int, Detections]:
-        od = torch.from_numpy(np.stack([f.od for f in frames]))[:, None].to(self._device)
-        valid = torch.from_numpy(np.stack([f.valid for f in frames]))[:, None]
-        detections = self._detector.detect(od, valid.to(self._device))
-        return dict(zip(map(id, frames), detections, strict=True))
 
     def _state(self, run: RawRun) -> PipelineState:
         if run.state is None:
@@ -369,10 +363,12 @@ class StreamProcessor:
         self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
         self._correct(run, run.rest())
         self._flush()
+        self._look_again(run, uid)
         run.output.lost(run.missing(stop))
         run.output.stop(stop, run.corrector.shape)
         run.remarks.close()
         self._raw.drop_run(uid)
+        self._rescan.forget(uid)
         self._assets.close_run(uid)
         del self._runs[uid]
         if run.state is not None:

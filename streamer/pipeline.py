@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..models.detections import Detections
-from ..models.ssim import ssim
+from .branch import Branch, Linked, locate, register
 from .frames import Corrected
-from .link import Linker, LinkState, Sighting, TrackState
+from .link import Linker, Sighting, TrackState
+from .records import Record
 from .register import motion as motion_core
-from .register.background import picture
-from .register.fuse import crop_rois, fuse, prepare
-from .register.gauge import BACKGROUND
 from .register.kinematics import UNKNOWN
-from .register.motion import FieldMotion, Instant, Measured, MotionState, Moved
-from .register.precision import mask_sigma
+from .register.motion import MotionState
 from .register.settings import RegisterSettings, auto_roi
-from .results import FrameResult, ParticleResult, Status
+from .results import FrameResult
 
 Array = NDArray[np.float64]
-T = TypeVar("T")
-
-_COAST_STEP_PX = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
-    """Identities and motion along one sequence of frames.
-
-    Attributes
-    ----------
-    rois : last ROI of each particle (1, S, S), for the similarity of neighbours.
-    moments : last central second moments of each particle's whole mask, px^2.
-    misses : frames for which a particle has coasted.
-    """
-
-    link: LinkState
-    motion: MotionState
-    rois: dict[int, Tensor]
-    moments: dict[int, Array]
-    misses: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +32,16 @@ class PipelineState:
         final values have caught up with the newest frame.
     waiting : identities that frames whose final values are still to come had at first.
     roi : side of the published ROIs, px; 0 before the first frame of the run.
+    before : motion when the run began.
+    record : what is kept of the frame that was advanced through last.
     """
 
     live: Branch
     final: Branch
     waiting: dict[int, tuple[Sighting, ...]]
     roi: int = 0
+    before: MotionState
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +62,14 @@ class Pipeline:
     def init(self) -> PipelineState:
         """State before the first frame of a sample."""
         branch = Branch(
-            link=self.linker.init(), motion=motion_core.init(), rois={}, moments={}, misses={}
+            link=self.linker.init(),
+            motion=motion_core.init(),
+            rois={},
+            moments={},
+            misses={},
+            memories={},
         )
-        return PipelineState(live=branch, final=branch, waiting={})
+        return PipelineState(live=branch, final=branch, waiting={}, before=branch.motion)
 
     def start_run(self, state: PipelineState) -> PipelineState:
         """State at the start of a further run of the same sample."""
@@ -101,7 +84,9 @@ class Pipeline:
             motion=motion_core.start_run(latest.motion),
             rois={},
         )
-        return PipelineState(live=branch, final=branch, waiting={}, roi=state.roi)
+        return PipelineState(
+            live=branch, final=branch, waiting={}, roi=state.roi, before=branch.motion
+        )
 
     @staticmethod
     def next_particle(state: PipelineState) -> int:
@@ -114,6 +99,7 @@ class Pipeline:
         corrected: Corrected,
         detections: Detections,
         next_particle: int = 0,
+        measurable: bool = True,
     ) -> tuple[PipelineState, FrameResult]:
         """Advance by one frame, or by the final value of an earlier frame.
 
@@ -124,7 +110,18 @@ class Pipeline:
             the identity that revision 0 of that frame gave it.
         detections : what the detector found in it.
         next_particle : identities below this are taken, by other runs of the sample.
+        measurable : False for a frame that tells nothing of places, as a blurred one.
         """
+        pipeline = self if measurable else replace(self, settings=_blind(self.settings))
+        return pipeline._update(state, corrected, detections, next_particle)
+
+    def _update(
+        self,
+        state: PipelineState,
+        corrected: Corrected,
+        detections: Detections,
+        next_particle: int,
+    ) -> tuple[PipelineState, FrameResult]:
         link = state.live.link
         if next_particle > link.next_particle:
             live = replace(state.live, link=replace(link, next_particle=next_particle))
@@ -139,21 +136,24 @@ class Pipeline:
     def _first(
         self, state: PipelineState, corrected: Corrected, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
-        live, sightings, result = self._advance(state, state.live, corrected, detections)
-        state = replace(state, live=live)
+        live, sightings, result, record = self._advance(state, state.live, corrected, detections)
+        state = replace(state, live=live, record=record)
         if not corrected.final:
             waiting = {**state.waiting, corrected.frame: sightings}
             return replace(state, waiting=waiting), result
         if state.waiting:  # other frames still wait for their flat: the branches stay apart
-            final, _, _ = self._advance(state, state.final, corrected, detections, sightings)
-            return replace(state, final=final), result
+            final, _, _, record = self._advance(
+                state, state.final, corrected, detections, sightings
+            )
+            return replace(state, final=final, record=record), result
         return replace(state, final=live), result
 
     def _revise(
         self, state: PipelineState, corrected: Corrected, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
         claims = state.waiting.get(corrected.frame, ())
-        final, _, result = self._advance(state, state.final, corrected, detections, claims)
+        final, _, result, record = self._advance(state, state.final, corrected, detections, claims)
+        state = replace(state, record=record)
         waiting = {k: v for k, v in state.waiting.items() if k != corrected.frame}
         if corrected.frame < state.final.motion.frame:
             # too late to be part of the motion, which has gone on without it
@@ -168,79 +168,32 @@ class Pipeline:
         corrected: Corrected,
         detections: Detections,
         claims: tuple[Sighting, ...] = (),
-    ) -> tuple[Branch, tuple[Sighting, ...], FrameResult]:
+    ) -> tuple[Branch, tuple[Sighting, ...], FrameResult, Record]:
         """Link and register one frame along a branch."""
         # no identity is given twice, whichever branch gave it
         given = max(state.live.link.next_particle, state.final.link.next_particle)
         before = replace(branch.link, next_particle=given)
-        link, linked = self.linker.update(
-            before, detections, corrected.od, claims, corrected.valid
+        link, linked = self.linker.update(before, detections, corrected.od, claims, corrected.valid)
+        frame = Linked(
+            corrected=corrected, detections=linked.detections, sightings=linked.sightings
         )
-        branch, result = self._register(
-            replace(branch, link=link), corrected, linked.detections, linked.sightings, state.roi
+        image, places = locate(branch, frame, self.device, self.settings)
+        link = self.linker.confirm(link, places.confirmed)
+        kept = {t.particle for t in link.tracks if t.state == TrackState.TRACKED}
+        told = {p: yx for p, yx in places.confirmed.items() if p in kept}
+        frame = replace(frame, sightings=_told(linked.sightings, told))
+        branch, result, record = register(
+            replace(branch, link=link), frame, image, places, state.roi, self.settings
         )
-        return branch, linked.sightings, result
+        return branch, frame.sightings, result, record
 
-    def _register(
-        self,
-        branch: Branch,
-        corrected: Corrected,
-        detections: Detections,
-        sightings: tuple[Sighting, ...],
-        roi: int,
-    ) -> tuple[Branch, FrameResult]:
-        sigma = mask_sigma(
-            detections.area,
-            detections.contrast,
-            detections.cut,
-            noise=corrected.sigma,
-            psf=self.settings.psf_px,
-        )
-        alive = [s for s in sightings if s.state not in (TrackState.LOST, TrackState.RETIRED)]
-        misses = {
-            s.particle: branch.misses.get(s.particle, 0) + 1 for s in alive if s.detection < 0
-        }
-        measured = tuple(_measured(s, detections, sigma, misses) for s in alive)
-        motion, field = motion_core.update(
-            branch.motion, _instant(corrected, measured, detections, self.settings), self.settings
-        )
-        image = prepare(corrected.od, corrected.valid, self.device)
-        rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), roi)
-        likeness = self._likeness(branch, field, rois)
-        moments = _moments(branch.moments, alive, detections)
-        aligned = fuse(image, field, moments).cpu().numpy()
-        particles = _particles(sightings, field, corrected, detections, (rois, likeness))
-        # what has retired is forgotten: dust comes and goes for days
-        living = {track.particle for track in branch.link.tracks}
-        fresh = {m.particle: rois[i] for i, m in enumerate(field.moved)}
-        after = Branch(
-            link=branch.link,
-            motion=replace(motion, particles=_only(living, motion.particles)),
-            rois=_only(living, {**branch.rois, **fresh}),
-            moments=_only(living, moments),
-            misses=misses,
-        )
-        return after, _frame_result(corrected, field, aligned, particles)
 
-    def _likeness(self, branch: Branch, field: FieldMotion, rois: Tensor) -> Array:
-        values = np.full(len(field.moved), np.nan)
-        rows = [
-            i
-            for i, m in enumerate(field.moved)
-            if m.particle in branch.rois and branch.rois[m.particle].shape == rois.shape[1:]
-        ]
-        if rows:
-            before = torch.stack([branch.rois[field.moved[i].particle] for i in rows])
-            values[rows] = ssim(before, rois[rows], self.settings.ssim_range).cpu().numpy()
-        return values
+def _blind(settings: RegisterSettings) -> RegisterSettings:
+    return settings.model_copy(update={"refine": False})
 
 
 def _caught_up(final: Branch, live: Branch) -> bool:
     return final.motion.frame >= live.motion.frame
-
-
-def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
-    return {particle: entry for particle, entry in entries.items() if particle in living}
 
 
 def _without_rates(result: FrameResult) -> FrameResult:
@@ -248,137 +201,11 @@ def _without_rates(result: FrameResult) -> FrameResult:
     return replace(result, particles=tuple(particles))
 
 
-def _moments(
-    before: dict[int, Array], alive: list[Sighting], detections: Detections
-) -> dict[int, Array]:
-    after = dict(before)
-    for sighting in alive:
-        row = sighting.detection
-        # a cut mask tells less of the particle than an earlier whole one
-        if row >= 0 and not (detections.cut[row] and sighting.particle in after):
-            after[sighting.particle] = detections.moments[row]
-    return after
-
-
-def _measured(
-    sighting: Sighting, detections: Detections, sigma: Array, misses: dict[int, int]
-) -> Measured:
-    row = sighting.detection
-    seen = row >= 0
-    return Measured(
-        particle=sighting.particle,
-        yx=sighting.yx,
-        sigma=np.full(2, sigma[row] if seen else _COAST_STEP_PX * misses[sighting.particle] ** 0.5),
-        seen=seen,
-        cut=seen and bool(detections.cut[row]),
-    )
-
-
-def _instant(
-    corrected: Corrected,
-    measured: tuple[Measured, ...],
-    detections: Detections,
-    settings: RegisterSettings,
-) -> Instant:
-    behind = None
-    if settings.gauge == BACKGROUND:
-        behind = picture(corrected.od, corrected.valid, detections.labels)
-    height, width = corrected.od.shape
-    return Instant(
-        frame=corrected.frame,
-        time=corrected.time,
-        energy=corrected.energy,
-        shape=(height, width),
-        measured=measured,
-        picture=behind,
-    )
-
-
-def _particles(
-    sightings: tuple[Sighting, ...],
-    field: FieldMotion,
-    corrected: Corrected,
-    detections: Detections,
-    views: tuple[Tensor, Array],
-) -> tuple[ParticleResult, ...]:
-    rois, likeness = views[0].cpu().numpy()[:, 0], views[1]
-    moved = {m.particle: (i, m) for i, m in enumerate(field.moved)}
-    means = _mean_od(corrected, detections)
-    side = rois.shape[-1]
-    rows = []
-    for sighting in sightings:
-        index, motion = moved.get(sighting.particle, (-1, _ended(sighting)))
-        seen = sighting.detection >= 0
-        rows.append(
-            ParticleResult(
-                particle=sighting.particle,
-                state=str(sighting.state),
-                yx=motion.yx,
-                sigma=motion.sigma,
-                displacement=motion.displacement,
-                rates=motion.rates,
-                path=motion.path,
-                residual=motion.residual,
-                area=float(detections.area[sighting.detection]) if seen else float("nan"),
-                od_mean=float(means[sighting.detection]) if seen else float("nan"),
-                ssim=float(likeness[index]) if index >= 0 else float("nan"),
-                roi=rois[index] if index >= 0 else np.full((side, side), np.nan, np.float32),
-            )
-        )
-    return tuple(rows)
-
-
-def _ended(sighting: Sighting) -> Moved:
-    """Lost and retired particles have a last expected place and no motion."""
-    unknown = np.full(2, np.nan)
-    return Moved(
-        particle=sighting.particle,
-        yx=sighting.yx,
-        sigma=unknown,
-        displacement=unknown,
-        rates=UNKNOWN,
-        path=float("nan"),
-        residual=unknown,
-        reference_yx=unknown,
-    )
-
-
-def _mean_od(corrected: Corrected, detections: Detections) -> Array:
-    means = np.full(len(detections), np.nan)
-    for row, (y0, x0, y1, x1) in enumerate(detections.bbox):
-        window = (slice(y0, y1), slice(x0, x1))
-        inside = (detections.labels[window] == row + 1) & corrected.valid[window]
-        if inside.any():
-            means[row] = corrected.od[window][inside].mean(dtype=np.float64)
-    return means
-
-
-def _frame_result(
-    corrected: Corrected,
-    field: FieldMotion,
-    aligned: NDArray[np.float32],
-    particles: tuple[ParticleResult, ...],
-) -> FrameResult:
-    seen = [p for p in particles if np.isfinite(p.area)]
-    expected = [p for p in particles if p.state in (TrackState.TRACKED, TrackState.COASTING)]
-    status, reason = Status.ALIGNED, ""
-    if not seen:
-        status, reason = Status.DEGRADED, "no_particles"
-    elif 2 * len([p for p in expected if np.isfinite(p.area)]) < len(expected):
-        status, reason = Status.DEGRADED, "few_particles"
-    return FrameResult(
-        key=corrected.key,
-        frame=corrected.frame,
-        energy=float("nan") if corrected.energy is None else corrected.energy,
-        time=corrected.time,
-        revision=corrected.revision,
-        status=status,
-        reason=reason,
-        drift=field.drift,
-        drift_sigma=float(np.sqrt(np.mean(field.sigma**2))),
-        gauge=field.gauge,
-        affine=field.affine,
-        magnification=field.magnification,
-        aligned=aligned,
-        particles=particles,
+def _told(sightings: tuple[Sighting, ...], confirmed: dict[int, Array]) -> tuple[Sighting, ...]:
+    """Sightings, those that a template found being tracked although they were not detected."""
+    return tuple(
+        replace(s, state=TrackState.TRACKED, yx=confirmed[s.particle])
+        if s.particle in confirmed and s.state == TrackState.COASTING
+        else s
+        for s in sightings
     )

@@ -57,9 +57,19 @@ class _TimedLinker:
         return self.inner.start_run(state)
 
     def update(
-        self, state: LinkState, detections: Detections, od: Any, claims: tuple[Sighting, ...] = ()
+        self,
+        state: LinkState,
+        detections: Detections,
+        od: Any,
+        claims: tuple[Sighting, ...] = (),
+        valid: Any = None,
     ) -> tuple[LinkState, LinkResult]:
-        return self.times.measure("link", lambda: self.inner.update(state, detections, od, claims))
+        return self.times.measure(
+            "link", lambda: self.inner.update(state, detections, od, claims, valid)
+        )
+
+    def confirm(self, state: LinkState, measured: Any) -> LinkState:
+        return self.inner.confirm(state, measured)
 
 
 def time_stages(

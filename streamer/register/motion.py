@@ -30,6 +30,8 @@ class Measured:
     sigma : (2,) float64, px.
     seen : False for a coasting particle.
     cut : the mask was cut by the frame: its centre of mass is not that of the particle.
+    followed : the place was matched with what the particle looked like before, so that it moves
+        with the particle also where the mask is cut.
     """
 
     particle: int
@@ -37,6 +39,7 @@ class Measured:
     sigma: Array
     seen: bool
     cut: bool
+    followed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,14 @@ def init() -> MotionState:
     return MotionState(
         particles={}, drift=np.zeros(2), steps=Steps(), magnification=zone_plate.init()
     )
+
+
+def last_places(state: MotionState) -> dict[int, Array]:
+    """Where each particle was last, (2,) px in the image of that frame; roughly, after a gap."""
+    return {
+        key: p.positions[-1] if len(p.positions) else p.reference_yx + state.drift + p.residual
+        for key, p in state.particles.items()
+    }
 
 
 def start_run(state: MotionState) -> MotionState:
@@ -299,12 +310,12 @@ def _advance(
     found = UNKNOWN
     # what the frame leaves of a cut particle has a centre of its own, which moves as the cut does
     whole = item.seen and not item.cut
-    yx = item.yx if whole else expected
+    yx = item.yx if whole or (item.seen and item.followed) else expected
     if whole and not known.anchored:
         known = _anchor(known, yx - expected, item.sigma, view)
-    if whole and item.particle in scene.known:
+    if (whole or item.followed) and item.seen and item.particle in scene.known:
         known = _filtered(known, yx, item.sigma, scene)
-    elif not whole:
+    elif not whole and not item.followed:
         known = replace(known, memory=known.memory + drift.steps.variance)
     if item.seen:
         known = _remember(known, yx, item.sigma, scene.time, settings.velocity_frames)

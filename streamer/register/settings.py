@@ -56,6 +56,19 @@ class RegisterSettings(BaseModel):
         description="isotropic strain that the electrode may gain in ten minutes, rms; from it "
         "an unknown change of the magnification is told apart",
     )
+    refine: bool = Field(
+        default=True,
+        description="match what each particle looks like with the image, rather than use the "
+        "centre of mass of its mask",
+    )
+    whole_scan: bool = Field(
+        default=True,
+        description="look at all frames again when the run has stopped, against the best template "
+        "of each particle, and tell the revised values",
+    )
+    whole_scan_frames: int = Field(
+        default=16, ge=2, description="shortest run that is looked at again, frames"
+    )
     min_particles_affine: int = Field(
         default=4, ge=3, description="particles needed to fit strain and rotation"
     )

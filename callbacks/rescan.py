@@ -1,0 +1,109 @@
+"""Looks at all frames of a run again when it has stopped."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..streamer.frame_store import FrameStore
+from ..streamer.frames import Corrected
+from ..streamer.pipeline import PipelineState
+from ..streamer.records import Record
+from ..streamer.register.settings import RegisterSettings
+from ..streamer.results import FrameResult
+from ..streamer.whole_scan import Scan, look_again
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    record: Record
+    masks: bytes
+    shape: tuple[int, int]
+
+
+class Rescan:
+    """Keeps the frames of runs that go on, and makes their revised results at the end.
+
+    Parameters
+    ----------
+    settings : of registration.
+    device : where images are resampled.
+    store : for the frames as optical density; what it has given up is not revised.
+    """
+
+    def __init__(self, settings: RegisterSettings, device: torch.device, store: FrameStore) -> None:
+        self._settings = settings
+        self._device = device
+        self._store = store
+        self._runs: dict[str, dict[int, _Kept]] = {}
+
+    def keep(self, corrected: Corrected, record: Record | None) -> None:
+        """Keep a frame; a later revision of it replaces an earlier one.
+
+        Raises
+        ------
+        OSError
+            If there is no room for it on disk.
+        """
+        if record is None or not self._settings.whole_scan:
+            return
+        run = corrected.key.run
+        labels = record.labels
+        masks = zlib.compress(labels.astype(np.uint16).tobytes(), 1)
+        bare = replace(record, labels=np.zeros((0, 0), np.int32))
+        height, width = labels.shape
+        frames = self._runs.setdefault(run, {})
+        frames[corrected.frame] = _Kept(bare, masks, (height, width))
+        od = np.where(corrected.valid, corrected.od, np.float32(np.nan))
+        self._store.put((run, corrected.frame), od)
+
+    def results(
+        self, run: str, state: PipelineState
+    ) -> Iterator[tuple[PipelineState, FrameResult]]:
+        """Revised results of a run, in the order of its frames, with the state after it.
+
+        Nothing for runs of fewer than `whole_scan_frames` frames.
+        """
+        frames = self._runs.get(run, {})
+        if len(frames) < self._settings.whole_scan_frames:
+            return
+        scan = Scan(
+            records=[frames[n].record for n in sorted(frames)],
+            load=lambda frame: self._load(run, frame),
+            memories=state.final.memories,
+            before=state.before,
+            side=state.roi,
+        )
+        motion, results = look_again(scan, self._settings)
+        living = state.final.motion.particles.keys()
+        kept = {p: m for p, m in motion.particles.items() if p in living}
+        final = replace(state.final, motion=replace(motion, particles=kept))
+        after = replace(state, final=final, live=final)
+        for result in results:
+            yield after, result
+
+    def forget(self, run: str) -> None:
+        """Forget the frames of a run."""
+        self._runs.pop(run, None)
+        self._store.drop_run(run)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._runs.clear()
+        self._store.close()
+
+    def _load(self, run: str, frame: int) -> tuple[Tensor, NDArray[np.int32]] | None:
+        kept = self._runs[run][frame]
+        try:
+            od = self._store.get((run, frame))
+        except KeyError:
+            return None
+        labels = np.frombuffer(zlib.decompress(kept.masks), np.uint16).reshape(kept.shape)
+        image = torch.from_numpy(od)[None, None].to(self._device)
+        return image, labels.astype(np.int32)

@@ -1,0 +1,189 @@
+"""Registration along one sequence of frames: places, motion, pictures, templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.detections import Detections
+from ..models.ssim import ssim
+from .frame_results import frame_result, particle_results
+from .frames import Corrected
+from .link import LinkState, Sighting, TrackState
+from .places import Places, find_places
+from .records import Record, record
+from .register import motion as motion_core
+from .register.anchors import Memory
+from .register.background import picture
+from .register.fuse import crop_rois, fuse, prepare
+from .register.gauge import BACKGROUND
+from .register.motion import FieldMotion, Instant, MotionState
+from .register.settings import RegisterSettings
+from .results import FrameResult
+from .templates import remember
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Identities and motion along one sequence of frames.
+
+    Attributes
+    ----------
+    rois : last ROI of each particle (1, S, S), for the similarity of neighbours.
+    moments : last central second moments of each particle's whole mask, px^2.
+    misses : frames for which a particle has coasted.
+    memories : what each particle looks like.
+    """
+
+    link: LinkState
+    motion: MotionState
+    rois: dict[int, Tensor]
+    moments: dict[int, Array]
+    misses: dict[int, int]
+    memories: dict[int, Memory]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """One frame with its identities."""
+
+    corrected: Corrected
+    detections: Detections
+    sightings: tuple[Sighting, ...]
+
+    @property
+    def alive(self) -> list[Sighting]:
+        """Particles that are seen or coast."""
+        ended = (TrackState.LOST, TrackState.RETIRED)
+        return [s for s in self.sightings if s.state not in ended]
+
+
+def locate(
+    branch: Branch, frame: Linked, device: torch.device, settings: RegisterSettings
+) -> tuple[Tensor, Places]:
+    """Where the particles are: from their templates, else from their masks.
+
+    Returns
+    -------
+    The frame as (1, 1, H, W) on the device, and the places.
+    """
+    image = prepare(frame.corrected.od, frame.corrected.valid, device)
+    misses = {
+        s.particle: branch.misses.get(s.particle, 0) + 1 for s in frame.alive if s.detection < 0
+    }
+    places = find_places(
+        image,
+        frame.corrected.sigma,
+        frame.detections,
+        frame.alive,
+        branch.memories,
+        misses,
+        frozenset(p for p, m in branch.motion.particles.items() if m.anchored),
+        motion_core.last_places(branch.motion),
+        settings,
+    )
+    return image, places
+
+
+def register(
+    branch: Branch,
+    frame: Linked,
+    image: Tensor,
+    places: Places,
+    side: int,
+    settings: RegisterSettings,
+) -> tuple[Branch, FrameResult, Record]:
+    """Advance the motion by one frame, and take its pictures.
+
+    Parameters
+    ----------
+    image, places : see `locate`. side : of the ROIs, px.
+
+    Returns
+    -------
+    The branch after the frame, its result, and what a later look at the whole scan needs of it.
+    """
+    corrected, detections = frame.corrected, frame.detections
+    now = _instant(frame, places, settings)
+    motion, field = motion_core.update(branch.motion, now, settings)
+    rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), side)
+    likeness = compare(branch.rois, field, rois, settings.ssim_range)
+    moments = _moments(branch.moments, frame.alive, detections)
+    aligned = fuse(image, field, moments).cpu().numpy()
+    particles = particle_results(frame.sightings, field, corrected, detections, (rois, likeness))
+    result = frame_result(corrected, field, aligned, particles)
+    # what has retired is forgotten: dust comes and goes for days
+    living = {track.particle for track in branch.link.tracks}
+    fresh = {m.particle: rois[i] for i, m in enumerate(field.moved)}
+    views = rois.cpu().numpy()[:, 0]
+    pictures = {m.particle: (m.yx, views[i]) for i, m in enumerate(field.moved)}
+    memories = remember(branch.memories, places, pictures, corrected, detections)
+    after = Branch(
+        link=branch.link,
+        motion=replace(motion, particles=_only(living, motion.particles)),
+        rois=_only(living, {**branch.rois, **fresh}),
+        moments=_only(living, moments),
+        misses={
+            s.particle: places.misses[s.particle]
+            for s in frame.alive
+            if s.particle in places.misses
+        },
+        memories=_only(living, memories),
+    )
+    return after, result, record(result, now, places, moments, detections.labels)
+
+
+def compare(
+    before: dict[int, Tensor], field: FieldMotion, rois: Tensor, data_range: float
+) -> Array:
+    """Structural similarity of the ROIs (P, 1, S, S) with those before; NaN without one."""
+    values = np.full(len(field.moved), np.nan)
+    rows = [
+        i
+        for i, m in enumerate(field.moved)
+        if m.particle in before and before[m.particle].shape == rois.shape[1:]
+    ]
+    if rows:
+        old = torch.stack([before[field.moved[i].particle] for i in rows])
+        values[rows] = ssim(old, rois[rows], data_range).cpu().numpy()
+    return values
+
+
+def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
+    return {particle: entry for particle, entry in entries.items() if particle in living}
+
+
+def _moments(
+    before: dict[int, Array], alive: list[Sighting], detections: Detections
+) -> dict[int, Array]:
+    after = dict(before)
+    for sighting in alive:
+        row = sighting.detection
+        # a cut mask tells less of the particle than an earlier whole one
+        if row >= 0 and not (detections.cut[row] and sighting.particle in after):
+            after[sighting.particle] = detections.moments[row]
+    return after
+
+
+def _instant(frame: Linked, places: Places, settings: RegisterSettings) -> Instant:
+    corrected = frame.corrected
+    behind = None
+    if settings.gauge == BACKGROUND:
+        behind = picture(corrected.od, corrected.valid, frame.detections.labels)
+    height, width = corrected.od.shape
+    return Instant(
+        frame=corrected.frame,
+        time=corrected.time,
+        energy=corrected.energy,
+        shape=(height, width),
+        measured=places.measured,
+        picture=behind,
+    )

@@ -1,0 +1,108 @@
+"""What registration found, as results."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.detections import Detections
+from .frames import Corrected
+from .link import Sighting, TrackState
+from .register.kinematics import UNKNOWN
+from .register.motion import FieldMotion, Moved
+from .results import FrameResult, ParticleResult, Status
+
+Array = NDArray[np.float64]
+
+
+def particle_results(
+    sightings: tuple[Sighting, ...],
+    field: FieldMotion,
+    corrected: Corrected,
+    detections: Detections,
+    views: tuple[Tensor, Array],
+) -> tuple[ParticleResult, ...]:
+    """One result for each sighting; `views` are the ROIs and their likeness to those before."""
+    rois, likeness = views[0].cpu().numpy()[:, 0], views[1]
+    moved = {m.particle: (i, m) for i, m in enumerate(field.moved)}
+    means = _mean_od(corrected, detections)
+    side = rois.shape[-1]
+    rows = []
+    for sighting in sightings:
+        index, motion = moved.get(sighting.particle, (-1, _ended(sighting)))
+        seen = sighting.detection >= 0
+        rows.append(
+            ParticleResult(
+                particle=sighting.particle,
+                state=str(sighting.state),
+                yx=motion.yx,
+                sigma=motion.sigma,
+                displacement=motion.displacement,
+                rates=motion.rates,
+                path=motion.path,
+                residual=motion.residual,
+                area=float(detections.area[sighting.detection]) if seen else float("nan"),
+                od_mean=float(means[sighting.detection]) if seen else float("nan"),
+                ssim=float(likeness[index]) if index >= 0 else float("nan"),
+                roi=rois[index] if index >= 0 else np.full((side, side), np.nan, np.float32),
+            )
+        )
+    return tuple(rows)
+
+
+def _ended(sighting: Sighting) -> Moved:
+    """Lost and retired particles have a last expected place and no motion."""
+    unknown = np.full(2, np.nan)
+    return Moved(
+        particle=sighting.particle,
+        yx=sighting.yx,
+        sigma=unknown,
+        displacement=unknown,
+        rates=UNKNOWN,
+        path=float("nan"),
+        residual=unknown,
+        reference_yx=unknown,
+    )
+
+
+def _mean_od(corrected: Corrected, detections: Detections) -> Array:
+    means = np.full(len(detections), np.nan)
+    for row, (y0, x0, y1, x1) in enumerate(detections.bbox):
+        window = (slice(y0, y1), slice(x0, x1))
+        inside = (detections.labels[window] == row + 1) & corrected.valid[window]
+        if inside.any():
+            means[row] = corrected.od[window][inside].mean(dtype=np.float64)
+    return means
+
+
+def frame_result(
+    corrected: Corrected,
+    field: FieldMotion,
+    aligned: NDArray[np.float32],
+    particles: tuple[ParticleResult, ...],
+) -> FrameResult:
+    """The result of a frame; degraded where most of the known particles were not detected."""
+    seen = [p for p in particles if np.isfinite(p.area)]
+    expected = [p for p in particles if p.state in (TrackState.TRACKED, TrackState.COASTING)]
+    status, reason = Status.ALIGNED, ""
+    if not seen:
+        status, reason = Status.DEGRADED, "no_particles"
+    elif 2 * len([p for p in expected if np.isfinite(p.area)]) < len(expected):
+        status, reason = Status.DEGRADED, "few_particles"
+    return FrameResult(
+        key=corrected.key,
+        frame=corrected.frame,
+        energy=float("nan") if corrected.energy is None else corrected.energy,
+        time=corrected.time,
+        revision=corrected.revision,
+        status=status,
+        reason=reason,
+        drift=field.drift,
+        drift_sigma=float(np.sqrt(np.mean(field.sigma**2))),
+        gauge=field.gauge,
+        affine=field.affine,
+        magnification=field.magnification,
+        aligned=aligned,
+        particles=particles,
+    )

@@ -1,0 +1,140 @@
+"""What a particle looks like: templates at the contrasts at which it was seen.
+
+A template is the mean of aligned ROIs. Its contrast is fixed: over an absorption edge the weight of
+the particle against what lies under it changes fourfold, and a template that averaged over that
+would creep. Where the contrast has left those known, a new template begins at the place where the
+nearest one puts the particle. A template that has seen enough frames is kept as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.rim import Rim, make_rim
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Array = NDArray[np.float64]
+
+_APART = log(1.3)
+_ENOUGH = 64
+_MOST = 12
+_BAND_PX = 8.0
+_BAND_SHARE = 0.12
+_SMOOTH_SHARE = 0.04
+_SMOOTH_PX = (1.0, 3.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """Template of one particle at one contrast.
+
+    Attributes
+    ----------
+    image : (S, S) float32, mean optical density, the particle's place at (S - 1) / 2; NaN where
+        nothing usable was seen.
+    inside : (S, S) bool, its mask.
+    contrast : relative to that of the first template.
+    frames : how many are in the mean.
+    rim : its rim, None if there is too little of it.
+    response : (2,) float64, px: how far structure like that of the background moves the place, rms,
+        at this contrast.
+    """
+
+    image: Image
+    inside: Mask
+    contrast: float
+    frames: int
+    rim: Rim | None
+    response: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """All templates of one particle; `contrast` is that of the last frame."""
+
+    anchors: tuple[Anchor, ...]
+    contrast: float
+
+    @property
+    def nearest(self) -> Anchor:
+        """The template whose contrast is most like that of the last frame."""
+        return self.anchors[_nearest(self, self.contrast)]
+
+    @property
+    def best(self) -> Anchor:
+        """The template that tells places best: strong, and the mean of many frames."""
+        return max(self.anchors, key=lambda a: a.contrast**2 * min(a.frames, 8))
+
+
+def begin(roi: Image, inside: Mask, contrast: float = 1.0) -> Anchor:
+    """Make a template of one ROI."""
+    return _with_rim(
+        Anchor(
+            image=roi,
+            inside=inside,
+            contrast=contrast,
+            frames=1,
+            rim=None,
+            response=np.full(2, np.nan),
+        )
+    )
+
+
+def is_new(memory: Memory | None, contrast: float) -> bool:
+    """Whether no template has a contrast like this one, and there is room for another."""
+    if memory is None:
+        return True
+    distance = abs(log(contrast / memory.anchors[_nearest(memory, contrast)].contrast))
+    return distance > _APART and len(memory.anchors) < _MOST
+
+
+def add(memory: Memory | None, anchor: Anchor) -> Memory:
+    """Remember a further template."""
+    known = () if memory is None else memory.anchors
+    return Memory(anchors=(*known, anchor), contrast=anchor.contrast)
+
+
+def learn(memory: Memory, roi: Image, contrast: float) -> Memory:
+    """Take an aligned ROI into the template of its contrast.
+
+    Parameters
+    ----------
+    roi : (S, S) float32, NaN where unusable.
+    contrast : relative to the first template.
+    """
+    index = _nearest(memory, contrast)
+    anchor = memory.anchors[index]
+    same = roi.shape == anchor.image.shape
+    if same and anchor.frames < _ENOUGH and abs(log(contrast / anchor.contrast)) <= _APART:
+        n = anchor.frames + 1
+        step = (roi - anchor.image) / n
+        image = np.where(np.isfinite(step), anchor.image + step, anchor.image)
+        image = np.where(np.isfinite(anchor.image), image, roi).astype(np.float32)
+        mean = anchor.contrast + (contrast - anchor.contrast) / n
+        anchor = replace(anchor, image=image, contrast=mean, frames=n)
+        # the rim of a mean changes ever more slowly
+        if n & (n - 1) == 0:
+            anchor = _with_rim(anchor)
+        known = (*memory.anchors[:index], anchor, *memory.anchors[index + 1 :])
+        return Memory(anchors=known, contrast=contrast)
+    return replace(memory, contrast=contrast)
+
+
+def _nearest(memory: Memory, contrast: float) -> int:
+    distance = [abs(log(contrast / a.contrast)) for a in memory.anchors]
+    return int(np.argmin(distance))
+
+
+def _with_rim(anchor: Anchor) -> Anchor:
+    usable = np.isfinite(anchor.image)
+    radius = np.sqrt(np.count_nonzero(anchor.inside) / np.pi)
+    band = max(_BAND_PX, _BAND_SHARE * radius)
+    # large particles are seen through the same optics, but their rims tell more per noise
+    smooth = float(np.clip(_SMOOTH_SHARE * radius, *_SMOOTH_PX)) / anchor.frames**0.25
+    rim = make_rim(anchor.image, anchor.inside, usable, within=band, beyond=band, smooth=smooth)
+    return replace(anchor, rim=rim)

@@ -1,0 +1,117 @@
+"""Two ways to a place, and what their disagreement tells of the background under a particle.
+
+The fit of a rim and the centre of mass of a mask are both pulled by what lies under and around the
+particle, in proportion to the inverse of its contrast, but by different parts of it: over an
+absorption edge their difference changes by the difference of two independent errors. Deformation
+and drift are in both and cancel. The weighted mean of both is better than either, and the size of
+the disagreement says how good it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_LEAST_FRAMES = 8
+_LEAST_SPREAD = 0.5
+_FAINT = 1.0
+_TUNING = 2.0
+_MOST = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One particle over F frames of a scan; NaN where it was not found.
+
+    Attributes
+    ----------
+    fitted : (F, 2) float64, px, against one template. mask : (F, 2) float64, px.
+    faintness : (F,) 1 / contrast - 1, the contrast relative to that of the template.
+    response : (2,) px, expected pull of the background on `fitted` at faintness 1; NaN if unknown.
+    """
+
+    fitted: Array
+    mask: Array
+    faintness: Array
+    response: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blended:
+    """`yx` (F, 2) px, and `sigma` (F, 2) px: what the background may still have done to it."""
+
+    yx: Array
+    sigma: Array
+
+
+def blend(tracks: list[Track]) -> list[Blended]:
+    """Combine fits and masks of all particles of a scan.
+
+    How much masks count is learned from all particles together: their disagreement with the fits
+    is the sum of both errors, and that of the fits is known from their response.
+    """
+    slopes = [_slope(track) for track in tracks]
+    share = _share(tracks, slopes)
+    return [_combine(t, s, share) for t, s in zip(tracks, slopes, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slope:
+    """difference = offset + per_faintness * faintness; None where it cannot be told."""
+
+    offset: Array
+    per_faintness: Array
+
+
+def _slope(track: Track) -> _Slope | None:
+    difference = track.mask - track.fitted
+    known = np.isfinite(difference).all(axis=1) & np.isfinite(track.faintness)
+    x, d = track.faintness[known], difference[known]
+    if len(x) < _LEAST_FRAMES or np.ptp(np.percentile(x, [10, 90])) < _LEAST_SPREAD:
+        return None
+    design = np.column_stack([np.ones(len(x)), x])
+    weight = np.ones(len(x))
+    solution = np.zeros((2, 2))
+    for _ in range(10):
+        root = np.sqrt(weight)[:, None]
+        solution = np.linalg.lstsq(design * root, d * root, rcond=None)[0]
+        distance = np.hypot(*(d - design @ solution).T)
+        scale = max(1.4826 * float(np.median(distance)), 1e-3)
+        # chemistry moves masks, not rims, over the edge: those frames must not decide
+        weight = np.minimum(1.0, _TUNING * scale / np.maximum(distance, 1e-9))
+    return _Slope(solution[0], solution[1])
+
+
+def _share(tracks: list[Track], slopes: list[_Slope | None]) -> float:
+    """Weight of the masks, 0 to 1/2, from the disagreement against what the fits explain."""
+    ratios = [
+        float((s.per_faintness**2).sum() / (t.response**2).sum())
+        for t, s in zip(tracks, slopes, strict=True)
+        if s is not None and np.isfinite(t.response).all() and (t.response > 0).all()
+    ]
+    if not ratios:
+        return 0.0
+    # the median of a sum of two squares of normal variables is 0.69 of its mean
+    disagreement = float(np.median(ratios)) / 0.69
+    return float(min(_MOST, 1.0 / max(disagreement, 1.0)))
+
+
+def _combine(track: Track, slope: _Slope | None, share: float) -> Blended:
+    faint = np.maximum(np.nan_to_num(track.faintness), 0.0)
+    pull = np.nan_to_num(track.response) * faint[:, None]
+    if slope is None or share == 0.0:
+        return Blended(yx=track.fitted, sigma=pull)
+    smooth = slope.per_faintness * np.nan_to_num(track.faintness)[:, None]
+    own = track.mask - track.fitted - slope.offset - smooth
+    # where the particle is faint, masks are as good as fits from frame to frame, too
+    use = (track.faintness > _FAINT) & np.isfinite(own).all(axis=1)
+    own = np.where(use[:, None], own, 0.0)
+    limit = (
+        3.0 * np.maximum(1.4826 * np.median(np.abs(own[use]), axis=0), 1e-3) if use.any() else 0.0
+    )
+    yx = track.fitted + share * (smooth + np.clip(own, -limit, limit))
+    return Blended(yx=yx, sigma=pull * np.sqrt(1.0 - share))

@@ -1,0 +1,111 @@
+"""Places of particles from the image itself, where their masks only say roughly where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...models.rim import Rim, RimFit, fit_rims
+from ...models.warp import resample
+from .anchors import Anchor
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int32]
+
+_AROUND = 3  # px, kept from other particles
+_SHARE = 0.35
+_SURE = 6.0
+# noise of neighbouring pixels is not independent after resampling
+_CORRELATED = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One particle that is sought.
+
+    Attributes
+    ----------
+    anchor : template. start : (2,) px, where to begin. reach : px, how far from there it may be.
+    label : of its own mask in the frame, 0 if it has none.
+    """
+
+    particle: int
+    anchor: Anchor
+    start: Array
+    reach: float
+    label: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined:
+    """Place of one particle.
+
+    Attributes
+    ----------
+    yx : (2,) float64, px. sigma : (2,) float64, px, of the noise only.
+    gain : contrast against the template. rms : what the fit leaves, OD.
+    """
+
+    yx: Array
+    sigma: Array
+    gain: float
+    rms: float
+
+
+def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[int, Refined]:
+    """Fit the rims of particles; those that cannot be told are left out.
+
+    Parameters
+    ----------
+    image : (1, 1, H, W) float32, optical density, NaN where invalid.
+    labels : (H, W) int32, masks of the frame; the masks of others are kept away from.
+    """
+    able = [(r, r.anchor.rim) for r in requests if r.anchor.rim is not None]
+    if not able:
+        return {}
+    rims = [rim for _, rim in able]
+    chosen = [request for request, _ in able]
+    start = np.array([r.start for r in chosen], dtype=np.float64)
+    blocked = _blocked(labels, chosen, rims).to(image.device)
+
+    def sample(places: Tensor) -> Tensor:
+        return resample(image, places[None])[0, 0].masked_fill(blocked, torch.nan)
+
+    fit = fit_rims(rims, start, sample, image.device)
+    good = _good(fit, start, np.array([r.reach for r in chosen]))
+    sigma = _CORRELATED * np.sqrt(np.abs(np.diagonal(fit.covariance, axis1=1, axis2=2)))
+    return {
+        r.particle: Refined(
+            yx=fit.yx[i], sigma=sigma[i], gain=float(fit.gain[i]), rms=float(fit.rms[i])
+        )
+        for i, r in enumerate(chosen)
+        if good[i]
+    }
+
+
+def _good(fit: RimFit, start: Array, reach: Array) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        near = np.hypot(*(fit.yx - start).T) <= reach
+        sure = fit.gain > _SURE * fit.gain_sigma
+        return near & sure & fit.settled & (fit.share >= _SHARE)
+
+
+def _blocked(labels: Labels, requests: list[Request], rims: list[Rim]) -> Tensor:
+    """Points (N, M) on or next to the mask of another particle."""
+    longest = max(len(rim.value) for rim in rims)
+    places = np.zeros((len(rims), longest, 2), np.float32)
+    for n, (request, rim) in enumerate(zip(requests, rims, strict=True)):
+        places[n, : len(rim.points)] = rim.points + request.start
+    own = np.array([r.label for r in requests])[:, None]
+    last = np.array(labels.shape) - 1
+    blocked = np.zeros(places.shape[:2], bool)
+    for step in ((0, 0), (_AROUND, 0), (-_AROUND, 0), (0, _AROUND), (0, -_AROUND)):
+        at = np.clip(np.rint(places + np.array(step, np.float32)), 0, last).astype(np.int64)
+        label = labels[at[..., 0], at[..., 1]]
+        blocked |= (label != 0) & (label != own)
+    return torch.from_numpy(blocked)
