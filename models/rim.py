@@ -60,6 +60,7 @@ class RimFit:
     gain_sigma : (N,) standard error of the gain.
     rms : (N,) OD, noise seen in the fit.
     share : (N,) share of the rim that could be used. settled : (N,) bool.
+    tilt : (N,) by how much the gain varies over a radius, relative to itself.
     """
 
     yx: NDArray[np.float64]
@@ -69,6 +70,7 @@ class RimFit:
     rms: NDArray[np.float64]
     share: NDArray[np.float64]
     settled: NDArray[np.bool_]
+    tilt: NDArray[np.float64]
 
 
 def make_rim(
@@ -185,6 +187,7 @@ def fit_rims(
         rms=_numpy(noise2.sqrt()),
         share=_numpy(used.sum(1) / weight.sum(1)),
         settled=_numpy(moved < 0.05).astype(bool),
+        tilt=_numpy(torch.linalg.vector_norm(solution[:, 1:3], dim=1) / gain.abs()),
     )
 
 

@@ -24,13 +24,15 @@ from .register.fuse import crop_rois, fuse
 from .register.motion import FieldMotion, Measured, MotionState
 from .register.refine import Refined, Request, refine
 from .register.settings import RegisterSettings
+from .register.steady import steady
 from .results import FrameResult, ParticleResult
 
 Array = NDArray[np.float64]
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
 
 _REACH_PX = 3.0
-_OUTLIER_PX = 3.0
+# what an uneven chemistry may still do to a place, per variation of the gain over a radius
+_CHEMISTRY_PX = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +89,18 @@ def _places(scan: Scan) -> dict[tuple[int, int], _Found]:
             fits[item.result.frame] = refine(loaded[0], loaded[1], _requests(item, best))
     numbers = [p for p in best if any(p in found for found in fits.values())]
     tracks = [_track(scan.records, fits, p, best[p]) for p in numbers]
+    blended = blend(tracks)
+    if not blended:
+        return {}
+    noise = np.stack([t.noise for t in tracks], axis=1)
+    yx, noise = steady(np.stack([b.yx for b in blended], axis=1), noise)
     out: dict[tuple[int, int], _Found] = {}
-    for particle, blended in zip(numbers, blend(tracks), strict=True):
-        for row, item in enumerate(scan.records):
-            fit = fits.get(item.result.frame, {}).get(particle)
-            if fit is not None:
-                sigma = np.hypot(fit.sigma, blended.sigma[row])
-                out[item.result.frame, particle] = _Found(blended.yx[row], sigma)
+    for column, (particle, track, both) in enumerate(zip(numbers, tracks, blended, strict=True)):
+        pull = np.hypot(both.sigma, _CHEMISTRY_PX * track.tilt[:, None])
+        for row in np.flatnonzero(np.isfinite(track.fitted).all(axis=1)):
+            out[scan.records[row].result.frame, particle] = _Found(
+                yx[row, column] + both.centre, np.hypot(noise[row, column], pull[row])
+            )
     return out
 
 
@@ -121,18 +128,25 @@ def _track(
     particle: int,
     best: Anchor,
 ) -> Track:
-    fitted = np.full((len(records), 2), np.nan)
-    mask = np.full((len(records), 2), np.nan)
-    faintness = np.full(len(records), np.nan)
+    fitted, mask, noise = (np.full((len(records), 2), np.nan) for _ in range(3))
+    faintness, tilt = (np.full(len(records), np.nan) for _ in range(2))
     for row, item in enumerate(records):
         fit = fits.get(item.result.frame, {}).get(particle)
         if fit is None:
             continue
-        fitted[row], faintness[row] = fit.yx, 1.0 / fit.gain - 1.0
+        fitted[row], noise[row] = fit.yx, fit.sigma
+        faintness[row], tilt[row] = 1.0 / fit.gain - 1.0, fit.tilt
         seen = item.found[particle].mask_yx
         if seen is not None:
             mask[row] = seen
-    return Track(fitted=fitted, mask=mask, faintness=faintness, response=best.response)
+    return Track(
+        fitted=fitted,
+        noise=noise,
+        mask=mask,
+        faintness=faintness,
+        tilt=tilt,
+        response=best.response,
+    )
 
 
 def _revised(item: Measured, record: Record, places: Mapping[tuple[int, int], _Found]) -> Measured:

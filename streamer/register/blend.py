@@ -21,6 +21,7 @@ _LEAST_SPREAD = 0.5
 _FAINT = 1.0
 _TUNING = 2.0
 _MOST = 0.5
+_OUTLYING = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +30,34 @@ class Track:
 
     Attributes
     ----------
-    fitted : (F, 2) float64, px, against one template. mask : (F, 2) float64, px.
+    fitted : (F, 2) float64, px, against one template; noise : (F, 2) px, its error from noise.
+    mask : (F, 2) float64, px.
     faintness : (F,) 1 / contrast - 1, the contrast relative to that of the template.
+    tilt : (F,) by how much the contrast varies over a radius, relative to itself.
     response : (2,) px, expected pull of the background on `fitted` at faintness 1; NaN if unknown.
     """
 
     fitted: Array
+    noise: Array
     mask: Array
     faintness: Array
+    tilt: Array
     response: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blended:
-    """`yx` (F, 2) px, and `sigma` (F, 2) px: what the background may still have done to it."""
+    """Combined places.
+
+    Attributes
+    ----------
+    yx : (F, 2) float64, px. sigma : (F, 2) float64, px, what the background may still have done.
+    centre : (2,) float64, px, from the place that the template marks to the centre of mass.
+    """
 
     yx: Array
     sigma: Array
+    centre: Array
 
 
 def blend(tracks: list[Track]) -> list[Blended]:
@@ -55,8 +67,8 @@ def blend(tracks: list[Track]) -> list[Blended]:
     is the sum of both errors, and that of the fits is known from their response.
     """
     slopes = [_slope(track) for track in tracks]
-    share = _share(tracks, slopes)
-    return [_combine(t, s, share) for t, s in zip(tracks, slopes, strict=True)]
+    disagreement = _disagreement(tracks, slopes)
+    return [_combine(t, s, disagreement) for t, s in zip(tracks, slopes, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +98,40 @@ def _slope(track: Track) -> _Slope | None:
     return _Slope(solution[0], solution[1])
 
 
-def _share(tracks: list[Track], slopes: list[_Slope | None]) -> float:
-    """Weight of the masks, 0 to 1/2, from the disagreement against what the fits explain."""
+def _disagreement(tracks: list[Track], slopes: list[_Slope | None]) -> float:
+    """Variance of mask less fit, in units of what is expected of the fits; NaN if unknown."""
     ratios = [
         float((s.per_faintness**2).sum() / (t.response**2).sum())
         for t, s in zip(tracks, slopes, strict=True)
         if s is not None and np.isfinite(t.response).all() and (t.response > 0).all()
     ]
-    if not ratios:
-        return 0.0
     # the median of a sum of two squares of normal variables is 0.69 of its mean
-    disagreement = float(np.median(ratios)) / 0.69
-    return float(min(_MOST, 1.0 / max(disagreement, 1.0)))
+    return float(np.median(ratios)) / 0.69 if ratios else float("nan")
 
 
-def _combine(track: Track, slope: _Slope | None, share: float) -> Blended:
-    faint = np.maximum(np.nan_to_num(track.faintness), 0.0)
-    pull = np.nan_to_num(track.response) * faint[:, None]
-    if slope is None or share == 0.0:
-        return Blended(yx=track.fitted, sigma=pull)
-    smooth = slope.per_faintness * np.nan_to_num(track.faintness)[:, None]
+def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended:
+    faint = np.nan_to_num(track.faintness)
+    pull = np.nan_to_num(track.response) * np.abs(faint)[:, None]
+    if np.isfinite(disagreement):
+        # both errors are in it: the fits cannot be worse than half of it says
+        pull = pull * np.sqrt(min(1.0, disagreement / 2))
+    if slope is None or not np.isfinite(disagreement):
+        return Blended(yx=track.fitted, sigma=pull, centre=_centre(track))
+    share = min(_MOST, 1.0 / max(disagreement, 1.0))
+    smooth = slope.per_faintness * faint[:, None]
     own = track.mask - track.fitted - slope.offset - smooth
     # where the particle is faint, masks are as good as fits from frame to frame, too
-    use = (track.faintness > _FAINT) & np.isfinite(own).all(axis=1)
-    own = np.where(use[:, None], own, 0.0)
-    limit = (
-        3.0 * np.maximum(1.4826 * np.median(np.abs(own[use]), axis=0), 1e-3) if use.any() else 0.0
+    use = (faint > _FAINT) & np.isfinite(own).all(axis=1)
+    limit = _OUTLYING * 1.4826 * np.median(np.abs(own[use]), axis=0) if use.any() else np.zeros(2)
+    own = np.clip(np.where(use[:, None], own, 0.0), -limit, limit)
+    return Blended(
+        yx=track.fitted + share * (smooth + own),
+        sigma=pull * np.sqrt(1.0 - share),
+        centre=slope.offset,
     )
-    yx = track.fitted + share * (smooth + np.clip(own, -limit, limit))
-    return Blended(yx=yx, sigma=pull * np.sqrt(1.0 - share))
+
+
+def _centre(track: Track) -> Array:
+    difference = track.mask - track.fitted
+    known = np.isfinite(difference).all(axis=1)
+    return np.median(difference[known], axis=0) if known.any() else np.zeros(2)

@@ -49,12 +49,14 @@ class Refined:
     ----------
     yx : (2,) float64, px. sigma : (2,) float64, px, of the noise only.
     gain : contrast against the template. rms : what the fit leaves, OD.
+    tilt : by how much the contrast varies over a radius, relative to itself.
     """
 
     yx: Array
     sigma: Array
     gain: float
     rms: float
+    tilt: float
 
 
 def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[int, Refined]:
@@ -81,7 +83,11 @@ def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[i
     sigma = _CORRELATED * np.sqrt(np.abs(np.diagonal(fit.covariance, axis1=1, axis2=2)))
     return {
         r.particle: Refined(
-            yx=fit.yx[i], sigma=sigma[i], gain=float(fit.gain[i]), rms=float(fit.rms[i])
+            yx=fit.yx[i],
+            sigma=sigma[i],
+            gain=float(fit.gain[i]),
+            rms=float(fit.rms[i]),
+            tilt=float(fit.tilt[i]),
         )
         for i, r in enumerate(chosen)
         if good[i]
