@@ -311,9 +311,7 @@ class StreamProcessor:
                 run.remarks.warn("frames blurred", f"frame {frame.frame}: {verdict.message}")
                 frame = replace(frame, blurred=True)
                 detections = collect([], frame.od.shape)
-            run.state, result = self._pipeline.update(
-                state, frame, detections, given, measurable=bool(verdict)
-            )
+            run.state, result = self._pipeline.update(state, frame, detections, given)
             if not verdict:
                 result = replace(result, status=Status.DEGRADED, reason=verdict.reason)
         except Exception as error:  # noqa: BLE001 - one odd frame must not end the service

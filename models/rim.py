@@ -96,7 +96,8 @@ def make_rim(
     """
     area = float(np.count_nonzero(inside))
     known = usable & np.isfinite(image)
-    band = (distance_transform_edt(inside) <= within) & (distance_transform_edt(~inside) <= beyond)
+    inwards, outwards = (np.asarray(distance_transform_edt(side)) for side in (inside, ~inside))
+    band = (inwards <= within) & (outwards <= beyond)
     # the gradient needs both neighbours
     band &= known & _shrink(known)
     chosen = np.argwhere(band)
@@ -105,7 +106,7 @@ def make_rim(
     chosen = chosen[:: -(-len(chosen) // most)]
     row, column = chosen.T
     clean = _smoothed(image, known, smooth)
-    slope = np.stack(np.gradient(clean), axis=-1)
+    slope = np.stack([np.gradient(clean, axis=0), np.gradient(clean, axis=1)], axis=-1)
     return Rim(
         points=(chosen - (image.shape[0] - 1) / 2).astype(np.float32),
         value=clean[row, column].astype(np.float32),
@@ -120,7 +121,7 @@ def _smoothed(image: Image, known: Mask, sigma: float) -> Image:
     if sigma <= 0:
         return filled
     weight = gaussian_filter(known.astype(np.float32), sigma)
-    return gaussian_filter(filled, sigma) / np.maximum(weight, 1e-3)
+    return (gaussian_filter(filled, sigma) / np.maximum(weight, 1e-3)).astype(np.float32)
 
 
 def _shrink(known: Mask) -> Mask:

@@ -99,7 +99,6 @@ class Pipeline:
         corrected: Corrected,
         detections: Detections,
         next_particle: int = 0,
-        measurable: bool = True,
     ) -> tuple[PipelineState, FrameResult]:
         """Advance by one frame, or by the final value of an earlier frame.
 
@@ -110,18 +109,7 @@ class Pipeline:
             the identity that revision 0 of that frame gave it.
         detections : what the detector found in it.
         next_particle : identities below this are taken, by other runs of the sample.
-        measurable : False for a frame that tells nothing of places, as a blurred one.
         """
-        pipeline = self if measurable else replace(self, settings=_blind(self.settings))
-        return pipeline._update(state, corrected, detections, next_particle)
-
-    def _update(
-        self,
-        state: PipelineState,
-        corrected: Corrected,
-        detections: Detections,
-        next_particle: int,
-    ) -> tuple[PipelineState, FrameResult]:
         link = state.live.link
         if next_particle > link.next_particle:
             live = replace(state.live, link=replace(link, next_particle=next_particle))
@@ -177,13 +165,14 @@ class Pipeline:
         frame = Linked(
             corrected=corrected, detections=linked.detections, sightings=linked.sightings
         )
-        image, places = locate(branch, frame, self.device, self.settings)
+        settings = _blind(self.settings) if corrected.blurred else self.settings
+        image, places = locate(branch, frame, self.device, settings)
         link = self.linker.confirm(link, places.confirmed)
         kept = {t.particle for t in link.tracks if t.state == TrackState.TRACKED}
         told = {p: yx for p, yx in places.confirmed.items() if p in kept}
         frame = replace(frame, sightings=_told(linked.sightings, told))
         branch, result, record = register(
-            replace(branch, link=link), frame, image, places, state.roi, self.settings
+            replace(branch, link=link), frame, image, places, state.roi, settings
         )
         return branch, frame.sightings, result, record
 

@@ -51,7 +51,7 @@ def remember(
             after[item.particle] = learn(known, seen, contrast)
             continue
         if free is None:
-            free = corrected.valid & ~binary_dilation(detections.labels > 0, iterations=_AROUND)
+            free = corrected.valid & ~_widened(detections.labels > 0)
         anchor = _with_response(begin(seen, own, contrast), corrected.od, free)
         after[item.particle] = add(known, anchor)
     return after
@@ -86,5 +86,9 @@ def _labels(labels: NDArray[np.int32], yx: Array, side: int, label: int) -> tupl
     window = np.where(inside, window, 0)
     others = (window != 0) & (window != label)
     if others.any():
-        others = binary_dilation(others, iterations=_AROUND)
+        others = _widened(others)
     return window == label, others
+
+
+def _widened(mask: Mask) -> Mask:
+    return np.asarray(binary_dilation(mask, iterations=_AROUND), dtype=bool)

@@ -38,9 +38,9 @@ def steady(yx: Array, sigma: Array) -> tuple[Array, Array]:
     frames, particles = yx.shape[:2]
     if particles < _LEAST_PARTICLES or frames < _LEAST_FRAMES:
         return yx, sigma
-    known = np.isfinite(yx).all(axis=2)
+    known = np.asarray(np.isfinite(yx).all(axis=2), dtype=bool)
     weight = np.where(known, 1.0 / np.maximum(np.nan_to_num(sigma, nan=1.0), 1e-3).mean(2) ** 2, 0)
-    common = _first_common(yx, known)
+    common = common_path(yx)
     smooth, spread = yx.copy(), sigma.copy()
     share = np.zeros(frames)
     for _ in range(_ROUNDS):
@@ -60,9 +60,9 @@ def steady(yx: Array, sigma: Array) -> tuple[Array, Array]:
     return out, np.where(settled[..., None], np.minimum(left, sigma), sigma)
 
 
-def _first_common(yx: Array, known: NDArray[np.bool_]) -> Array:
-    """Motion from frame to frame that most particles share, added up."""
-    step = np.where((known[1:] & known[:-1])[..., None], np.diff(yx, axis=0), np.nan)
+def common_path(yx: Array) -> Array:
+    """Motion from frame to frame that most particles share, added up, (F, 2) px."""
+    step = np.diff(yx, axis=0)
     seen = np.isfinite(step).any(axis=(1, 2))
     middle = np.zeros((len(step), 2))
     middle[seen] = np.nanmedian(step[seen], axis=1)
