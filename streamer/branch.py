@@ -15,7 +15,7 @@ from ..models.ssim import ssim
 from .frame_results import frame_result, particle_results
 from .frames import Corrected
 from .link import LinkState, Sighting, TrackState
-from .places import Places, find_places
+from .places import Known, Places, find_places
 from .records import Record, record
 from .register import motion as motion_core
 from .register.anchors import Memory
@@ -79,15 +79,18 @@ def locate(
     misses = {
         s.particle: branch.misses.get(s.particle, 0) + 1 for s in frame.alive if s.detection < 0
     }
+    known = Known(
+        memories=branch.memories,
+        misses=misses,
+        anchored=frozenset(p for p, m in branch.motion.particles.items() if m.anchored),
+        last=motion_core.last_places(branch.motion),
+    )
     places = find_places(
         image,
         frame.corrected.sigma,
         frame.detections,
         frame.alive,
-        branch.memories,
-        misses,
-        frozenset(p for p, m in branch.motion.particles.items() if m.anchored),
-        motion_core.last_places(branch.motion),
+        known,
         settings,
     )
     return image, places

@@ -47,6 +47,24 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of the particles before a frame.
+
+    Attributes
+    ----------
+    memories : what each looks like.
+    misses : frames for which those that coast have not been seen, this frame included.
+    anchored : particles that have been seen whole.
+    last : (2,) px, where each was in the frame before.
+    """
+
+    memories: Mapping[int, Memory]
+    misses: Mapping[int, int]
+    anchored: frozenset[int]
+    last: Mapping[int, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """All particles of a frame that are seen or coast.
 
@@ -69,10 +87,7 @@ def find_places(
     noise: float,
     detections: Detections,
     alive: list[Sighting],
-    memories: Mapping[int, Memory],
-    misses: Mapping[int, int],
-    anchored: frozenset[int],
-    last: Mapping[int, Array],
+    known: Known,
     settings: RegisterSettings,
 ) -> Places:
     """Match each particle's template near its mask, or near where it is expected.
@@ -81,33 +96,24 @@ def find_places(
     ----------
     image : (1, 1, H, W) float32, NaN where invalid. noise : rms of it, OD.
     alive : particles that are seen or coast.
-    misses : of those that coast, this frame included.
-    anchored : particles that have been seen whole.
-    last : (2,) px, where particles were in the frame before.
     """
     sigma = mask_sigma(
         detections.area, detections.contrast, detections.cut, noise=noise, psf=settings.psf_px
     )
     refined: dict[int, Refined] = {}
     if settings.refine:
-        requests = [
-            _request(s, memories[s.particle], detections, misses)
-            for s in alive
-            if s.particle in memories
-        ]
-        refined = _refine_twice(image, detections.labels, requests, last)
-        refined = {p: r for p, r in refined.items() if _plausible(p, r, memories, misses)}
+        requests = [_request(s, detections, known) for s in alive if s.particle in known.memories]
+        refined = _refine_twice(image, detections.labels, requests, known.last)
+        refined = {p: r for p, r in refined.items() if _plausible(p, r, known)}
     measured, found, confirmed, coasting = [], {}, {}, {}
     for sighting in alive:
-        item, place = _place(
-            sighting, refined.get(sighting.particle), detections, sigma, memories, misses, anchored
-        )
+        item, place = _place(sighting, refined.get(sighting.particle), detections, sigma, known)
         measured.append(item)
         found[sighting.particle] = place
         if sighting.detection < 0 and item.seen:
             confirmed[sighting.particle] = item.yx
         elif sighting.detection < 0:
-            coasting[sighting.particle] = misses[sighting.particle]
+            coasting[sighting.particle] = known.misses[sighting.particle]
     return Places(measured=tuple(measured), found=found, misses=coasting, confirmed=confirmed)
 
 
@@ -143,14 +149,12 @@ def _refine_twice(
     return {**first, **better}
 
 
-def _request(
-    sighting: Sighting, memory: Memory, detections: Detections, misses: Mapping[int, int]
-) -> Request:
+def _request(sighting: Sighting, detections: Detections, known: Known) -> Request:
     row = sighting.detection
-    anchor = memory.nearest
+    anchor = known.memories[sighting.particle].nearest
     reach = _REACH_PX
     if row < 0:
-        reach += _REACH_PER_MISS_PX * misses[sighting.particle]
+        reach += _REACH_PER_MISS_PX * known.misses[sighting.particle]
     else:
         radius = float(np.sqrt(detections.area[row] / np.pi))
         # a share of a mask, or what is left of one, says less
@@ -161,13 +165,11 @@ def _request(
     )
 
 
-def _plausible(
-    particle: int, found: Refined, memories: Mapping[int, Memory], misses: Mapping[int, int]
-) -> bool:
+def _plausible(particle: int, found: Refined, known: Known) -> bool:
     """Whether something found without a detection has the contrast that the particle had."""
-    if particle not in misses:
+    if particle not in known.misses:
         return True
-    memory = memories[particle]
+    memory = known.memories[particle]
     ratio = found.gain * memory.nearest.contrast / memory.contrast
     return 1 / _LIKE < ratio < _LIKE
 
@@ -177,9 +179,7 @@ def _place(
     refined: Refined | None,
     detections: Detections,
     sigma: Array,
-    memories: Mapping[int, Memory],
-    misses: Mapping[int, int],
-    anchored: frozenset[int],
+    known: Known,
 ) -> tuple[Measured, Place]:
     row, particle = sighting.detection, sighting.particle
     seen = row >= 0
@@ -188,9 +188,9 @@ def _place(
     contrast = float("nan")
     if refined is None:
         yx = sighting.yx
-        error = np.full(2, sigma[row] if seen else _COAST_STEP_PX * misses[particle] ** 0.5)
+        error = np.full(2, sigma[row] if seen else _COAST_STEP_PX * known.misses[particle] ** 0.5)
     else:
-        anchor = memories[particle].nearest
+        anchor = known.memories[particle].nearest
         contrast = refined.gain * anchor.contrast
         yx, error = refined.yx, refined.sigma
         if np.isfinite(anchor.response).all():
@@ -201,7 +201,7 @@ def _place(
         sigma=error,
         seen=seen or refined is not None,
         # a template sees through a cut; what was never seen whole has no centre of mass yet
-        cut=cut and (refined is None or particle not in anchored),
+        cut=cut and (refined is None or particle not in known.anchored),
         followed=refined is not None,
     )
     place = Place(
