@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from ..models.detections import Detections
 from .frames import Corrected
 from .places import Place, Places
-from .register.anchors import Anchor, Memory, add, begin, is_new, learn
+from .register.anchors import Anchor, Memory, add, begin, learn, window_side
+from .register.fuse import crop_rois, prepare
 from .register.response import background_response
 
 Array = NDArray[np.float64]
@@ -43,18 +45,38 @@ def remember(
         known = after.get(item.particle)
         if item.particle not in pictures or not _teaches(place, known, item.sigma):
             continue
-        yx, roi = pictures[item.particle]
-        own, others = _labels(detections.labels, yx, roi.shape[0], place.row + 1)
-        seen = np.where(others, np.float32(np.nan), roi).astype(np.float32)
         contrast = place.contrast if known is not None else 1.0
-        if known is not None and not is_new(known, contrast):
+        side = known.side(contrast) if known is not None else None
+        if known is not None and side == 0:
+            after[item.particle] = replace(known, contrast=contrast)
+            continue
+        yx, roi = pictures[item.particle]
+        view = _view(corrected, yx, roi, side or window_side(detections.bbox[place.row], yx))
+        own, others = _labels(detections.labels, yx, len(view), place.row + 1)
+        seen = np.where(others, np.float32(np.nan), view).astype(np.float32)
+        if known is not None and side is not None:
             after[item.particle] = learn(known, seen, contrast)
             continue
         if free is None:
-            free = corrected.valid & ~_widened(detections.labels > 0)
+            free = _free(corrected, detections)
         anchor = _with_response(begin(seen, own, contrast), corrected.od, free)
         after[item.particle] = add(known, anchor)
     return after
+
+
+def _free(corrected: Corrected, detections: Detections) -> Mask:
+    taken = binary_dilation(detections.labels > 0, iterations=_AROUND)
+    return np.logical_and(corrected.valid, np.logical_not(taken))
+
+
+def _view(corrected: Corrected, yx: Array, roi: Image, side: int) -> Image:
+    """The particle in a window of its own size, (S, S); the published ROI may cut it."""
+    spare = len(roi) - side
+    if spare >= 0 and spare % 2 == 0:
+        inner = slice(spare // 2, spare // 2 + side)
+        return roi[inner, inner]
+    image = prepare(corrected.od, corrected.valid, torch.device("cpu"))
+    return crop_rois(image, yx[None], side)[0, 0].numpy()
 
 
 def _teaches(place: Place, known: Memory | None, sigma: Array) -> bool:

@@ -25,6 +25,8 @@ _ENOUGH = 64
 _MOST = 12
 _BAND_PX = 8.0
 _BAND_SHARE = 0.12
+_EDGE_PX = 3  # for gradients and blurring
+_LARGEST = 640  # px
 _SMOOTH_SHARE = 0.04
 _SMOOTH_PX = (1.0, 3.0)
 
@@ -70,6 +72,18 @@ class Memory:
         """The template that tells places best: strong, and the mean of many frames."""
         return max(self.anchors, key=lambda a: a.contrast**2 * min(a.frames, 8))
 
+    def side(self, contrast: float) -> int | None:
+        """Side of the ROI that the template of this contrast would learn from.
+
+        Returns
+        -------
+        px; 0 if it has seen enough, None if there is no such template and room for one.
+        """
+        anchor = self.anchors[_nearest(self, contrast)]
+        if abs(log(contrast / anchor.contrast)) > _APART:
+            return None if len(self.anchors) < _MOST else 0
+        return anchor.image.shape[0] if anchor.frames < _ENOUGH else 0
+
 
 def begin(roi: Image, inside: Mask, contrast: float = 1.0) -> Anchor:
     """Make a template of one ROI."""
@@ -85,12 +99,20 @@ def begin(roi: Image, inside: Mask, contrast: float = 1.0) -> Anchor:
     )
 
 
-def is_new(memory: Memory | None, contrast: float) -> bool:
-    """Whether no template has a contrast like this one, and there is room for another."""
-    if memory is None:
-        return True
-    distance = abs(log(contrast / memory.anchors[_nearest(memory, contrast)].contrast))
-    return distance > _APART and len(memory.anchors) < _MOST
+def window_side(bbox: NDArray[np.int64], yx: Array) -> int:
+    """Even side of a window about a place that holds a particle and the band around its rim, px.
+
+    Parameters
+    ----------
+    bbox : (4,) int64, half-open bounds (y0, x0, y1, x1). yx : (2,) px.
+    """
+    reach = float(np.abs(np.concatenate([bbox[:2] - yx, bbox[2:] - yx])).max())
+    return min(2 * int(np.ceil(reach + band_px(reach) + _EDGE_PX)), _LARGEST)
+
+
+def band_px(radius: float) -> float:
+    """How far about the rim a template of this radius reaches to either side, px."""
+    return max(_BAND_PX, _BAND_SHARE * radius)
 
 
 def add(memory: Memory | None, anchor: Anchor) -> Memory:
@@ -104,25 +126,22 @@ def learn(memory: Memory, roi: Image, contrast: float) -> Memory:
 
     Parameters
     ----------
-    roi : (S, S) float32, NaN where unusable.
+    roi : (S, S) float32, NaN where unusable; S as `Memory.side` says.
     contrast : relative to the first template.
     """
     index = _nearest(memory, contrast)
     anchor = memory.anchors[index]
-    same = roi.shape == anchor.image.shape
-    if same and anchor.frames < _ENOUGH and abs(log(contrast / anchor.contrast)) <= _APART:
-        n = anchor.frames + 1
-        step = (roi - anchor.image) / n
-        image = np.where(np.isfinite(step), anchor.image + step, anchor.image)
-        image = np.where(np.isfinite(anchor.image), image, roi).astype(np.float32)
-        mean = anchor.contrast + (contrast - anchor.contrast) / n
-        anchor = replace(anchor, image=image, contrast=mean, frames=n)
-        # the rim of a mean changes ever more slowly
-        if n & (n - 1) == 0:
-            anchor = _with_rim(anchor)
-        known = (*memory.anchors[:index], anchor, *memory.anchors[index + 1 :])
-        return Memory(anchors=known, contrast=contrast)
-    return replace(memory, contrast=contrast)
+    n = anchor.frames + 1
+    step = (roi - anchor.image) / n
+    image = np.where(np.isfinite(step), anchor.image + step, anchor.image)
+    image = np.where(np.isfinite(anchor.image), image, roi).astype(np.float32)
+    mean = anchor.contrast + (contrast - anchor.contrast) / n
+    anchor = replace(anchor, image=image, contrast=mean, frames=n)
+    # the rim of a mean changes ever more slowly
+    if n & (n - 1) == 0:
+        anchor = _with_rim(anchor)
+    known = (*memory.anchors[:index], anchor, *memory.anchors[index + 1 :])
+    return Memory(anchors=known, contrast=contrast)
 
 
 def _nearest(memory: Memory, contrast: float) -> int:
@@ -133,7 +152,7 @@ def _nearest(memory: Memory, contrast: float) -> int:
 def _with_rim(anchor: Anchor) -> Anchor:
     usable = np.isfinite(anchor.image)
     radius = np.sqrt(np.count_nonzero(anchor.inside) / np.pi)
-    band = max(_BAND_PX, _BAND_SHARE * radius)
+    band = band_px(float(radius))
     # large particles are seen through the same optics, but their rims tell more per noise
     smooth = float(np.clip(_SMOOTH_SHARE * radius, *_SMOOTH_PX)) / anchor.frames**0.25
     rim = make_rim(anchor.image, anchor.inside, usable, within=band, beyond=band, smooth=smooth)
