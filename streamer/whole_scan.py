@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .branch import compare
+from .gaps import fill_gaps
+from .link import TrackState
 from .records import Record
 from .register import motion as motion_core
 from .register.anchors import Anchor, Memory
 from .register.blend import Track, blend
 from .register.fuse import crop_rois, fuse
-from .register.motion import FieldMotion, Measured, MotionState
+from .register.motion import FieldMotion, Measured, MotionState, Moved
 from .register.refine import Refined, Request, refine
 from .register.settings import RegisterSettings
 from .register.steady import steady
@@ -32,7 +34,7 @@ Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
 
 _REACH_PX = 3.0
 # what an uneven chemistry may still do to a place, per variation of the gain over a radius
-_CHEMISTRY_PX = 0.2
+_CHEMISTRY_PX = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +65,22 @@ def look_again(scan: Scan, settings: RegisterSettings) -> tuple[MotionState, Ite
     """
     places = _places(scan)
     state = scan.before
-    fields: list[tuple[Record, FieldMotion]] = []
+    revisions: list[_Revision] = []
     for item in scan.records:
-        measured = tuple(_revised(m, item, places) for m in item.instant.measured)
+        measured = _measured(item, places.get(item.result.frame, {}))
         state, field = motion_core.update(state, replace(item.instant, measured=measured), settings)
-        fields.append((item, field))
-    return state, _results(scan, fields, settings)
+        fitted = frozenset(places.get(item.result.frame, {}))
+        revisions.append(_Revision(item, field, fitted))
+    return state, _results(scan, revisions, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    """Motion in one frame, and the particles whose places were fitted."""
+
+    record: Record
+    field: FieldMotion
+    fitted: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class _Found:
     sigma: Array
 
 
-def _places(scan: Scan) -> dict[tuple[int, int], _Found]:
+def _places(scan: Scan) -> dict[int, dict[int, _Found]]:
     """Revised places by frame and particle."""
     best = {p: m.best for p, m in scan.memories.items() if m.best.rim is not None}
     fits: dict[int, dict[int, Refined]] = {}
@@ -87,6 +99,7 @@ def _places(scan: Scan) -> dict[tuple[int, int], _Found]:
         loaded = scan.load(item.result.frame)
         if loaded is not None:
             fits[item.result.frame] = refine(loaded[0], loaded[1], _requests(item, best))
+    fits = fill_gaps(scan.records, fits, best, scan.load)
     numbers = [p for p in best if any(p in found for found in fits.values())]
     tracks = [_track(scan.records, fits, p, best[p]) for p in numbers]
     blended = blend(tracks)
@@ -94,13 +107,13 @@ def _places(scan: Scan) -> dict[tuple[int, int], _Found]:
         return {}
     noise = np.stack([t.noise for t in tracks], axis=1)
     yx, noise = steady(np.stack([b.yx for b in blended], axis=1), noise)
-    out: dict[tuple[int, int], _Found] = {}
+    out: dict[int, dict[int, _Found]] = {item.result.frame: {} for item in scan.records}
     for column, (particle, track, both) in enumerate(zip(numbers, tracks, blended, strict=True)):
         pull = np.hypot(both.sigma, _CHEMISTRY_PX * track.tilt[:, None])
         for row in np.flatnonzero(np.isfinite(track.fitted).all(axis=1)):
-            out[scan.records[row].result.frame, particle] = _Found(
-                yx[row, column] + both.centre, np.hypot(noise[row, column], pull[row])
-            )
+            sigma = np.hypot(noise[row, column], pull[row])
+            found = _Found(yx[row, column] + both.centre, sigma)
+            out[scan.records[int(row)].result.frame][particle] = found
     return out
 
 
@@ -136,9 +149,9 @@ def _track(
             continue
         fitted[row], noise[row] = fit.yx, fit.sigma
         faintness[row], tilt[row] = 1.0 / fit.gain - 1.0, fit.tilt
-        seen = item.found[particle].mask_yx
-        if seen is not None:
-            mask[row] = seen
+        seen = item.found.get(particle)
+        if seen is not None and seen.mask_yx is not None:
+            mask[row] = seen.mask_yx
     return Track(
         fitted=fitted,
         noise=noise,
@@ -149,18 +162,32 @@ def _track(
     )
 
 
-def _revised(item: Measured, record: Record, places: Mapping[tuple[int, int], _Found]) -> Measured:
-    found = places.get((record.result.frame, item.particle))
-    if found is None:
-        return item
-    return replace(item, yx=found.yx, sigma=found.sigma, followed=True)
+def _measured(record: Record, places: Mapping[int, _Found]) -> tuple[Measured, ...]:
+    """Revised places of a frame; those of particles that nobody saw at first come last."""
+    told = {m.particle for m in record.instant.measured}
+    known = [
+        m if m.particle not in places else _revised(m, places[m.particle])
+        for m in record.instant.measured
+    ]
+    new = [
+        Measured(particle=p, yx=f.yx, sigma=f.sigma, seen=True, cut=False, followed=True)
+        for p, f in places.items()
+        if p not in told
+    ]
+    return (*known, *new)
+
+
+def _revised(item: Measured, found: _Found) -> Measured:
+    cut = item.cut and item.seen
+    return replace(item, yx=found.yx, sigma=found.sigma, seen=True, cut=cut, followed=True)
 
 
 def _results(
-    scan: Scan, fields: list[tuple[Record, FieldMotion]], settings: RegisterSettings
+    scan: Scan, revisions: list[_Revision], settings: RegisterSettings
 ) -> Iterator[FrameResult]:
     before: dict[int, Tensor] = {}
-    for item, field in fields:
+    for revision in revisions:
+        item, field = revision.record, revision.field
         loaded = scan.load(item.result.frame)
         if loaded is None:
             continue
@@ -177,21 +204,24 @@ def _results(
             affine=field.affine,
             magnification=field.magnification,
             aligned=fuse(image, field, item.moments).cpu().numpy(),
-            particles=_particles(item, field, rois.cpu().numpy()[:, 0], likeness),
+            particles=_particles(revision, rois.cpu().numpy()[:, 0], likeness),
         )
 
 
 def _particles(
-    item: Record, field: FieldMotion, rois: NDArray[np.float32], likeness: Array
+    revision: _Revision, rois: NDArray[np.float32], likeness: Array
 ) -> tuple[ParticleResult, ...]:
-    moved = {m.particle: (i, m) for i, m in enumerate(field.moved)}
+    item = revision.record
+    before = {p.particle: p for p in item.result.particles}
+    unseen = {m.particle for m in item.instant.measured if not m.seen}
     out = []
-    for told in item.result.particles:
-        if told.particle not in moved:
-            empty = np.full(rois.shape[1:], np.nan, np.float32)
-            out.append(replace(told, roi=empty))
-            continue
-        i, m = moved[told.particle]
+    for i, m in enumerate(revision.field.moved):
+        told = before.pop(m.particle, None)
+        gone = told is not None and told.state in (TrackState.LOST, TrackState.RETIRED)
+        if told is None or gone:
+            told = _found_late(m)
+        elif m.particle in unseen & revision.fitted:
+            told = replace(told, state=str(TrackState.TRACKED))
         out.append(
             replace(
                 told,
@@ -205,4 +235,23 @@ def _particles(
                 roi=rois[i],
             )
         )
-    return tuple(out)
+    empty = np.full(rois.shape[1:], np.nan, np.float32)
+    return (*out, *(replace(p, roi=empty) for p in before.values()))
+
+
+def _found_late(m: Moved) -> ParticleResult:
+    nan = float("nan")
+    return ParticleResult(
+        particle=m.particle,
+        state=str(TrackState.TRACKED),
+        yx=m.yx,
+        sigma=m.sigma,
+        displacement=m.displacement,
+        rates=m.rates,
+        path=m.path,
+        residual=m.residual,
+        area=nan,
+        od_mean=nan,
+        ssim=nan,
+        roi=np.zeros((0, 0), np.float32),
+    )

@@ -22,6 +22,7 @@ _FAINT = 1.0
 _TUNING = 2.0
 _MOST = 0.5
 _OUTLYING = 3.0
+_ALIKE = 0.2  # correlation of both errors, over simulated scans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +114,8 @@ def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended
     faint = np.nan_to_num(track.faintness)
     pull = np.nan_to_num(track.response) * np.abs(faint)[:, None]
     if np.isfinite(disagreement):
-        # both errors are in it: the fits cannot be worse than half of it says
-        pull = pull * np.sqrt(min(1.0, disagreement / 2))
+        # both errors are in it: the fits cannot be worse than their part of it says
+        pull = pull * np.sqrt(min(1.0, disagreement / (2 * (1 - _ALIKE))))
     if slope is None or not np.isfinite(disagreement):
         return Blended(yx=track.fitted, sigma=pull, centre=_centre(track))
     share = min(_MOST, 1.0 / max(disagreement, 1.0))
@@ -126,7 +127,7 @@ def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended
     own = np.clip(np.where(use[:, None], own, 0.0), -limit, limit)
     return Blended(
         yx=track.fitted + share * (smooth + own),
-        sigma=pull * np.sqrt(1.0 - share),
+        sigma=pull * np.sqrt((1 - share) ** 2 + share**2 + 2 * _ALIKE * share * (1 - share)),
         centre=slope.offset,
     )
 

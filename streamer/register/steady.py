@@ -90,8 +90,12 @@ def _smooth(own: Array, weight: Array) -> tuple[Array, Array]:
             best, score = matrix, error
     if best is None or score > _PLAIN:
         return out, factor
-    out[used] = best @ values
-    factor[used] = np.sqrt((best**2 @ (1.0 / w)) * w)
+    fitted = best @ values
+    # a step, or a short fast move, is not error
+    rest = np.hypot(*(values - fitted).T)
+    calm = rest <= _ROBUST * np.maximum(np.sqrt(2 / w), 1.4826 * np.median(rest))
+    out[used] = np.where(calm[:, None], fitted, values)
+    factor[used] = np.where(calm, np.sqrt((best**2 @ (1.0 / w)) * w), 1.0)
     return out, np.minimum(factor, 1.0)
 
 
