@@ -35,12 +35,18 @@ _LEAST_SHARE = 0.2  # of the frames; what was seen in fewer may be no particle
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """Fits as arrays: yx (F, P, 2) px, gain (F, P), NaN where there is none; path (F, 2) px."""
+    """Fits as arrays, NaN where there is none.
+
+    Attributes
+    ----------
+    yx : (F, P, 2) px. gain : (F, P). path : (F, 2) px, of all. detected : (P,) frames.
+    """
 
     particles: list[int]
     yx: Array
     gain: Array
     path: Array
+    detected: NDArray[np.int64]
 
 
 def fill_gaps(
@@ -85,13 +91,18 @@ def _arrays(records: Sequence[Record], fits: Fits, best: Mapping[int, Anchor]) -
             fit = fits.get(item.result.frame, {}).get(particle)
             if fit is not None:
                 yx[row, column], gain[row, column] = fit.yx, fit.gain
-    return _Scan(particles, yx, gain, common_path(yx))
+    detected = [
+        sum(p in item.found and item.found[p].row >= 0 for item in records) for p in particles
+    ]
+    return _Scan(particles, yx, gain, common_path(yx), np.array(detected, dtype=np.int64))
 
 
 def _nearest(scan: _Scan, row: int, column: int) -> int:
     """The frame nearest to this one that has a fit of a particle, -1 if too few have."""
+    if scan.detected[column] < max(_LEAST_SEEN, _LEAST_SHARE * len(scan.gain)):
+        return -1
     seen = np.flatnonzero(np.isfinite(scan.gain[:, column]))
-    if len(seen) < max(_LEAST_SEEN, _LEAST_SHARE * len(scan.gain)):
+    if not len(seen):
         return -1
     return int(seen[np.argmin(np.abs(seen - row))])
 

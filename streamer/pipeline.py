@@ -115,7 +115,8 @@ class Pipeline:
             live = replace(state.live, link=replace(link, next_particle=next_particle))
             state = replace(state, live=live)
         if state.roi == 0 and len(detections):
-            extents = (detections.bbox[:, 2:] - detections.bbox[:, :2]).max(axis=1)
+            sure = detections.bbox[detections.score >= 0.5 * detections.score.max()]
+            extents = (sure[:, 2:] - sure[:, :2]).max(axis=1)
             state = replace(state, roi=auto_roi([float(e) for e in extents], self.settings))
         if corrected.revision == 0:
             return self._first(state, corrected, detections)

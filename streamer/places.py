@@ -23,6 +23,7 @@ _COAST_STEP_PX = 0.5
 _REACH_PX = 4.0
 _REACH_SHARE = 0.2
 _ASTRAY_PX = 2.0
+_KNOWN_FRAMES = 4  # a template finds the cloud of which it was made for ever
 _REACH_PER_MISS_PX = 1.5
 _LIKE = 1.8  # by how much the contrast may change while a particle is not detected
 
@@ -166,10 +167,12 @@ def _request(sighting: Sighting, detections: Detections, known: Known) -> Reques
 
 
 def _plausible(particle: int, found: Refined, known: Known) -> bool:
-    """Whether something found without a detection has the contrast that the particle had."""
+    """Whether something found without a detection is a particle: often seen, of like contrast."""
     if particle not in known.misses:
         return True
     memory = known.memories[particle]
+    if sum(anchor.frames for anchor in memory.anchors) < _KNOWN_FRAMES:
+        return False
     ratio = found.gain * memory.nearest.contrast / memory.contrast
     return 1 / _LIKE < ratio < _LIKE
 
