@@ -23,6 +23,9 @@ _TUNING = 2.0
 _MOST = 0.5
 _OUTLYING = 3.0
 _ALIKE = 0.2  # correlation of both errors, over simulated scans
+# a template holds part of what lies under its particle: errors of fits, over simulated scans, are
+# this part of what the same fit answers to a background that it does not know
+_PART = 0.55
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ def _slope(track: Track) -> _Slope | None:
 def _disagreement(tracks: list[Track], slopes: list[_Slope | None]) -> float:
     """Variance of mask less fit, in units of what is expected of the fits; NaN if unknown."""
     ratios = [
-        float((s.per_faintness**2).sum() / (t.response**2).sum())
+        _square(s.per_faintness) / _square(_PART * t.response)
         for t, s in zip(tracks, slopes, strict=True)
         if s is not None and np.isfinite(t.response).all() and (t.response > 0).all()
     ]
@@ -110,24 +113,33 @@ def _disagreement(tracks: list[Track], slopes: list[_Slope | None]) -> float:
     return float(np.median(ratios)) / 0.69 if ratios else float("nan")
 
 
+def _square(vector: Array) -> float:
+    return float((vector**2).sum())
+
+
+def _share(track: Track, slope: _Slope, disagreement: float) -> float:
+    """Weight of the masks: from the errors of all, less where a mask is far worse than others."""
+    expected = disagreement * _square(_PART * np.nan_to_num(track.response))
+    apart = np.sqrt(_square(slope.per_faintness) / max(expected, 1e-12))
+    return min(_MOST, 1.0 / max(disagreement, 1.0)) * min(1.0, (_OUTLYING / 2 / apart) ** 2)
+
+
 def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended:
     faint = np.nan_to_num(track.faintness)
-    pull = np.nan_to_num(track.response) * np.abs(faint)[:, None]
-    if np.isfinite(disagreement):
-        # both errors are in it: the fits cannot be worse than their part of it says
-        pull = pull * np.sqrt(min(1.0, disagreement / (2 * (1 - _ALIKE))))
+    pull = _PART * np.nan_to_num(track.response) * np.abs(faint)[:, None]
     if slope is None or not np.isfinite(disagreement):
         return Blended(yx=track.fitted, sigma=pull, centre=_centre(track))
-    share = min(_MOST, 1.0 / max(disagreement, 1.0))
+    share = _share(track, slope, disagreement)
     smooth = slope.per_faintness * faint[:, None]
     own = track.mask - track.fitted - slope.offset - smooth
     # where the particle is faint, masks are as good as fits from frame to frame, too
     use = (faint > _FAINT) & np.isfinite(own).all(axis=1)
     limit = _OUTLYING * 1.4826 * np.median(np.abs(own[use]), axis=0) if use.any() else np.zeros(2)
     own = np.clip(np.where(use[:, None], own, 0.0), -limit, limit)
+    # errors of masks are to those of fits as 1 - share to share, and not wholly independent
     return Blended(
         yx=track.fitted + share * (smooth + own),
-        sigma=pull * np.sqrt((1 - share) ** 2 + share**2 + 2 * _ALIKE * share * (1 - share)),
+        sigma=pull * np.sqrt(1 - share * (1 - _ALIKE)),
         centre=slope.offset,
     )
 

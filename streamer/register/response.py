@@ -31,12 +31,17 @@ def background_response(
 
     Returns
     -------
-    (2,) float64, robust rms of (y, x), px at unit gain; NaN if there are too few free places.
+    (2,) float64, robust rms of (y, x), px at unit gain; NaN if there are too few free places, or
+    the frame does not hold the rim.
     """
     keep = slice(None, None, max(1, len(rim.value) // _POINTS))
-    points = np.rint(rim.points[keep]).astype(np.int64)
+    # not rint: of halves, it sends two to the same pixel
+    points = np.floor(rim.points[keep] + 0.5).astype(np.int64)
+    reach = np.abs(points).max(axis=0)
+    if (2 * reach >= od.shape).any():
+        return np.full(2, np.nan)
     weights = kernel(rim, keep)
-    centres = _centres(od.shape, np.abs(points).max(axis=0))
+    centres = _centres(od.shape, reach)
     at = centres[:, None] + points[None]
     flat = at[..., 0] * od.shape[1] + at[..., 1]
     usable = free.reshape(-1)[flat]
@@ -54,4 +59,4 @@ def _centres(shape: tuple[int, ...], reach: NDArray[np.int64]) -> NDArray[np.int
     n = np.arange(1, _PLACES + 1)[:, None]
     share = (n * np.array([0.7548776662466927, 0.5698402909980532])) % 1.0
     low, high = reach, np.array(shape) - 1 - reach
-    return np.rint(low + share * np.maximum(high - low, 0)).astype(np.int64)
+    return np.rint(low + share * (high - low)).astype(np.int64)
