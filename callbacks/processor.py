@@ -329,13 +329,17 @@ class StreamProcessor:
         """Revise all places, now that the scan is over; the values told so far stand if not."""
         if run.state is None:
             return
+        revised = 0
         try:
             for state, result in self._rescan.results(uid, run.state):
                 run.state = state
                 run.output.emit(result, roi=state.roi)
+                revised += 1
         except Exception as error:  # noqa: BLE001 - the run must be closed all the same
             run.remarks.warn("second looks failed", "the places were not revised", error)
             run.output.notice("whole_scan_failed")
+        if revised:
+            logger.info("run %s: %d frames revised in a second look at the scan", uid, revised)
 
     def _failed(self, run: RawRun, frame: Corrected) -> None:
         """Account for a frame that we could not process."""

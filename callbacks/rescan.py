@@ -46,6 +46,8 @@ class Rescan:
     def keep(self, corrected: Corrected, record: Record | None) -> None:
         """Keep a frame; a later revision of it replaces an earlier one.
 
+        Of runs that get longer than `whole_scan_most` frames nothing is kept.
+
         Raises
         ------
         OSError
@@ -54,6 +56,9 @@ class Rescan:
         if record is None or not self._settings.whole_scan:
             return
         run = corrected.key.run
+        if corrected.frame >= self._settings.whole_scan_most:
+            self.forget(run)
+            return
         labels = record.labels
         masks = zlib.compress(labels.astype(np.uint16).tobytes(), 1)
         bare = replace(record, labels=np.zeros((0, 0), np.int32))
@@ -68,7 +73,7 @@ class Rescan:
     ) -> Iterator[tuple[PipelineState, FrameResult]]:
         """Revised results of a run, in the order of its frames, with the state after it.
 
-        Nothing for runs of fewer than `whole_scan_frames` frames.
+        Nothing for runs of fewer than `whole_scan_frames` frames, or more than `whole_scan_most`.
         """
         frames = self._runs.get(run, {})
         if len(frames) < self._settings.whole_scan_frames:

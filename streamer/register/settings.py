@@ -69,6 +69,11 @@ class RegisterSettings(BaseModel):
     whole_scan_frames: int = Field(
         default=16, ge=2, description="shortest run that is looked at again, frames"
     )
+    whole_scan_most: int = Field(
+        default=2000,
+        ge=2,
+        description="longest run that is looked at again, frames; its frames are kept until then",
+    )
     min_particles_affine: int = Field(
         default=4, ge=3, description="particles needed to fit strain and rotation"
     )
