@@ -42,6 +42,7 @@ class Rescan:
         self._device = device
         self._store = store
         self._runs: dict[str, dict[int, _Kept]] = {}
+        self._too_long: set[str] = set()
 
     def keep(self, corrected: Corrected, record: Record | None) -> None:
         """Keep a frame; a later revision of it replaces an earlier one.
@@ -57,7 +58,9 @@ class Rescan:
             return
         run = corrected.key.run
         if corrected.frame >= self._settings.whole_scan_most:
-            self.forget(run)
+            self._drop(run)
+            self._too_long.add(run)
+        if run in self._too_long:
             return
         labels = record.labels
         masks = zlib.compress(labels.astype(np.uint16).tobytes(), 1)
@@ -94,13 +97,18 @@ class Rescan:
             yield after, result
 
     def forget(self, run: str) -> None:
-        """Forget the frames of a run."""
+        """Forget a run and its frames."""
+        self._drop(run)
+        self._too_long.discard(run)
+
+    def _drop(self, run: str) -> None:
         self._runs.pop(run, None)
         self._store.drop_run(run)
 
     def close(self) -> None:
         """Forget everything."""
         self._runs.clear()
+        self._too_long.clear()
         self._store.close()
 
     def _load(self, run: str, frame: int) -> tuple[Tensor, NDArray[np.int32]] | None:
