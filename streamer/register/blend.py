@@ -26,6 +26,8 @@ _ALIKE = 0.2  # correlation of both errors, over simulated scans
 # a template holds part of what lies under its particle: errors of fits, over simulated scans, are
 # this part of what the same fit answers to a background that it does not know
 _PART = 0.55
+# the background slides under a particle that moves on its own: its pull changes at any contrast
+_SLIDING = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ def _share(track: Track, slope: _Slope, disagreement: float) -> float:
 
 def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended:
     faint = np.nan_to_num(track.faintness)
-    pull = _PART * np.nan_to_num(track.response) * np.abs(faint)[:, None]
+    pull = _PART * np.nan_to_num(track.response) * np.hypot(faint, _SLIDING)[:, None]
     if slope is None or not np.isfinite(disagreement):
         return Blended(yx=track.fitted, sigma=pull, centre=_centre(track))
     share = _share(track, slope, disagreement)

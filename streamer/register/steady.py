@@ -19,7 +19,9 @@ _LEAST_PARTICLES = 4
 _LEAST_FRAMES = 12
 _REACH = 3.0
 _ROBUST = 3.0
-_PLAIN = 4.0  # in units of the noise; own motion faster than this is left as it is
+_CLIP = 9.0
+_BETTER = 0.97
+_PLAIN = 2.2  # left-out error in units of the noise, above which own motion is not slow
 
 
 def steady(yx: Array, sigma: Array) -> tuple[Array, Array]:
@@ -85,8 +87,10 @@ def _smooth(own: Array, weight: Array) -> tuple[Array, Array]:
     for width in _WIDTHS:
         matrix = _matrix(used.astype(np.float64), w, width)
         left_out = (values - matrix @ values) / np.maximum(1.0 - np.diag(matrix), 1e-3)[:, None]
-        error = float(np.median(np.hypot(*left_out.T) * np.sqrt(w)))
-        if error < score:
+        squared = (left_out**2).sum(axis=1) * w
+        error = float(np.sqrt(np.minimum(squared, _CLIP * np.median(squared)).mean()))
+        # a wider one must be clearly better: it is wrong in the same direction for many frames
+        if error < _BETTER * score:
             best, score = matrix, error
     if best is None or score > _PLAIN:
         return out, factor
