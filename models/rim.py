@@ -5,6 +5,12 @@ times the template, moved, plus a plane. The varying gain takes up an off-centre
 plane the background; what is left tells the place. In the manner of inverse-compositional
 registration (Baker and Matthews 2004, doi 10.1023/B:VISI.0000011205.11775.fd) with a free gain and
 offset, as in digital image correlation (ZNSSD).
+
+A template is noisy itself. Regression on noisy variables answers too little, by as much as the
+noise has power: gains come out low and steps short. Blurring the template cures that, but a blurred
+template is not what the image shows. Hence both: the sharp template is the model, and the blurred
+one the instrument with which it is solved (instrumental variables; Reiersol 1941, doi
+10.2307/1907009): their noises have little in common, and what they show has all.
 """
 
 from __future__ import annotations
@@ -22,9 +28,11 @@ Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Sampler = Callable[[Tensor], Tensor]
 
-_ROUNDS = 12
-_DONE = 2e-3  # px
+_FEW = 4  # one point in so many finds the neighbourhood, all of them the place
+_STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))  # thinning, rounds, px
+_SETTLED = 0.05  # px
 _STEP = 1.5  # px
+_RELAX = (0.25, 2.5)
 _HUBER = 2.0
 _TILT = 1.0  # how much the gain may vary over a radius, in units of itself
 _UNKNOWNS = 8
@@ -32,19 +40,21 @@ _UNKNOWNS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rim:
-    """Pixels about the rim of a template.
+    """Pixels about the rim of a template, any leading share of them spread over all of it.
 
     Attributes
     ----------
     points : (M, 2) float32, px from the centre of the particle.
     value : (M,) float32, optical density. slope : (M, 2) float32, its gradient, OD/px.
-    weight : (M,) float32. radius : px, of the circle of equal area.
+    clean_value, clean_slope : the same of the blurred template.
+    radius : px, of the circle of equal area.
     """
 
     points: Image
     value: Image
     slope: Image
-    weight: Image
+    clean_value: Image
+    clean_slope: Image
     radius: float
 
 
@@ -81,7 +91,7 @@ def make_rim(
     within: float,
     beyond: float,
     smooth: float = 0.0,
-    most: int = 4096,
+    most: int = 16384,
 ) -> Rim | None:
     """The rim of a template; None if there are too few pixels.
 
@@ -90,44 +100,90 @@ def make_rim(
     image : (S, S) float32, optical density, the particle centred at (S - 1) / 2.
     inside : (S, S) bool, the particle. usable : (S, S) bool.
     within, beyond : how far the band reaches inwards and outwards, px.
-    smooth : sigma by which the template is blurred, px: the gradient of its noise would count as
-        that of a rim, and hold every step back.
+    smooth : sigma by which the template is blurred where its noise would count, px.
     most : pixels to use at most; larger bands are thinned out evenly.
     """
     area = float(np.count_nonzero(inside))
     known = usable & np.isfinite(image)
-    inwards, outwards = (np.asarray(distance_transform_edt(side)) for side in (inside, ~inside))
-    band = (inwards <= within) & (outwards <= beyond)
+    inner, outer = (np.asarray(distance_transform_edt(part)) for part in (inside, ~inside))
+    band = (inner <= within) & (outer <= beyond)
     # the gradient needs both neighbours
     band &= known & _shrink(known)
     chosen = np.argwhere(band)
     if len(chosen) < 4 * _UNKNOWNS:
         return None
     chosen = chosen[:: -(-len(chosen) // most)]
+    chosen = np.concatenate([chosen[n::_FEW] for n in range(_FEW)])
     row, column = chosen.T
-    clean = _smoothed(image, known, smooth)
-    slope = np.stack([np.gradient(clean, axis=0), np.gradient(clean, axis=1)], axis=-1)
+    sharp = np.where(known, image, 0).astype(np.float32)
+    clean = _blurred(sharp, known, smooth)
     return Rim(
         points=(chosen - (image.shape[0] - 1) / 2).astype(np.float32),
-        value=clean[row, column].astype(np.float32),
-        slope=slope[row, column].astype(np.float32),
-        weight=np.ones(len(chosen), np.float32),
+        value=sharp[row, column],
+        slope=_gradient(sharp)[row, column],
+        clean_value=clean[row, column],
+        clean_slope=_gradient(clean)[row, column],
         radius=float(np.sqrt(max(area, 1.0) / np.pi)),
     )
 
 
-def _smoothed(image: Image, known: Mask, sigma: float) -> Image:
-    filled = np.where(known, image, np.float32(0))
+def _blurred(image: Image, known: Mask, sigma: float) -> Image:
     if sigma <= 0:
-        return filled
+        return image
     weight = gaussian_filter(known.astype(np.float32), sigma)
-    return (gaussian_filter(filled, sigma) / np.maximum(weight, 1e-3)).astype(np.float32)
+    return (gaussian_filter(image, sigma) / np.maximum(weight, 1e-3)).astype(np.float32)
+
+
+def _gradient(image: Image) -> Image:
+    """(S, S, 2), OD/px."""
+    down, across = np.gradient(image)
+    return np.stack([down, across], axis=-1).astype(np.float32)
 
 
 def _shrink(known: Mask) -> Mask:
     out = np.zeros_like(known)
     out[1:-1, 1:-1] = known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """Rims side by side: points (N, M, 2), model and instrument (N, M, 8), present (N, M)."""
+
+    points: Tensor
+    model: Tensor
+    instrument: Tensor
+    present: Tensor
+
+    def thin(self, factor: int) -> _System:
+        size = -(-self.present.shape[1] // factor)
+        parts = (self.points, self.model, self.instrument, self.present)
+        return _System(*(part[:, :size] for part in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """One linear solution.
+
+    Attributes
+    ----------
+    solution : (N, 8) float64. ridge : (N, 8) float64, what was added to the normal equations.
+    noise : (N,) float64, mean square error per degree of freedom, OD^2.
+    weight : (N, M), what was used. error : (N, M), OD.
+    """
+
+    solution: Tensor
+    ridge: Tensor
+    noise: Tensor
+    weight: Tensor
+    error: Tensor
+
+    @property
+    def step(self) -> Tensor:
+        """(N, 2) px, by which the places should be moved."""
+        gain = self.solution[:, :1]
+        step = self.solution[:, 6:] / torch.where(gain.abs() < 1e-3, 1e-3, gain)
+        return torch.nan_to_num(step, posinf=0.0, neginf=0.0)
 
 
 def fit_rims(
@@ -143,52 +199,108 @@ def fit_rims(
     ----------
     rims : N templates.
     start : (N, 2) float64, where to begin, px.
-    sample : gives the image at places (N, M, 2) float32, px, as (N, M), NaN where unusable.
+    sample : gives the image at places (N, m, 2) float32, px, as (N, m), NaN where unusable; the
+        places are those of the first m points of every rim.
     tilt : prior of the variation of the gain over a radius, relative to the gain; 0 for none.
     """
-    design, points, weight = _stack(rims, device)
-    ridge = torch.full((len(rims), _UNKNOWNS), 1e-9, dtype=torch.float64, device=device)
+    system = _stack(rims, device)
     place = torch.from_numpy(start).to(device)
-    moved = torch.full((len(rims),), torch.inf, dtype=torch.float64, device=device)
-    huber = torch.ones_like(weight)
-    solution = normal = noise2 = torch.zeros(0)
-    used = weight
-    for turn in range(_ROUNDS):
-        image = sample((place[:, None] + points).float())
-        used = weight * torch.isfinite(image)
-        image = torch.nan_to_num(image)
-        weighted = design * (used * huber)[..., None]
-        normal = (weighted.transpose(1, 2) @ design).double()
-        right = (weighted.transpose(1, 2) @ image[..., None]).double()
-        scale = normal.diagonal(dim1=1, dim2=2).clamp(min=1e-12)
-        if turn == 0:
-            ridge = 1e-9 * scale
-        normal = normal + torch.diag_embed(ridge)
-        solution = torch.linalg.solve(normal, right)[..., 0]
-        error = image - (design @ solution.float()[..., None])[..., 0]
-        noise2 = _power(error, used * huber)
-        ridge = 1e-9 * scale
-        ridge[:, 1:3] += (noise2 / ((tilt * solution[:, 0]) ** 2 + 1e-12))[:, None]
-        huber = (_HUBER * noise2.sqrt()[:, None] / error.abs().clamp(min=1e-9)).clamp(max=1).float()
-        gain = solution[:, :1]
-        step = solution[:, 6:] / torch.where(gain.abs() < 1e-3, 1e-3, gain)
-        step = torch.nan_to_num(step).clamp(-_STEP, _STEP)
-        place = place + step
-        moved = step.abs().amax(1)
-        if turn > 1 and float(moved.max()) < _DONE:
-            break
-    inverse = torch.linalg.inv(normal)
-    gain = solution[:, 0]
-    covariance = inverse[:, 6:, 6:] * (noise2 / gain**2)[:, None, None]
+    relax = _Relax.begin(place)
+    part, solved = system, None
+    for thinning, rounds, enough in _STAGES:
+        part, outlying = system.thin(thinning), None
+        for _ in range(rounds):
+            image = sample((place[:, None] + part.points).float())
+            solved = _solve(part, image, outlying, solved, tilt)
+            outlying = _outlying(solved)
+            relax, move = relax.next(solved.step)
+            place = place + move
+            if float(relax.step.abs().max()) < enough:
+                break
+    if solved is None:
+        raise ValueError("rims: no stage of the fit")
+    return _told(part, solved, place, relax.step)
+
+
+def _solve(
+    part: _System, image: Tensor, outlying: Tensor | None, before: _Solved | None, tilt: float
+) -> _Solved:
+    usable = part.present & torch.isfinite(image)
+    weight = usable.float() if outlying is None else usable * outlying
+    image = torch.where(usable, image, 0.0)
+    # about their mean: a background as high as the rims would drown them in single precision
+    middle = (image * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+    image = image - middle
+    weighted = (part.instrument * weight[..., None]).transpose(1, 2)
+    matrix = (weighted @ part.model).double()
+    right = (weighted @ image[..., None]).double()
+    ridge = 1e-9 * matrix.diagonal(dim1=1, dim2=2).abs().clamp(min=1e-12)
+    if before is not None:
+        known = before.noise / ((tilt * before.solution[:, 0]) ** 2 + 1e-12)
+        ridge[:, 1:3] += known[:, None]
+    matrix = matrix + torch.diag_embed(ridge)
+    solution = torch.linalg.solve(matrix, right)[..., 0]
+    error = image - (part.model @ solution.float()[..., None])[..., 0]
+    freedom = (weight.sum(1) - _UNKNOWNS).clamp(min=1)
+    noise = ((error**2 * weight).sum(1) / freedom).double().clamp(min=1e-10)
+    return _Solved(solution, ridge, noise, weight, error)
+
+
+def _outlying(solved: _Solved) -> Tensor:
+    """Weights (N, M) of Huber, for what is far from the model."""
+    limit = _HUBER * solved.noise.sqrt()[:, None].float()
+    return (limit / solved.error.abs().clamp(min=1e-9)).clamp(max=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Relax:
+    """Aitken's relaxation of the steps (Irons and Tuck 1969, doi 10.1002/nme.1620010306).
+
+    Where the image is sharper or softer than the template, steps are too long or too short by a
+    factor that two of them tell.
+
+    Attributes
+    ----------
+    step : (N, 2) px, the last. factor : (N, 1), it was taken that often. fresh : (N, 1), it says
+        nothing of the next.
+    """
+
+    step: Tensor
+    factor: Tensor
+    fresh: Tensor
+
+    @classmethod
+    def begin(cls, place: Tensor) -> _Relax:
+        one = torch.ones_like(place[:, :1])
+        return cls(torch.zeros_like(place), one, one.bool())
+
+    def next(self, step: Tensor) -> tuple[_Relax, Tensor]:
+        """What to remember, and by how much (N, 2) to move."""
+        change = step - self.step
+        power = (change**2).sum(1, keepdim=True).clamp(min=1e-12)
+        factor = -self.factor * (self.step * change).sum(1, keepdim=True) / power
+        factor = torch.where(self.fresh, 1.0, factor.clamp(*_RELAX))
+        move = factor * step
+        length = torch.linalg.vector_norm(move, dim=1, keepdim=True)
+        return _Relax(step, factor, length > _STEP), move * (_STEP / length.clamp(min=_STEP))
+
+
+def _told(part: _System, solved: _Solved, place: Tensor, step: Tensor) -> RimFit:
+    gain = solved.solution[:, 0]
+    # of the blurred template alone: the noise of the sharp one would pass for a rim
+    weighted = (part.instrument * solved.weight[..., None]).transpose(1, 2)
+    power = (weighted @ part.instrument).double() + torch.diag_embed(solved.ridge)
+    covariance = torch.linalg.inv(power) * solved.noise[:, None, None]
+    usable = (solved.weight > 0).sum(1) / part.present.sum(1)
     return RimFit(
         yx=_numpy(place),
         gain=_numpy(gain),
-        covariance=_numpy(covariance),
-        gain_sigma=_numpy((inverse[:, 0, 0] * noise2).sqrt()),
-        rms=_numpy(noise2.sqrt()),
-        share=_numpy(used.sum(1) / weight.sum(1)),
-        settled=_numpy(moved < 0.05).astype(bool),
-        tilt=_numpy(torch.linalg.vector_norm(solution[:, 1:3], dim=1) / gain.abs()),
+        covariance=_numpy(covariance[:, 6:, 6:] / (gain**2)[:, None, None]),
+        gain_sigma=_numpy(covariance[:, 0, 0].sqrt()),
+        rms=_numpy(solved.noise.sqrt()),
+        share=_numpy(usable.double()),
+        settled=_numpy(step.abs().amax(1) < _SETTLED).astype(bool),
+        tilt=_numpy(torch.linalg.vector_norm(solved.solution[:, 1:3], dim=1) / gain.abs()),
     )
 
 
@@ -197,38 +309,37 @@ def kernel(rim: Rim, keep: slice) -> NDArray[np.float64]:
 
     Of the fit without robust weights.
     """
-    design = _design(rim)[keep].astype(np.float64)
-    solved = np.linalg.pinv(design)
-    return np.asarray(solved[6:], dtype=np.float64)
+    design = _stack([rim], torch.device("cpu")).instrument[0, keep].double()
+    return _numpy(torch.linalg.pinv(design)[6:])
 
 
-def _power(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean square error per degree of freedom, (N,) float64."""
-    total = weight.sum(1)
-    return ((error**2 * weight).sum(1) / (total - _UNKNOWNS).clamp(min=1)).double().clamp(min=1e-10)
-
-
-def _design(rim: Rim) -> Image:
-    """Columns (M, 8): template, its variation over the particle, plane, and motion."""
-    u = rim.points / rim.radius
-    value = rim.value[:, None]
-    one = np.ones_like(value)
-    return np.concatenate([value, value * u, one, u, -rim.slope], axis=1, dtype=np.float32)
-
-
-def _stack(rims: Sequence[Rim], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Design (N, M, 8), points (N, M, 2) and weights (N, M), padded with weight 0."""
-    longest = max(len(rim.value) for rim in rims)
-    design = np.zeros((len(rims), longest, _UNKNOWNS), np.float32)
-    points = np.zeros((len(rims), longest, 2), np.float32)
-    weight = np.zeros((len(rims), longest), np.float32)
+def _stack(rims: Sequence[Rim], device: torch.device) -> _System:
+    """Rims side by side, the shorter ones padded with points that are not present."""
+    count, longest = len(rims), max(len(rim.value) for rim in rims)
+    packed = np.zeros((count, longest, 8), np.float32)
+    present = np.zeros((count, longest), bool)
     for n, rim in enumerate(rims):
         m = len(rim.value)
-        design[n, :m] = _design(rim)
-        points[n, :m] = rim.points
-        weight[n, :m] = rim.weight
-    to = lambda x: torch.from_numpy(x).to(device)  # noqa: E731 - three at once
-    return to(design), to(points), to(weight)
+        level = rim.clean_value.mean()
+        packed[n, :m, :2] = rim.points
+        packed[n, :m, 2], packed[n, :m, 3:5] = rim.value - level, rim.slope
+        packed[n, :m, 5], packed[n, :m, 6:] = rim.clean_value - level, rim.clean_slope
+        present[n, :m] = True
+    whole = torch.from_numpy(packed).to(device)
+    radius = torch.tensor([rim.radius for rim in rims], dtype=torch.float32, device=device)
+    points = whole[..., :2].contiguous()
+    u = points / radius[:, None, None]
+    return _System(
+        points=points,
+        model=_columns(whole[..., 2:3], whole[..., 3:5], u),
+        instrument=_columns(whole[..., 5:6], whole[..., 6:], u),
+        present=torch.from_numpy(present).to(device),
+    )
+
+
+def _columns(value: Tensor, slope: Tensor, u: Tensor) -> Tensor:
+    """(N, M, 8): template, its variation over the particle, plane, and motion."""
+    return torch.cat([value, value * u, torch.ones_like(value), u, -slope], dim=-1)
 
 
 def _numpy(values: Tensor) -> NDArray[np.float64]:

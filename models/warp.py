@@ -42,6 +42,27 @@ def resample(
     )[:, None]
 
 
+def sample_points(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
+    """Sample one image at scattered places; see `resample`, which costs a pass over the image.
+
+    Parameters
+    ----------
+    image : (1, 1, H, W) float32, NaN where it may not be used. yx : (..., 2) float32, px.
+
+    Returns
+    -------
+    (...) float32; NaN where one of the 4 x 4 pixels around is outside or NaN, needed or not.
+    """
+    last = yx.new_tensor(image.shape[-2:]) - 1
+    outside = ((yx < 1) | (yx > last - 1)).any(-1)
+    whole = yx.floor()
+    asked = _asked(yx - whole).add_(whole)
+    # grid_sample wants (x, y)
+    grid = (asked * (2.0 / last) - 1.0).flip(-1).reshape(1, 1, -1, 2)
+    out = grid_sample(image, grid, "bicubic", "border", align_corners=True).reshape(outside.shape)
+    return out.masked_fill(outside, torch.nan)
+
+
 def _resample_one(image: torch.Tensor, usable: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
     places = yx.reshape(-1, 2)
     code = _needs(usable)

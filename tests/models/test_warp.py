@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from operando.models.warp import resample
+from operando.models.warp import resample, sample_points
 
 
 def identity_map(height: int, width: int) -> torch.Tensor:
@@ -95,3 +95,17 @@ def test_output_may_be_a_window_and_batch_rows_do_not_mix() -> None:
     out = resample(images, maps)
     torch.testing.assert_close(out[0, 0], images[0, 0, 3:13, 3:15])
     torch.testing.assert_close(out[1, 0], images[1, 0, 20:30, 20:32])
+
+
+def test_points_are_sampled_as_images_are() -> None:
+    image = blob(40, 50, (18.3, 25.1))
+    image[0, 0, 30, 10] = torch.nan
+    places = torch.rand(3, 200, 2, generator=torch.Generator().manual_seed(1)) * 60 - 5
+    found = sample_points(image, places)
+    expected = resample(image, places[None])[0, 0]
+    known = torch.isfinite(found)
+    assert known.sum() > 200
+    torch.testing.assert_close(found[known], expected[known], atol=1e-6, rtol=1e-5)
+    # of what the other can tell, no more than what lies next to the bad pixel is left out
+    lost = torch.isfinite(expected) & ~known
+    assert (places[lost] - torch.tensor([30.0, 10.0])).abs().max() < 2.001
