@@ -26,7 +26,7 @@ from ..streamer.frame_store import FrameStore
 from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocument, Rejected, Role
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
-from ..streamer.results import FrameResult, Status, skipped
+from ..streamer.results import FrameResult, skipped
 from .batches import detect
 from .raw_run import RawRun
 from .remarks import Remarks
@@ -312,8 +312,6 @@ class StreamProcessor:
                 frame = replace(frame, blurred=True)
                 detections = collect([], frame.od.shape)
             run.state, result = self._pipeline.update(state, frame, detections, given)
-            if not verdict:
-                result = replace(result, status=Status.DEGRADED, reason=verdict.reason)
         except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)

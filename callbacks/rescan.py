@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..streamer.frame_store import FrameStore
 from ..streamer.frames import Corrected
-from ..streamer.pipeline import PipelineState
+from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.records import Record
 from ..streamer.register.settings import RegisterSettings
 from ..streamer.results import FrameResult
@@ -81,18 +81,20 @@ class Rescan:
         frames = self._runs.get(run, {})
         if len(frames) < self._settings.whole_scan_frames:
             return
+        branch = Pipeline.latest(state)
         scan = Scan(
             records=[frames[n].record for n in sorted(frames)],
             load=lambda frame: self._load(run, frame),
-            memories=state.final.memories,
+            memories=branch.memories,
             before=state.before,
             side=state.roi,
         )
         motion, results = look_again(scan, self._settings)
-        living = state.final.motion.particles.keys()
+        living = branch.motion.particles.keys()
         kept = {p: m for p, m in motion.particles.items() if p in living}
-        final = replace(state.final, motion=replace(motion, particles=kept))
-        after = replace(state, final=final, live=final)
+        link = replace(branch.link, next_particle=Pipeline.next_particle(state))
+        branch = replace(branch, link=link, motion=replace(motion, particles=kept))
+        after = replace(state, final=branch, live=branch, waiting={})
         for result in results:
             yield after, result
 

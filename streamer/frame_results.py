@@ -82,11 +82,13 @@ def frame_result(
     aligned: NDArray[np.float32],
     particles: tuple[ParticleResult, ...],
 ) -> FrameResult:
-    """The result of a frame; degraded where most of the known particles were not detected."""
+    """The result of a frame; degraded if blurred, or most known particles were not detected."""
     seen = [p for p in particles if np.isfinite(p.area)]
     expected = [p for p in particles if p.state in (TrackState.TRACKED, TrackState.COASTING)]
     status, reason = Status.ALIGNED, ""
-    if not seen:
+    if corrected.blurred:
+        status, reason = Status.DEGRADED, "blurred"
+    elif not seen:
         status, reason = Status.DEGRADED, "no_particles"
     elif 2 * len([p for p in expected if np.isfinite(p.area)]) < len(expected):
         status, reason = Status.DEGRADED, "few_particles"

@@ -73,8 +73,7 @@ class Pipeline:
 
     def start_run(self, state: PipelineState) -> PipelineState:
         """State at the start of a further run of the same sample."""
-        caught_up = not state.waiting and _caught_up(state.final, state.live)
-        latest = state.final if caught_up else state.live
+        latest = self.latest(state)
         branch = replace(
             latest,
             link=replace(
@@ -87,6 +86,12 @@ class Pipeline:
         return PipelineState(
             live=branch, final=branch, waiting={}, roi=state.roi, before=branch.motion
         )
+
+    @staticmethod
+    def latest(state: PipelineState) -> Branch:
+        """The branch that knows all frames: that of the final values, if they have all come."""
+        caught_up = not state.waiting and _caught_up(state.final, state.live)
+        return state.final if caught_up else state.live
 
     @staticmethod
     def next_particle(state: PipelineState) -> int:

@@ -21,8 +21,10 @@ from .link import TrackState
 from .records import Record
 from .register import motion as motion_core
 from .register.anchors import Anchor, Memory
+from .register.background import Picture, picture
 from .register.blend import Track, blend
 from .register.fuse import crop_rois, fuse
+from .register.gauge import BACKGROUND
 from .register.motion import FieldMotion, Measured, MotionState, Moved
 from .register.refine import Refined, Request, refine
 from .register.settings import RegisterSettings
@@ -61,17 +63,33 @@ def look_again(scan: Scan, settings: RegisterSettings) -> tuple[MotionState, Ite
 
     Returns
     -------
-    The motion at the end of the scan, and the revised results of its frames, made one by one.
+    The motion at the end of the scan, of the places that the templates mark, as in `before`; and
+    the revised results of its frames, made one by one, of the centres of mass.
     """
-    places = _places(scan)
-    state = scan.before
+    places, centres = _places(scan)
+    state = motion_core.recentred(scan.before, centres)
     revisions: list[_Revision] = []
     for item in scan.records:
-        measured = _measured(item, places.get(item.result.frame, {}))
-        state, field = motion_core.update(state, replace(item.instant, measured=measured), settings)
+        now = replace(
+            item.instant,
+            measured=_measured(item, places.get(item.result.frame, {})),
+            picture=_picture(scan, item, settings),
+        )
+        state, field = motion_core.update(state, now, settings)
         fitted = frozenset(places.get(item.result.frame, {}))
         revisions.append(_Revision(item, field, fitted))
-    return state, _results(scan, revisions, settings)
+    marked = motion_core.recentred(state, {p: -centre for p, centre in centres.items()})
+    return marked, _results(scan, revisions, settings)
+
+
+def _picture(scan: Scan, item: Record, settings: RegisterSettings) -> Picture | None:
+    """What lies between the particles, for the gauge that needs it."""
+    loaded = scan.load(item.result.frame) if settings.gauge == BACKGROUND else None
+    if loaded is None:
+        return None
+    od = loaded[0][0, 0].cpu().numpy()
+    valid = np.isfinite(od)
+    return picture(np.where(valid, od, np.float32(0)), valid, loaded[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +109,8 @@ class _Found:
     sigma: Array
 
 
-def _places(scan: Scan) -> dict[int, dict[int, _Found]]:
-    """Revised places by frame and particle."""
+def _places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]:
+    """Revised places by frame and particle, and how far from a template's mark they are, px."""
     best = {p: m.best for p, m in scan.memories.items() if m.best.rim is not None}
     fits: dict[int, dict[int, Refined]] = {}
     for item in scan.records:
@@ -104,7 +122,7 @@ def _places(scan: Scan) -> dict[int, dict[int, _Found]]:
     tracks = [_track(scan.records, fits, p, best[p]) for p in numbers]
     blended = blend(tracks)
     if not blended:
-        return {}
+        return {}, {}
     noise = np.stack([t.noise for t in tracks], axis=1)
     yx, noise = steady(np.stack([b.yx for b in blended], axis=1), noise)
     out: dict[int, dict[int, _Found]] = {item.result.frame: {} for item in scan.records}
@@ -114,7 +132,7 @@ def _places(scan: Scan) -> dict[int, dict[int, _Found]]:
             sigma = np.hypot(noise[row, column], pull[row])
             found = _Found(yx[row, column] + both.centre, sigma)
             out[scan.records[int(row)].result.frame][particle] = found
-    return out
+    return out, {p: both.centre for p, both in zip(numbers, blended, strict=True)}
 
 
 def _requests(item: Record, best: Mapping[int, Anchor]) -> list[Request]:

