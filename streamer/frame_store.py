@@ -33,7 +33,7 @@ class FrameStore:
         self._parent = folder
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._memory: OrderedDict[StoreKey, NDArray[np.float32]] = OrderedDict()
-        self._disk: dict[StoreKey, Path] = {}
+        self._disk: dict[StoreKey, tuple[Path, int]] = {}
         self._bytes = 0
         self._serial = 0
 
@@ -57,7 +57,13 @@ class FrameStore:
         return self._bytes
 
     def put(self, key: StoreKey, image: NDArray[np.float32]) -> None:
-        """Keep an image (H, W) float32."""
+        """Keep an image (H, W) float32.
+
+        Raises
+        ------
+        OSError
+            If there is no room on disk for the oldest image, which is given up.
+        """
         self.drop(key)
         self._memory[key] = image
         self._bytes += image.nbytes
@@ -70,21 +76,25 @@ class FrameStore:
         Raises
         ------
         KeyError
-            If it was never put, dropped, or given up for want of room.
+            If it was never put, dropped, given up for want of room, or cleaned away by others.
         """
         if key in self._memory:
             return self._memory[key]
-        return np.load(self._disk[key], allow_pickle=False)
+        path, _ = self._disk[key]
+        try:
+            return np.load(path, allow_pickle=False)
+        except FileNotFoundError as error:
+            raise KeyError(key) from error
 
     def drop(self, key: StoreKey) -> None:
         """Forget an image, if it is kept."""
         image = self._memory.pop(key, None)
         if image is not None:
             self._bytes -= image.nbytes
-        path = self._disk.pop(key, None)
-        if path is not None:
-            self._disk_bytes -= path.stat().st_size
-            path.unlink()
+        if key in self._disk:
+            path, size = self._disk.pop(key)
+            self._disk_bytes -= size
+            path.unlink(missing_ok=True)
 
     def drop_run(self, run: str) -> None:
         """Forget all images of a raw run."""
@@ -106,9 +116,14 @@ class FrameStore:
         key, image = self._memory.popitem(last=False)
         path = Path(self._folder.name) / f"{self._serial}.npy"
         self._serial += 1
-        np.save(path, image, allow_pickle=False)
         self._bytes -= image.nbytes
-        self._disk[key] = path
-        self._disk_bytes += path.stat().st_size
+        try:
+            np.save(path, image, allow_pickle=False)
+        except OSError:  # what is there of it would take room for ever
+            path.unlink(missing_ok=True)
+            raise
+        size = path.stat().st_size
+        self._disk[key] = path, size
+        self._disk_bytes += size
         while self._disk_bytes > self._max_disk_bytes:
             self.drop(next(iter(self._disk)))

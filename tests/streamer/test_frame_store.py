@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,19 @@ def test_putting_again_replaces(tmp_path):
     store.put(key(1), image(2))
     assert store.bytes_in_memory == image(0).nbytes
     np.testing.assert_array_equal(store.get(key(1)), image(2))
+
+
+def test_a_folder_that_is_cleaned_away_costs_the_images_in_it_only(tmp_path):
+    store = FrameStore(max_bytes=500, folder=tmp_path)
+    store.put(key(0), image(0))
+    store.put(key(1), image(1))
+    shutil.rmtree(next(tmp_path.iterdir()))
+    with pytest.raises(KeyError):
+        store.get(key(0))
+    with pytest.raises(OSError):
+        store.put(key(2), image(2))
+    assert store.bytes_in_memory == image(2).nbytes
+    np.testing.assert_array_equal(store.get(key(2)), image(2))
+    store.drop_run("run")
+    assert len(store) == store.bytes_in_memory == 0
+    store.close()
