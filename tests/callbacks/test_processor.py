@@ -147,7 +147,7 @@ def test_positions_follow_the_truth(results):
         offset = seen[:, None] - expected
         nearest = np.abs(offset.mean(axis=0)).sum(axis=-1).argmin()
         error = offset[:, nearest] - offset[:, nearest].mean(axis=0)
-        assert np.sqrt((error**2).sum(axis=-1).mean()) < 0.3
+        assert np.sqrt((error**2).sum(axis=-1).mean()) < 0.06
 
 
 def test_aligned_frames_stand_still(results):
@@ -158,7 +158,7 @@ def test_aligned_frames_stand_still(results):
     inner = stack[:, 40:-40, 40:-40]
     assert np.isfinite(inner).mean() > 0.99  # a hot pixel takes its neighbours with it
     # the energies are all above the edge: what is left after alignment is noise and chemistry
-    assert np.nanmean(np.abs(inner[-1] - inner[0])) < 0.15
+    assert np.nanmean(np.abs(inner[-1] - inner[0])) < 0.04
 
 
 def strip(table_):

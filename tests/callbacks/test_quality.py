@@ -75,7 +75,7 @@ def test_a_blurred_frame_is_degraded_and_particles_coast_over_it(raw):
     assert set(particles.loc[particles["frame"] == 7, "state"]) == {"coasting"}
     _, undisturbed, _ = process(raw)
     after, before = (p[p["frame"] == 9].set_index("particle") for p in (particles, undisturbed))
-    np.testing.assert_allclose(after[["y", "x"]], before[["y", "x"]], atol=0.1)
+    np.testing.assert_allclose(after[["y", "x"]], before[["y", "x"]], atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_the_demo_scans_compares_and_draws(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (rms,) = re.findall(r"position rms ([\d.]+) px", done.stdout)
-    assert float(rms) < 0.5
+    assert float(rms) < 0.35
     text = " ".join(done.stdout.split())
     assert "identity switches 0" in text
     assert "'received': 12, 'aligned': 12" in text

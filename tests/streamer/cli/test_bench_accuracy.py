@@ -20,6 +20,6 @@ def test_one_quick_regime(run_cli, tmp_path):
     assert ended.status == 0, ended.err
     assert "calm" in ended.out
     content = json.loads((tmp_path / "accuracy.json").read_text())
-    assert content["regimes"]["calm"]["estimates"]["ours, final"]["rms"] < 0.5
+    assert content["regimes"]["calm"]["estimates"]["ours, final"]["rms"] < 0.12
     assert (tmp_path / "accuracy.md").exists()
     assert (tmp_path / "accuracy.png").stat().st_size > 20_000
