@@ -46,13 +46,16 @@ class ProcessSettings(BaseModel):
         default=8, ge=1, description="frames detected as one batch when documents have queued up"
     )
     raw_memory_mb: float = Field(
-        default=1024.0, gt=0, description="raw frames kept in memory for their final value, MB"
+        default=1024.0,
+        gt=0,
+        description="raw frames kept in memory for their final value, MB; as much again for the "
+        "frames that are looked at again when the run has stopped",
     )
     raw_disk_gb: float = Field(
         default=50.0,
         gt=0,
-        description="raw frames kept on disk beyond that, GB; past it the oldest lose their final "
-        "value, which is told in the ledger",
+        description="raw frames kept on disk beyond that, GB, and as much again likewise; past it the "
+        "oldest lose their final value, which is told in the ledger, or their second look",
     )
     max_hold: int = Field(
         default=64,

@@ -18,7 +18,6 @@ from .records import Record
 from .register.anchors import Anchor
 from .register.refine import Refined, Request, refine
 from .register.steady import common_path
-from .results import Status
 
 Array = NDArray[np.float64]
 Fits = dict[int, dict[int, Refined]]
@@ -70,8 +69,8 @@ def fill_gaps(
         frame = item.result.frame
         known = fits.get(frame, {})
         out[frame] = dict(known)
-        # a frame that says nothing of places, or of how bright particles are in it
-        if item.result.status is Status.SKIPPED or len(known) < _LEAST_OTHERS:
+        # a frame that says nothing of how bright particles are in it
+        if len(known) < _LEAST_OTHERS:
             continue
         requests = _requests(scan, row, best)
         loaded = load(frame) if requests else None

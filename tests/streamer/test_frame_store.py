@@ -69,7 +69,7 @@ def test_a_folder_that_is_cleaned_away_costs_the_images_in_it_only(tmp_path):
     shutil.rmtree(next(tmp_path.iterdir()))
     with pytest.raises(KeyError):
         store.get(key(0))
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         store.put(key(2), image(2))
     assert store.bytes_in_memory == image(2).nbytes
     np.testing.assert_array_equal(store.get(key(2)), image(2))
