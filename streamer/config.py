@@ -54,8 +54,8 @@ class ProcessSettings(BaseModel):
     raw_disk_gb: float = Field(
         default=50.0,
         gt=0,
-        description="raw frames kept on disk beyond that, GB, and as much again likewise; past it the "
-        "oldest lose their final value, which is told in the ledger, or their second look",
+        description="raw frames kept on disk beyond that, GB, and as much again likewise; past it "
+        "the oldest lose their final value, which is told in the ledger, or their second look",
     )
     max_hold: int = Field(
         default=64,
