@@ -134,7 +134,7 @@ def test_a_batch_of_rims_of_all_sizes_says_what_each_says_alone():
     np.testing.assert_allclose(together.yx, places, atol=0.06)
     for n, rim in enumerate(rims):
         alone = fit([rim], image, np.rint(places[n]))
-        np.testing.assert_allclose(together.yx[n], alone.yx[0], atol=2e-3)
+        np.testing.assert_allclose(together.yx[n], alone.yx[0], atol=5e-3)
         np.testing.assert_allclose(together.covariance[n], alone.covariance[0], 0.02, 1e-6)
         np.testing.assert_allclose(together.gain[n], alone.gain[0], rtol=1e-3)
         assert together.share[n] == alone.share[0] == 1.0
