@@ -70,7 +70,8 @@ class Memory:
     @property
     def best(self) -> Anchor:
         """The template that tells places best: strong, and the mean of many frames."""
-        return max(self.anchors, key=lambda a: a.contrast**2 * min(a.frames, 8))
+        able = [a for a in self.anchors if a.rim is not None]
+        return max(able or self.anchors, key=lambda a: a.contrast**2 * min(a.frames, 8))
 
     def side(self, contrast: float) -> int | None:
         """Side of the ROI that the template of this contrast would learn from.
