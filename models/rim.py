@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 Sampler = Callable[[Tensor], Tensor]
 
 _FEW = 4  # one point in so many finds the neighbourhood, all of them the place
-_STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))  # thinning, rounds, px
+_STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))  # thinning, rounds, px that the next step would be
 _SETTLED = 0.05  # px
 _STEP = 1.5  # px
 _RELAX = (0.25, 2.5)
@@ -148,7 +148,7 @@ def _shrink(known: Mask) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class _System:
-    """Rims side by side: points (N, M, 2), model and instrument (N, M, 8), present (N, M)."""
+    """Rims side by side: points (N, M, 2), model and instrument (N, 8, M), present (N, M)."""
 
     points: Tensor
     model: Tensor
@@ -156,9 +156,16 @@ class _System:
     present: Tensor
 
     def thin(self, factor: int) -> _System:
+        """The first of so many points."""
+        if factor == 1:
+            return self
         size = -(-self.present.shape[1] // factor)
-        parts = (self.points, self.model, self.instrument, self.present)
-        return _System(*(part[:, :size] for part in parts))
+        return _System(
+            self.points[:, :size],
+            self.model[..., :size].contiguous(),
+            self.instrument[..., :size].contiguous(),
+            self.present[:, :size],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +215,18 @@ def fit_rims(
     relax = _Relax.begin(place)
     part, solved = system, None
     for thinning, rounds, enough in _STAGES:
-        part, outlying = system.thin(thinning), None
+        part, outlying, before = system.thin(thinning), None, torch.inf
         for _ in range(rounds):
-            image = sample((place[:, None] + part.points).float())
+            image = sample(place.float()[:, None] + part.points)
             solved = _solve(part, image, outlying, solved, tilt)
             outlying = _outlying(solved)
             relax, move = relax.next(solved.step)
             place = place + move
-            if float(relax.step.abs().max()) < enough:
+            now = float(relax.step.abs().max())
+            # what the next step would be, as this one is to the last
+            if now * (now / before if now < before < torch.inf else 1.0) < enough:
                 break
+            before = now
     if solved is None:
         raise ValueError("rims: no stage of the fit")
     return _told(part, solved, place, relax.step)
@@ -227,22 +237,22 @@ def _solve(
 ) -> _Solved:
     usable = part.present & torch.isfinite(image)
     weight = usable.float() if outlying is None else usable * outlying
-    image = torch.where(usable, image, 0.0)
+    image = image.masked_fill(~usable, 0.0)
     # about their mean: a background as high as the rims would drown them in single precision
-    middle = (image * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
-    image = image - middle
-    weighted = (part.instrument * weight[..., None]).transpose(1, 2)
-    matrix = (weighted @ part.model).double()
-    right = (weighted @ image[..., None]).double()
+    total = weight.sum(1, keepdim=True)
+    image = image - (image * weight).sum(1, keepdim=True) / total.clamp(min=1)
+    weighted = part.instrument * weight[:, None]
+    matrix = (weighted @ part.model.transpose(1, 2)).double()
+    right = (image[:, None] @ weighted.transpose(1, 2)).double().transpose(1, 2)
     ridge = 1e-9 * matrix.diagonal(dim1=1, dim2=2).abs().clamp(min=1e-12)
     if before is not None:
         known = before.noise / ((tilt * before.solution[:, 0]) ** 2 + 1e-12)
         ridge[:, 1:3] += known[:, None]
     matrix = matrix + torch.diag_embed(ridge)
     solution = torch.linalg.solve(matrix, right)[..., 0]
-    error = image - (part.model @ solution.float()[..., None])[..., 0]
-    freedom = (weight.sum(1) - _UNKNOWNS).clamp(min=1)
-    noise = ((error**2 * weight).sum(1) / freedom).double().clamp(min=1e-10)
+    error = image - (solution.float()[:, None] @ part.model)[:, 0]
+    power = torch.linalg.vecdot(error * weight, error)
+    noise = (power / (total[:, 0] - _UNKNOWNS).clamp(min=1)).double().clamp(min=1e-10)
     return _Solved(solution, ridge, noise, weight, error)
 
 
@@ -288,8 +298,8 @@ class _Relax:
 def _told(part: _System, solved: _Solved, place: Tensor, step: Tensor) -> RimFit:
     gain = solved.solution[:, 0]
     # of the blurred template alone: the noise of the sharp one would pass for a rim
-    weighted = (part.instrument * solved.weight[..., None]).transpose(1, 2)
-    power = (weighted @ part.instrument).double() + torch.diag_embed(solved.ridge)
+    weighted = part.instrument * solved.weight[:, None]
+    power = (weighted @ part.instrument.transpose(1, 2)).double() + torch.diag_embed(solved.ridge)
     covariance = torch.linalg.inv(power) * solved.noise[:, None, None]
     usable = (solved.weight > 0).sum(1) / part.present.sum(1)
     return RimFit(
@@ -309,37 +319,36 @@ def kernel(rim: Rim, keep: slice) -> NDArray[np.float64]:
 
     Of the fit without robust weights.
     """
-    design = _stack([rim], torch.device("cpu")).instrument[0, keep].double()
-    return _numpy(torch.linalg.pinv(design)[6:])
+    design = _stack([rim], torch.device("cpu")).instrument[0, :, keep].double()
+    return _numpy(torch.linalg.pinv(design.T)[6:])
 
 
 def _stack(rims: Sequence[Rim], device: torch.device) -> _System:
     """Rims side by side, the shorter ones padded with points that are not present."""
     count, longest = len(rims), max(len(rim.value) for rim in rims)
-    packed = np.zeros((count, longest, 8), np.float32)
+    packed = np.zeros((count, 8, longest), np.float32)
+    points = np.zeros((count, longest, 2), np.float32)
     present = np.zeros((count, longest), bool)
     for n, rim in enumerate(rims):
         m = len(rim.value)
         level = rim.clean_value.mean()
-        packed[n, :m, :2] = rim.points
-        packed[n, :m, 2], packed[n, :m, 3:5] = rim.value - level, rim.slope
-        packed[n, :m, 5], packed[n, :m, 6:] = rim.clean_value - level, rim.clean_slope
-        present[n, :m] = True
+        points[n, :m], present[n, :m] = rim.points, True
+        packed[n, 0, :m], packed[n, 1:3, :m] = rim.value - level, rim.slope.T
+        packed[n, 3, :m], packed[n, 4:6, :m] = rim.clean_value - level, rim.clean_slope.T
+        packed[n, 6:, :m] = rim.points.T / rim.radius
     whole = torch.from_numpy(packed).to(device)
-    radius = torch.tensor([rim.radius for rim in rims], dtype=torch.float32, device=device)
-    points = whole[..., :2].contiguous()
-    u = points / radius[:, None, None]
+    u = whole[:, 6:]
     return _System(
-        points=points,
-        model=_columns(whole[..., 2:3], whole[..., 3:5], u),
-        instrument=_columns(whole[..., 5:6], whole[..., 6:], u),
+        points=torch.from_numpy(points).to(device),
+        model=_rows(whole[:, :1], whole[:, 1:3], u),
+        instrument=_rows(whole[:, 3:4], whole[:, 4:6], u),
         present=torch.from_numpy(present).to(device),
     )
 
 
-def _columns(value: Tensor, slope: Tensor, u: Tensor) -> Tensor:
-    """(N, M, 8): template, its variation over the particle, plane, and motion."""
-    return torch.cat([value, value * u, torch.ones_like(value), u, -slope], dim=-1)
+def _rows(value: Tensor, slope: Tensor, u: Tensor) -> Tensor:
+    """(N, 8, M): template, its variation over the particle, plane, and motion."""
+    return torch.cat([value, value * u, torch.ones_like(value), u, -slope], dim=1)
 
 
 def _numpy(values: Tensor) -> NDArray[np.float64]:

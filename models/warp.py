@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn.functional import grid_sample, pad
 
@@ -42,25 +44,33 @@ def resample(
     )[:, None]
 
 
-def sample_points(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    """Sample one image at scattered places; see `resample`, which costs a pass over the image.
+def point_sampler(image: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Prepare one image to be sampled at scattered points often; see `resample`.
 
     Parameters
     ----------
-    image : (1, 1, H, W) float32, NaN where it may not be used. yx : (..., 2) float32, px.
+    image : (1, 1, H, W) float32, NaN where it may not be used.
 
     Returns
     -------
-    (...) float32; NaN where one of the 4 x 4 pixels around is outside or NaN, needed or not.
+    Takes places (..., 2) float32, px, and gives (...) float32; NaN where one of the 4 x 4 pixels
+    around is outside or NaN, needed or not.
     """
-    last = yx.new_tensor(image.shape[-2:]) - 1
-    outside = ((yx < 1) | (yx > last - 1)).any(-1)
-    whole = yx.floor()
-    asked = _asked(yx - whole).add_(whole)
-    # grid_sample wants (x, y)
-    grid = (asked * (2.0 / last) - 1.0).flip(-1).reshape(1, 1, -1, 2)
-    out = grid_sample(image, grid, "bicubic", "border", align_corners=True).reshape(outside.shape)
-    return out.masked_fill(outside, torch.nan)
+    # what lies outside is read off the frame: NaN there answers for it
+    framed = pad(image, (1, 1, 1, 1), value=torch.nan)
+    scale = 2.0 / (image.new_tensor(framed.shape[-2:]) - 1)
+    first = scale - 1.0
+    # grid_sample wants (x, y): (y, x) of the transposed image, whose kernel is the same
+    across = framed.transpose(-1, -2).contiguous()
+
+    def sample(yx: torch.Tensor) -> torch.Tensor:
+        whole = yx.floor()
+        asked = _asked(yx - whole).add_(whole)
+        grid = torch.addcmul(first, asked, scale).reshape(1, 1, -1, 2)
+        out = grid_sample(across, grid, "bicubic", "border", align_corners=True)
+        return out.reshape(yx.shape[:-1])
+
+    return sample
 
 
 def _resample_one(image: torch.Tensor, usable: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.rim import Rim, RimFit, fit_rims
-from ...models.warp import sample_points
+from ...models.warp import point_sampler
 from .anchors import Anchor
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int32]
 
 _AROUND = 3  # px, kept from other particles
-_NONE = np.iinfo(np.int32).max
 _SHARE = 0.35
 _SURE = 6.0
 # noise of neighbouring pixels is not independent after resampling
@@ -76,8 +75,10 @@ def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[i
     start = np.array([r.start for r in chosen], dtype=np.float64)
     blocked = _blocked(labels, chosen, rims).to(image.device)
 
+    look = point_sampler(image)
+
     def sample(places: Tensor) -> Tensor:
-        return sample_points(image, places).masked_fill(blocked[:, : places.shape[1]], torch.nan)
+        return look(places).masked_fill(blocked[:, : places.shape[1]], torch.nan)
 
     fit = fit_rims(rims, start, sample, image.device)
     good = _good(fit, start, np.array([r.reach for r in chosen]))
@@ -105,30 +106,20 @@ def _good(fit: RimFit, start: Array, reach: Array) -> NDArray[np.bool_]:
 def _blocked(labels: Labels, requests: list[Request], rims: list[Rim]) -> Tensor:
     """Points (N, M) on or next to the mask of another particle."""
     longest = max(len(rim.value) for rim in rims)
-    blocked = np.zeros((len(rims), longest), bool)
-    least, most = _around(labels)
-    last = np.array(labels.shape) - 1
-    stride = np.array([labels.shape[1], 1])
+    at = np.full((len(rims), longest, 2), -1.0, np.float32)
     for n, (request, rim) in enumerate(zip(requests, rims, strict=True)):
-        at = np.clip(np.rint(rim.points + request.start.astype(np.float32)), 0, last)
-        flat = (at @ stride).astype(np.intp)
-        low, high = least.ravel()[flat], most.ravel()[flat]
-        # a mask that holds our centre holds us: merged with a neighbour, or taken for another's
-        row, column = np.clip(np.rint(request.start), 0, last).astype(int).tolist()
-        own = [request.label, int(labels[row, column])]
-        blocked[n, : len(flat)] = ~np.isin(low, [*own, _NONE]) | ~np.isin(high, [*own, 0])
+        at[n, : len(rim.points)] = rim.points + request.start
+    # a mask that holds our centre holds us: merged with a neighbour, or taken for another's
+    last = np.array(labels.shape) - 1
+    middle = np.clip(np.rint([r.start for r in requests]), 0, last).astype(int)
+    under = labels[middle[:, 0], middle[:, 1]][:, None]
+    own = np.array([r.label for r in requests], np.int32)[:, None]
+    framed = np.pad(labels, _AROUND + 1)
+    width = framed.shape[1]
+    at = np.clip(at, -1, last + 1)
+    first = ((np.rint(at) + _AROUND + 1) @ np.array([width, 1.0])).astype(np.intp)
+    blocked = np.zeros(first.shape, bool)
+    for step in (0, _AROUND, -_AROUND, _AROUND * width, -_AROUND * width):
+        label = framed.ravel().take(first + step)
+        blocked |= (label != 0) & (label != own) & (label != under)
     return torch.from_numpy(blocked)
-
-
-def _around(labels: Labels) -> tuple[Labels, Labels]:
-    """Lowest and highest label at and next to each pixel (H, W); `_NONE` and 0 without any."""
-    low = np.where(labels == 0, np.int32(_NONE), labels)
-    least, most = low.copy(), labels.copy()
-    for axis in (0, 1):
-        there: list[slice] = [slice(None), slice(None)]
-        here: list[slice] = [slice(None), slice(None)]
-        there[axis], here[axis] = slice(_AROUND, None), slice(None, -_AROUND)
-        for to, of in ((tuple(here), tuple(there)), (tuple(there), tuple(here))):
-            np.minimum(least[to], low[of], out=least[to])
-            np.maximum(most[to], labels[of], out=most[to])
-    return least, most
