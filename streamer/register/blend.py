@@ -27,7 +27,7 @@ _ALIKE = 0.2  # correlation of both errors, over simulated scans
 # this part of what the same fit answers to a background that it does not know
 _PART = 0.55
 # the background slides under a particle that moves on its own: its pull changes at any contrast
-_SLIDING = 0.25
+_SLIDING = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

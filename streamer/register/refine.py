@@ -21,7 +21,7 @@ _AROUND = 3  # px, kept from other particles
 _SHARE = 0.35
 _SURE = 6.0
 # noise of neighbouring pixels is not independent after resampling
-_CORRELATED = 1.5
+_CORRELATED = 1.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
