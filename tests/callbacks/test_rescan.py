@@ -11,6 +11,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from operando.callbacks import StreamProcessor
+from operando.callbacks.rescan import Rescan
 from operando.streamer.config import load_settings
 from operando.streamer.evaluate.accuracy import score
 from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
@@ -156,11 +157,20 @@ def test_runs_that_are_not_looked_at_again_emit_nothing_more(short, looked, sett
     np.testing.assert_array_equal(particles[["y", "x"]], live[["y", "x"]])
 
 
-def test_late_final_values_do_not_bring_a_run_back_that_was_too_long():
-    documents = simulate_documents(SHORT, order="flat_last")
+def test_late_final_values_do_not_bring_a_run_back_that_was_too_long(monkeypatch):
+    kept = []
+
+    class Watched(Rescan):
+        def keep(self, corrected, record):
+            super().keep(corrected, record)
+            kept.append((corrected.revision, corrected.frame, len(self._store)))
+
+    monkeypatch.setattr("operando.callbacks.processor.Rescan", Watched)
     settings = {"registration": {"whole_scan_frames": 3, "whole_scan_most": 6}}
-    frames, _, _ = process(documents, settings)
+    frames, _, _ = process(simulate_documents(SHORT, order="flat_last"), settings)
     assert frames["revision"].max() == 1
+    assert kept[:6] == [(0, n, n + 1) for n in range(6)]
+    assert kept[6:] == [(0, 6, 0), (0, 7, 0), *((1, n, 0) for n in range(8))]
 
 
 def test_frames_that_were_given_up_for_want_of_room_keep_their_values(short):

@@ -22,8 +22,8 @@ FRAMES = 10
 
 
 def places(frame):
-    """A field that moves two pixels a frame to and fro, and 0.2 px on."""
-    return HOME + [2.0 * (frame % 2), 0.2 * frame]
+    """A field that moves to and fro from frame to frame, and 0.2 px on."""
+    return HOME + [6.0 * (frame % 2), 0.2 * frame]
 
 
 @pytest.fixture(scope="module")

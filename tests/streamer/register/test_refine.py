@@ -58,8 +58,10 @@ def test_the_sigma_is_not_smaller_than_the_scatter(draw, sought):
 
 
 def test_nothing_is_found_where_nothing_is(draw, sought):
-    empty = draw([(30.0, 30.0)], [RADIUS], noise=0.04)
-    assert refine(empty.image, empty.detections.labels, [sought((105, 120))]) == {}
+    for seed in range(10):
+        empty = draw([(30.0, 30.0)], [RADIUS], noise=0.04, seed=seed)
+        requests = [sought((105, 120), reach=100.0), sought((110, 60), reach=100.0, particle=1)]
+        assert refine(empty.image, empty.detections.labels, requests) == {}
 
 
 def test_what_lies_beyond_the_reach_is_not_believed(draw, sought):

@@ -79,6 +79,8 @@ def test_particles_that_stand_around_are_not_taken_for_background(rim):
     disturbed = np.where(free, od, np.float32(5.0))
     told = background_response(rim, disturbed, free)
     np.testing.assert_allclose(told, background_response(rim, od, EVERYWHERE), rtol=0.3)
+    # nor does the level of what is left matter
+    np.testing.assert_allclose(background_response(rim, disturbed + 3, free), told, rtol=0.05)
 
 
 def test_it_is_unknown_where_hardly_any_place_is_free(rim):
