@@ -89,7 +89,9 @@ class NcaResult:
     Attributes
     ----------
     ids : (P,) int64, particles that were tracked.
-    positions : (F, P, 2) float64, px, NaN where not measured.
+    positions : (F, P, 2) float64, px, NaN where not measured. sigma : (F, P, 2) float64, px, as
+        reported with them.
+    fitted : (F, P) bool, matched with a template; else the centre of mass of a mask.
     whole : (P,) bool, not cut by the rim of any frame.
     energies : (F,) float64, eV.
     images : (F, H, W) float32, optical density.
@@ -99,6 +101,8 @@ class NcaResult:
 
     ids: NDArray[np.int64]
     positions: Array
+    sigma: Array
+    fitted: NDArray[np.bool_]
     whole: NDArray[np.bool_]
     energies: Array
     images: NDArray[np.float32]
@@ -117,6 +121,10 @@ class NcaResult:
         return {
             "particles": len(self.ids),
             "whole": self.ids[self.whole].tolist(),
+            "fitted": {
+                int(particle): np.flatnonzero(frames).tolist()
+                for particle, frames in zip(self.ids, self.fitted.T, strict=True)
+            },
             "ours": self.ours.summary(),
             "edges": self.edges.summary(),
             "apart": [[None if np.isnan(v) else float(v) for v in row] for row in self.apart],
@@ -143,42 +151,72 @@ def measure_nca(data: Path, settings: Settings, progress: Progress = lambda *_: 
     raw: list[NamedDocument] = []
     stream = import_documents(data / FOLDER, progress=lambda n, of: progress("processing", n, of))
     tables = result_tables(stream, settings, lambda name, doc: raw.append((name, doc)))
-    ids, positions, radius = _positions(tables)
+    seen = _seen(tables)
+    ids, positions = seen.ids, seen.positions
     energies = tables.frames.groupby("frame")["energy"].first().to_numpy(np.float64)
     images = od_stack(raw, settings)
-    whole = _whole(positions, images, settings)
+    whole = _whole(np.where(seen.masked[..., None], positions, np.nan), images, settings)
     start = np.where(whole[:, None], positions[0], np.nan)
-    edges = follow_edges(images, start, radius, _common(positions, whole), progress)
+    edges = follow_edges(images, start, seen.radius, _common(positions, whole), progress)
     return NcaResult(
         ids=ids,
         positions=positions,
+        sigma=seen.sigma,
+        fitted=seen.fitted,
         whole=whole,
         energies=energies,
         images=images,
-        ours=_agreement(positions, energies, whole),
-        edges=_agreement(edges, energies, whole),
+        ours=_agreement(positions, energies, whole, seen.sigma),
+        edges=_agreement(edges, energies, whole, np.zeros_like(edges)),
         edge_positions=edges,
     )
 
 
-def _agreement(positions: Array, energies: Array, whole: NDArray[np.bool_]) -> Agreement:
+def _agreement(
+    positions: Array, energies: Array, whole: NDArray[np.bool_], sigma: Array
+) -> Agreement:
     return Agreement(
         repeats=tuple(_repeats(positions[:, whole], energies)),
-        similarity=_similarity(positions, energies, whole),
+        similarity=_similarity(positions, energies, whole, sigma),
     )
 
 
-def _positions(tables: Tables) -> tuple[NDArray[np.int64], Array, Array]:
-    """Particles (P,), positions (F, P, 2) px and radii (P,) px."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """Particles (P,) in all frames: see `NcaResult`; masked (F, P), and radii (P,) px."""
+
+    ids: NDArray[np.int64]
+    positions: Array
+    sigma: Array
+    fitted: NDArray[np.bool_]
+    masked: NDArray[np.bool_]
+    radius: Array
+
+
+def _seen(tables: Tables) -> _Seen:
     rows = of_revision(tables.particles, "highest")
     followed = list(where(rows, rows["state"] == "tracked")["particle"].unique())
-    measured = rows["state"].isin(MEASURED) & np.isfinite(rows["area"])
-    rows = where(rows, measured & rows["particle"].isin(followed))
+    rows = where(rows, rows["state"].isin(MEASURED) & rows["particle"].isin(followed))
     ids, column = np.unique(rows["particle"].to_numpy(np.int64), return_inverse=True)
-    positions = np.full((int(tables.frames["frame"].max()) + 1, len(ids), 2), np.nan)
-    positions[rows["frame"].to_numpy(np.int64), column] = rows[["y", "x"]].to_numpy(np.float64)
+    frame = rows["frame"].to_numpy(np.int64)
+    shape = (int(tables.frames["frame"].max()) + 1, len(ids))
+    positions, sigma = np.full((*shape, 2), np.nan), np.full((*shape, 2), np.nan)
+    fitted, masked = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    positions[frame, column] = rows[["y", "x"]].to_numpy(np.float64)
+    errors = rows[["sigma_y", "sigma_x"]].to_numpy(np.float64)
+    sigma[frame, column] = errors
+    # masks have one error for both axes, rims never
+    fitted[frame, column] = errors[:, 0] != errors[:, 1]
+    masked[frame, column] = np.isfinite(rows["area"].to_numpy(np.float64))
     area = rows.groupby("particle")["area"].median().loc[ids].to_numpy(np.float64)
-    return ids, positions, np.sqrt(area / np.pi)
+    return _Seen(
+        ids=ids,
+        positions=positions,
+        sigma=sigma,
+        fitted=fitted,
+        masked=masked,
+        radius=np.sqrt(area / np.pi),
+    )
 
 
 def _common(positions: Array, whole: NDArray[np.bool_]) -> Array:
@@ -234,14 +272,18 @@ def _pair(positions: Array, energy: float, frames: tuple[int, int]) -> Repeats:
     )
 
 
-def _similarity(positions: Array, energies: Array, whole: NDArray[np.bool_]) -> Similarity:
+def _similarity(
+    positions: Array, energies: Array, whole: NDArray[np.bool_], sigma: Array
+) -> Similarity:
     measured = np.isfinite(positions[..., 0])
     below, above = np.flatnonzero(energies == BELOW_EV), np.flatnonzero(energies == ABOVE_EV)
     both = whole & measured[below].any(axis=0) & measured[above].any(axis=0)
     if both.sum() < 3:
         raise FrameError(f"wanted 3 whole particles at both energies, got {int(both.sum())}")
     means = [np.nanmean(positions[at][:, both], axis=0) for at in (below, above)]
-    return fit_similarity(*means)
+    # not the error of a mean: that of a template is the same in all frames
+    errors = [np.nanmean(sigma[at][:, both], axis=(0, 2)) for at in (below, above)]
+    return fit_similarity(means[0], means[1], sigma=np.hypot(*errors))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -36,13 +36,19 @@ class Similarity:
     residuals: Array
 
 
-def fit_similarity(before: Array, after: Array, draws: int = 1000, seed: int = 0) -> Similarity:
+def fit_similarity(
+    before: Array, after: Array, draws: int = 1000, seed: int = 0, sigma: Array | None = None
+) -> Similarity:
     """Fit by Huber weights, iteratively reweighted (Huber 1964, doi:10.1214/aoms/1177703732).
+
+    Points also differ by what their errors do not tell. That is estimated from the residuals and
+    added to every error, so that no point counts for more than it explains.
 
     Parameters
     ----------
     before, after : (N, 2) float64, px, the same points in two images.
     draws : bootstrap samples of the points. seed : of the bootstrap.
+    sigma : (N,) float64, px, errors of `after - before` per component; all alike if None.
 
     Raises
     ------
@@ -52,7 +58,8 @@ def fit_similarity(before: Array, after: Array, draws: int = 1000, seed: int = 0
     if len(before) < 3:
         raise ValueError(f"similarity: wanted 3 points or more, got {len(before)}")
     middle = before.mean(axis=0)
-    solution, weights, residuals = _huber(before - middle, after - middle)
+    sigma = np.zeros(len(before)) if sigma is None else sigma
+    solution, weights, residuals = _huber(before - middle, after - middle, sigma)
     design = _design(before - middle)
     flat = np.repeat(weights, 2)
     freedom = max(2 * len(before) - 4, 1)
@@ -68,7 +75,7 @@ def fit_similarity(before: Array, after: Array, draws: int = 1000, seed: int = 0
         shift=solution[2:],
         scale_sigma=float(np.sqrt(along @ covariance[:2, :2] @ along)),
         rotation_sigma=float(np.sqrt(across @ covariance[:2, :2] @ across)) / scale,
-        scale_bootstrap=_bootstrap(before - middle, after - middle, draws, seed),
+        scale_bootstrap=_bootstrap(before - middle, after - middle, sigma, draws, seed),
         residuals=residuals,
     )
 
@@ -81,7 +88,7 @@ def _design(points: Array) -> Array:
     return rows.reshape(-1, 4)
 
 
-def _huber(before: Array, after: Array) -> tuple[Array, Array, Array]:
+def _huber(before: Array, after: Array, sigma: Array) -> tuple[Array, Array, Array]:
     """Solution (a, b, t, u), weights (N,) and residuals (N, 2)."""
     design, target = _design(before), after.ravel()
     weights: Array = np.ones(len(before))
@@ -92,16 +99,21 @@ def _huber(before: Array, after: Array) -> tuple[Array, Array, Array]:
         solution = np.asarray(fit, dtype=np.float64)
         residuals = (target - design @ solution).reshape(-1, 2)
         length = np.asarray(np.hypot(*residuals.T), dtype=np.float64)
-        limit = _HUBER * max(float(np.median(length)) / _MAD, 1e-6)
-        weights = np.minimum(1.0, limit / np.maximum(length, 1e-12))
+        typical = max(float(np.median(length)) / _MAD, 1e-6)
+        told = float(np.median(sigma))
+        variance = sigma**2 + max(typical**2 - told**2, (0.1 * typical) ** 2)
+        precision = typical**2 / variance
+        limit = _HUBER * typical
+        off = length * np.sqrt(precision)
+        weights = precision * np.minimum(1.0, limit / np.maximum(off, 1e-12))
     return solution, weights, residuals
 
 
-def _bootstrap(before: Array, after: Array, draws: int, seed: int) -> float:
+def _bootstrap(before: Array, after: Array, sigma: Array, draws: int, seed: int) -> float:
     rng = np.random.default_rng(seed)
     scales = []
     for chosen in rng.integers(len(before), size=(draws, len(before))):
         if len(np.unique(chosen)) >= 3:
-            solution, _, _ = _huber(before[chosen], after[chosen])
+            solution, _, _ = _huber(before[chosen], after[chosen], sigma[chosen])
             scales.append(float(np.hypot(*solution[:2])))
     return float(np.std(scales))

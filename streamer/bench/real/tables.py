@@ -68,12 +68,17 @@ def nca_tables(result: NcaResult) -> Iterator[Table]:
     table.add_row("shift y, x, px", *(", ".join(map(_px, fit.shift)) for fit in fits))
     table.add_row("whole particles", *(f"{len(fit.residuals)}" for fit in fits))
     yield table
-    table = Table(title="our motion since frame 0 against the edges', px", title_justify="left")
+    title = "whole particles: our motion since frame 0 against the edges', px (m: only a mask)"
+    table = Table(title=title, title_justify="left")
     table.add_column("particle", justify="right")
     for frame in range(1, len(result.apart)):
         table.add_column(f"frame {frame}", justify="right")
+    table.add_column("fitted", justify="right")
     for particle in np.flatnonzero(result.whole & np.isfinite(result.positions[0, :, 0])):
-        table.add_row(f"{result.ids[particle]}", *map(_px, result.apart[1:, particle]))
+        fitted = result.fitted[:, particle]
+        cells = [_px(v) for v in result.apart[:, particle]]
+        cells = [f"{c}{'' if f or not c else ' m'}" for c, f in zip(cells, fitted, strict=True)]
+        table.add_row(f"{result.ids[particle]}", *cells[1:], f"{int(fitted.sum())}")
     yield table
 
 

@@ -59,3 +59,30 @@ def test_the_bootstrap_agrees_with_the_normal_equations():
 def test_two_points_are_refused(points):
     with pytest.raises(ValueError, match="wanted 3 points or more, got 2"):
         fit_similarity(points[:2], points[:2])
+
+
+def test_points_with_large_errors_count_less(points):
+    rng = np.random.default_rng(5)
+    sigma = np.where(np.arange(len(points)) % 2, 0.05, 1.0)
+    off: dict[str, list[float]] = {"weighted": [], "alike": []}
+    for _ in range(100):
+        after = turned(points, 0.997, 0.0) + sigma[:, None] * rng.normal(0, 1, points.shape)
+        off["weighted"].append(fit_similarity(points, after, 4, sigma=sigma).scale - 0.997)
+        off["alike"].append(fit_similarity(points, after, 4).scale - 0.997)
+    rms = {name: np.sqrt(np.mean(np.square(values))) for name, values in off.items()}
+    assert rms["weighted"] < 0.6 * rms["alike"]
+
+
+def test_errors_that_are_told_too_small_do_not_let_one_point_decide(points):
+    rng = np.random.default_rng(6)
+    sigma = np.full(len(points), 0.05)
+    sigma[0] = 1e-4
+    scales = []
+    for _ in range(100):
+        after = turned(points, 0.997, 0.0) + rng.normal(0, 0.5, points.shape)
+        scales.append(fit_similarity(points, after, 4, sigma=sigma).scale)
+    plain = [
+        fit_similarity(points, turned(points, 0.997, 0.0) + rng.normal(0, 0.5, points.shape), 4)
+        for _ in range(100)
+    ]
+    assert np.std(scales) < 1.3 * np.std([fit.scale for fit in plain])
