@@ -51,15 +51,15 @@ def test_scale_between_the_energies(streams):
 
     error = np.hypot(at(BELOW, "sigma_"), at(ABOVE, "sigma_"))
     scale, sigma = scale_between(at(BELOW), at(ABOVE), error)
-    assert sigma < 0.003
-    assert abs(scale - EXPECTED) < np.hypot(TOLERANCE, 2 * sigma)
+    assert len(both) >= 10
+    assert sigma < 0.001
+    assert abs(scale - EXPECTED) < TOLERANCE
 
 
 def test_the_frames_report_it_with_its_sigma(streams):
     frames = streams["frames"].sort_values("frame")
     told = frames[frames["energy"] == ABOVE]
-    off = np.abs(told["magnification"] - EXPECTED)
-    assert (off < np.hypot(TOLERANCE, 2 * told["magnification_sigma"])).all()
-    # of 30 eV and half a dozen particles little more can be said
-    assert (told["magnification_sigma"] < 0.01).all()
+    assert (np.abs(told["magnification"] - EXPECTED) < 2 * TOLERANCE).all()
+    # how far the electrode itself has strained meanwhile, nobody knows any better
+    assert (told["magnification_sigma"] < 0.006).all()
     assert (frames[frames["energy"] == BELOW]["magnification"] == 1.0).all()
