@@ -216,3 +216,44 @@ def test_too_few_pixels_make_no_rim():
     assert make_rim(image, inside, np.ones_like(inside), within=2, beyond=2) is None
     inside[30:50, 30:50] = True
     assert make_rim(image, inside, np.zeros_like(inside), within=8, beyond=8) is None
+
+
+def test_a_noisy_template_neither_lowers_the_gain_nor_moves_the_place():
+    rng = np.random.default_rng(10)
+    centre = np.array([60.4, 63.8])
+    image = particle(centre) + plane() + noise(rng)
+    sharp = fit([template(noise=0.2)], image, [60.0, 64.0])
+    found = fit([template(noise=0.2, smooth=1.5)], image, [60.0, 64.0])
+    assert found.gain[0] == pytest.approx(1.0, abs=0.04)
+    assert sharp.gain[0] < 0.9  # the test can tell
+    assert found.settled[0]
+    np.testing.assert_allclose(found.yx[0], centre, atol=0.15)
+
+
+def of(image):
+    """Rim of a picture of the particle at its centre, whatever it shows of it."""
+    inside = particle([(SIDE - 1) / 2] * 2, shape=(SIDE, SIDE)) > 0.5
+    usable = np.ones(image.shape, bool)
+    rim = make_rim(image.astype(np.float32), inside, usable, within=8, beyond=8)
+    assert rim is not None
+    return rim
+
+
+def test_a_faint_rim_on_a_high_background_is_not_lost_in_single_precision():
+    centre = np.array([61.6, 62.1])
+    faint = 3.0 + 0.02 * particle([(SIDE - 1) / 2] * 2, shape=(SIDE, SIDE), psf=5)
+    grain = 5e-4 * np.random.default_rng(1).standard_normal(SHAPE)
+    image = 0.02 * particle(centre, psf=5) + plane(level=3.0) + grain
+    found = fit([of(faint)], image, [60.0, 64.0])
+    assert found.gain[0] == pytest.approx(1.0, abs=0.015)
+    np.testing.assert_allclose(found.yx[0], centre, atol=0.1)
+
+
+@pytest.mark.parametrize(("told", "shown"), [(6.0, 0.6), (1.2, 6.0)])
+def test_steps_settle_where_the_image_is_sharper_or_softer_than_the_template(told, shown):
+    """As across an edge, where rims of particles look quite different."""
+    centre = np.array([61.6, 62.1])
+    rim = of(particle([(SIDE - 1) / 2] * 2, shape=(SIDE, SIDE), psf=told))
+    found = fit([rim], particle(centre, psf=shown) + plane(), [60.0, 64.0])
+    assert found.settled[0]
+    np.testing.assert_allclose(found.yx[0], centre, atol=0.06)

@@ -109,3 +109,14 @@ def test_without_requests_or_rims_nothing_is_done(draw, sought):
     request = Request(particle=0, anchor=bare, start=np.array([70.0, 80.0]), reach=5.0, label=1)
     assert refine(frame.image, frame.detections.labels, [request]) == {}
     assert refine(frame.image, frame.detections.labels, []) == {}
+
+
+def test_a_mask_that_holds_the_centre_does_not_hide_the_particle(draw, sought):
+    """Two that touch get one mask in some frames, and it is given to one of them."""
+    places = [(60.3, 60.6), (60.0, 94.0)]
+    frame = draw(places, [RADIUS] * 2, noise=0.02)
+    merged = np.where(frame.detections.labels > 0, 1, 0).astype(np.int32)
+    merged[50:70, 70:85] = 1
+    for label in (0, 2):
+        found = refine(frame.image, merged, [sought((60, 60), label)])
+        np.testing.assert_allclose(found[0].yx, places[0], atol=0.1)
