@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .look import Array, Look, Scene, positions
-from .masks import Mask, Placed, overlap, place_cut, similarity, visible_part
+from .look import Array, Look, Scene, place, positions
+from .masks import Mask, Placed, overlap, similarity, visible_part
 from .settings import LinkSettings
 from .tracks import Track, TrackState
 
@@ -45,13 +45,6 @@ def assign(scene: Scene, settings: LinkSettings) -> dict[int, int]:
     wide = np.maximum(settings.wide_gate_px, scene.gates)
     alike = partial(_alike, scene, settings, wide)
     return found | _match(scene, wide, _left(scene, found), free, alike)
-
-
-def place(track: Track, expected: Placed, look: Look, valid: Mask) -> Placed:
-    """Where the mask of a track lies if it is what is seen."""
-    if look.cut and track.whole:
-        return place_cut(expected, look.placed.yx, valid)
-    return replace(expected, yx=look.placed.yx)
 
 
 def _left(scene: Scene, found: dict[int, int]) -> list[int]:

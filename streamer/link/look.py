@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...models.detections import Detections
-from .masks import Mask, Placed, crop_mask, thumbnails
+from .masks import Mask, Placed, crop_mask, place_cut, thumbnails
 from .settings import LinkSettings
 from .tracks import LinkState, Track
 
@@ -82,6 +82,13 @@ def expect(state: LinkState, total: Array) -> tuple[Placed, ...]:
     return tuple(
         Placed(mask=t.mask, mask_yx=t.mask_yx, yx=t.yx + t.velocity + total) for t in state.tracks
     )
+
+
+def place(track: Track, expected: Placed, look: Look, valid: Mask) -> Placed:
+    """Where the mask of a track lies if it is what is seen."""
+    if look.cut and track.whole:
+        return place_cut(expected, look.placed.yx, valid)
+    return replace(expected, yx=look.placed.yx)
 
 
 def gates(state: LinkState, jump: float, settings: LinkSettings) -> Array:
