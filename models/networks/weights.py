@@ -1,0 +1,129 @@
+"""Weights of the networks, on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+SHIPPED: Mapping[str, str] = {
+    "generator": "cyclegan.safetensors",
+    "dual_unet": "dual_unet.safetensors",
+}
+"""Files in the package, by network; their checksums are in ``SHA256SUMS`` beside them."""
+
+_META = "operando"
+
+
+class WeightsError(ValueError):
+    """Weights that are not there, or not what they should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Weights of one network.
+
+    Attributes
+    ----------
+    network : ``generator`` or ``dual_unet``.
+    tensors : its parameters and statistics, float32.
+    about : what they were made with and how good they are, JSON data; ``about["arguments"]`` are
+        those of the network's class.
+    sha256 : of the file.
+    """
+
+    network: str
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+    sha256: str
+
+
+def store(path: Path, network: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Write weights as safetensors, rounded to float16.
+
+    Parameters
+    ----------
+    path : file to write. network : its name. tensors : its state.
+    about : plain JSON data.
+
+    Returns
+    -------
+    The sha256 of the file.
+    """
+    small = {
+        name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous()
+        for name, t in tensors.items()
+    }
+    wide = [name for name, t in small.items() if not torch.isfinite(t.float()).all()]
+    if wide:
+        raise WeightsError(f"{path.name}: {wide[0]} has values beyond float16; train again")
+    note = json.dumps({"network": network, **about}, sort_keys=True)
+    content = save(small, metadata={_META: note})
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def fetch(network: str, path: str | Path | None = None) -> Weights:
+    """Read weights: those in the package, or those of a file.
+
+    Parameters
+    ----------
+    network : which network they are for.
+    path : a safetensors file written by `store`; None for the shipped ones, whose checksum is
+        verified.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, has another checksum, or is for another network.
+    """
+    name = str(path) if path is not None else SHIPPED[network]
+    try:
+        source = Path(path) if path is not None else files(__package__).parent / "weights" / name
+        content = source.read_bytes()
+    except (OSError, TypeError) as error:
+        raise WeightsError(f"weights of the {network}: cannot read {name} ({error})") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if path is None and digest != _promised(name):
+        raise WeightsError(
+            f"{name}: wanted sha256 {_promised(name)}, got {digest}; install the package again"
+        )
+    return _parse(network, name, content, digest)
+
+
+def _parse(network: str, name: str, content: bytes, digest: str) -> Weights:
+    try:
+        # the header is 8 bytes of length, then JSON
+        size = int.from_bytes(content[:8], "little")
+        note = json.loads(content[8 : 8 + size])["__metadata__"][_META]
+        about = json.loads(note)
+        tensors = load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{name}: wanted weights written by `operando train`, got a damaged or other file"
+        ) from error
+    if about.get("network") != network:
+        raise WeightsError(
+            f"{name}: wanted weights of the {network}, got those of {about.get('network')!r}"
+        )
+    floats = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+    return Weights(network=network, tensors=floats, about=about, sha256=digest)
+
+
+def _promised(name: str) -> str:
+    """Checksum of a shipped file."""
+    folder = files(__package__).parent / "weights"
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, _, file = line.partition("  ")
+        if file.strip() == name:
+            return digest
+    raise WeightsError(f"SHA256SUMS does not name {name}; install the package again")

@@ -1,0 +1,1 @@
+"""Training of the networks: tensors in, weights out."""

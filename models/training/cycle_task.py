@@ -1,0 +1,162 @@
+"""Unpaired training of the Cycle-GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from ..networks.folded import half_pays
+from ..networks.generator import Generator
+from ..networks.patchgan import PatchDiscriminator
+from .batches import Batches
+from .frame_score import frame_scores
+from .frame_set import FrameSet
+from .image_pool import ImagePool
+from .optimiser import set_rate
+from .paired_task import predict
+from .settings import TrainSettings
+
+CYCLE = 10.0
+IDENTITY = 5.0
+_POOL = 50
+_BETAS = (0.5, 0.999)
+
+
+class CycleTask:
+    """Two generators and two discriminators, on frames and masks that do not belong together.
+
+    Least-squares adversarial losses, cycle consistency (weight 10), identity (weight 5) and a pool
+    of 50 images, as in Zhu et al. 2017 (doi 10.1109/ICCV.2017.244); Adam with (0.5, 0.999). What is
+    kept is decided by the F1 score on held-out frames: adversarial losses do not tell.
+
+    Parameters
+    ----------
+    frames : (N, 1, S, S) domain A, see `frame_input`.
+    masks : (M, 1, S, S) uint8 domain B, clean masks of other scenes.
+    held_out : frames with their masks, never trained on.
+    start : weights of the forward generator to begin with, from paired training; None for random
+        ones.
+    """
+
+    aim = "f1"
+
+    def __init__(
+        self,
+        frames: Tensor,
+        masks: Tensor,
+        held_out: FrameSet,
+        settings: TrainSettings,
+        device: torch.device,
+        width: int = 16,
+        blocks: int = 4,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        self.to_mask, self.to_frame = Generator(width, blocks), Generator(width, blocks)
+        if start is not None:
+            self.to_mask.load_state_dict(dict(start))
+        self.is_frame, self.is_mask = PatchDiscriminator(), PatchDiscriminator()
+        self.networks: dict[str, nn.Module] = {
+            "generator": self.to_mask,
+            "to_frame": self.to_frame,
+            "is_frame": self.is_frame,
+            "is_mask": self.is_mask,
+        }
+        for network in self.networks.values():
+            network.to(device=device, memory_format=torch.channels_last)
+        self._makers = _adam(settings.rate, self.to_mask, self.to_frame)
+        self._judges = _adam(settings.rate, self.is_frame, self.is_mask)
+        self._frames = Batches((frames,), settings.batch, settings.seed, device)
+        self._masks = Batches((masks,), settings.batch, settings.seed + 1, device)
+        self._random = torch.Generator().manual_seed(settings.seed + 2)
+        self._old_frames = ImagePool(_POOL, self._random)
+        self._old_masks = ImagePool(_POOL, self._random)
+        self._held_out, self._device = held_out, device
+        self._half = settings.mixed and half_pays(device)
+
+    def step(self, rate: float) -> Mapping[str, float]:
+        """Take one step of the generators, then one of the discriminators."""
+        frame = self._frames.next()[0].contiguous(memory_format=torch.channels_last)
+        mask = (2 * self._masks.next()[0] - 1).contiguous(memory_format=torch.channels_last)
+        for network in self.networks.values():
+            network.train()
+        set_rate(self._makers, rate)
+        set_rate(self._judges, rate)
+        made_frame, made_mask, losses = self._make(frame, mask)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            judged = _judge(self.is_frame, frame, self._old_frames.exchange(made_frame))
+            judged = judged + _judge(self.is_mask, mask, self._old_masks.exchange(made_mask))
+        self._judges.zero_grad(set_to_none=True)
+        judged.backward()
+        self._judges.step()
+        return {**losses, "judged": float(judged)}
+
+    def _make(self, frame: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """One step of the generators; what they made."""
+        for judge in (self.is_frame, self.is_mask):
+            judge.requires_grad_(requires_grad=False)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            made_mask = self._translate(self.to_mask, frame)
+            made_frame = self._translate(self.to_frame, mask)
+            cycle = l1_loss(self._translate(self.to_frame, made_mask), frame)
+            cycle = cycle + l1_loss(self._translate(self.to_mask, made_frame), mask)
+            same = l1_loss(self._translate(self.to_mask, mask), mask)
+            same = same + l1_loss(self._translate(self.to_frame, frame), frame)
+            fooled = _real(self.is_mask(made_mask)) + _real(self.is_frame(made_frame))
+            loss = fooled + CYCLE * cycle + IDENTITY * same
+        self._makers.zero_grad(set_to_none=True)
+        loss.backward()
+        self._makers.step()
+        for judge in (self.is_frame, self.is_mask):
+            judge.requires_grad_(requires_grad=True)
+        losses = {"cycle": float(cycle), "identity": float(same), "fooled": float(fooled)}
+        return made_frame, made_mask, losses
+
+    @staticmethod
+    def _translate(generator: nn.Module, image: Tensor) -> Tensor:
+        """Image in -1..1; ``tanh(x / 2)`` is ``sigmoid(x)``, the probability, on that scale."""
+        return torch.tanh(generator(image) / 2)
+
+    def score(self) -> Mapping[str, float]:
+        """Scores of the held-out frames; see `frame_scores`."""
+        found = predict(self.to_mask, self._held_out.image, self._device, half=self._half)
+        return frame_scores(found, self._held_out.mask)
+
+    def state(self) -> dict[str, Any]:
+        """See `Task.state`."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.networks.items()},
+            "makers": self._makers.state_dict(),
+            "judges": self._judges.state_dict(),
+            "batches": (self._frames.state(), self._masks.state()),
+            "pools": (self._old_frames.images, self._old_masks.images),
+            "random": self._random.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `Task.restore`."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        self._makers.load_state_dict(state["makers"])
+        self._judges.load_state_dict(state["judges"])
+        for batches, saved in zip((self._frames, self._masks), state["batches"], strict=True):
+            batches.restore(saved)
+        self._old_frames.images, self._old_masks.images = map(list, state["pools"])
+        self._random.set_state(state["random"])
+
+
+def _adam(rate: float, *networks: nn.Module) -> torch.optim.Adam:
+    return torch.optim.Adam([p for n in networks for p in n.parameters()], lr=rate, betas=_BETAS)
+
+
+def _real(judged: Tensor) -> Tensor:
+    return mse_loss(judged, torch.ones_like(judged))
+
+
+def _judge(network: nn.Module, real: Tensor, made: Tensor) -> Tensor:
+    seen, fake = network(real), network(made.to(real.dtype))
+    return 0.5 * (_real(seen) + mse_loss(fake, torch.zeros_like(fake)))

@@ -1,0 +1,130 @@
+"""The loop that all trainings share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from .settings import TrainSettings
+from .task import Task
+
+Weights = dict[str, dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    step : steps taken.
+    losses : means since the progress before.
+    scores : on held-out data; empty between scores.
+    best : best value of the aim so far; it came at step `best_step`.
+    improved : this one is the best so far.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    best: float = -math.inf
+    best_step: int = 0
+    improved: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Training:
+    """A training that can be interrupted, saved and resumed.
+
+    Attributes
+    ----------
+    task : what is trained.
+    settings : how.
+    step : steps taken. best, best_step : best score so far, and when. weights : those of it.
+    """
+
+    task: Task
+    settings: TrainSettings
+    step: int = 0
+    best: float = -math.inf
+    best_step: int = 0
+    weights: Weights = field(default_factory=dict)
+
+    def run(self, every: int = 20) -> Iterator[Progress]:
+        """Train; yields every `every` steps, and at each held-out score.
+
+        Ends after ``settings.steps`` steps, or after ``settings.patience`` scores in a row that are
+        not the best: the held-out score decides, never a loss.
+        """
+        s = self.settings
+        sums: dict[str, float] = {}
+        count = 0
+        while self.step < s.steps:
+            for name, value in self.task.step(rate_at(self.step, s)).items():
+                sums[name] = sums.get(name, 0.0) + value
+            count += 1
+            self.step += 1
+            due = self.step % s.score_every == 0 or self.step == s.steps
+            if not due and self.step % every:
+                continue
+            losses = {name: total / count for name, total in sums.items()}
+            sums, count = {}, 0
+            yield self._judge(losses) if due else self._progress(losses)
+            if due and self.step - self.best_step >= s.patience * s.score_every:
+                return
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, as tensors and plain data."""
+        return {
+            "task": self.task.state(),
+            "step": self.step,
+            "best": self.best,
+            "best_step": self.best_step,
+            "weights": self.weights,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where a training of the same task stood."""
+        self.task.restore(state["task"])
+        self.step, self.best = int(state["step"]), float(state["best"])
+        self.best_step, self.weights = int(state["best_step"]), state["weights"]
+
+    def _judge(self, losses: Mapping[str, float]) -> Progress:
+        scores = self.task.score()
+        improved = scores[self.task.aim] > self.best
+        if improved:
+            self.best, self.best_step = scores[self.task.aim], self.step
+            self.weights = {name: _copy(net) for name, net in self.task.networks.items()}
+        return self._progress(losses, scores, improved=improved)
+
+    def _progress(
+        self,
+        losses: Mapping[str, float],
+        scores: Mapping[str, float] | None = None,
+        *,
+        improved: bool = False,
+    ) -> Progress:
+        return Progress(
+            step=self.step,
+            losses=losses,
+            scores=scores or {},
+            best=self.best,
+            best_step=self.best_step,
+            improved=improved,
+        )
+
+
+def rate_at(step: int, settings: TrainSettings) -> float:
+    """Learning rate: a linear warm-up, then half a cosine down to 1 % of the highest."""
+    if step < settings.warmup:
+        return settings.rate * (step + 1) / settings.warmup
+    share = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    return settings.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
