@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..models.candidates import collect
 from ..models.detections import Detections
 from ..models.detector import make_detector
 from ..models.device import bounded_threads, resolve_device
 from ..streamer import assemble, correct
-from ..streamer.assemble.chunks import frames_from_chunk
-from ..streamer.assets import AssetStore
 from ..streamer.config import Settings, load_settings
-from ..streamer.errors import AssetError, AssetLocked, AssetNotReady, ConfigError, FrameError
+from ..streamer.errors import ConfigError, FrameError
 from ..streamer.frame_store import FrameStore
 from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocument, Rejected, Role
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
 from .batches import detect
+from .images import ImageReader
 from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
+from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
-
-Callback = Callable[[str, Document], Any]
 
 
 class StreamProcessor:
@@ -76,7 +70,7 @@ class StreamProcessor:
         self._pipeline = Pipeline(linker, self.settings.registration, device)
         self._provenance = provenance(self.settings, str(device), self._detector)
         self._assembler = assemble.init(self.settings.assemble)
-        self._assets = AssetStore(self.settings.assets)
+        self._images = ImageReader(self.settings.assets, self._frame, self._reject)
         process = self.settings.process
         self._raw = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
         store = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
@@ -86,9 +80,7 @@ class StreamProcessor:
         self._samples: dict[str, PipelineState] = {}
         self._next_particle: dict[str, int] = {}
         self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
-        self._callbacks: dict[int, tuple[Callback, str]] = {}
-        self._tokens = count()
-        self._failures: Counter[int] = Counter()
+        self._subscribers = Subscribers()
 
     def subscribe(self, func: Callback, name: str = "all") -> int:
         """Have `func(name, doc)` called with every result document, or those called `name`.
@@ -97,18 +89,16 @@ class StreamProcessor:
         -------
         A token for `unsubscribe`.
         """
-        token = next(self._tokens)
-        self._callbacks[token] = (func, name)
-        return token
+        return self._subscribers.add(func, name)
 
     def unsubscribe(self, token: int) -> None:
         """Stop calling the callback that has this token."""
-        self._callbacks.pop(token, None)
+        self._subscribers.remove(token)
 
     @property
     def subscriber_failures(self) -> int:
         """How many result documents a subscriber failed to take, in all."""
-        return self._failures.total()
+        return self._subscribers.failures
 
     def __call__(self, name: str, doc: Document) -> None:
         """Process one document."""
@@ -134,7 +124,7 @@ class StreamProcessor:
                 self._guarded(output)
         for uid in list(self._runs):
             self._stop(uid, None)
-        self._assets.close()
+        self._images.close()
         self._raw.close()
         self._rescan.close()
 
@@ -155,7 +145,7 @@ class StreamProcessor:
             case assemble.RunStarted():
                 self._starts[output.run] = dict(output.start)
             case FrameRef():
-                self._image(output)
+                self._images.take(self._run(output.key.run), output)
             case Rejected():
                 self._reject(output, output.reason, output.message)
             case assemble.Declined():
@@ -178,68 +168,9 @@ class StreamProcessor:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = start.get(self.settings.process.sample_key)
             name = str(sample) if sample else f"run {uid}"
-            output = RunOutput(start, self._provenance, self._emit, self._clock)
+            output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
         return self._runs[uid]
-
-    def _image(self, ref: FrameRef) -> None:
-        run = self._run(ref.key.run)
-        run.output.received(ref.role)
-        if ref.role is Role.SAMPLE:
-            run.saw(ref.key)
-        if run.later:  # frames are numbered and linked in their order: none may overtake
-            run.later.append(ref)
-            if self._may_be_closed(run.later[0], ref):
-                self._catch_up(run, last=False)
-        elif not self._read(run, ref, last=False):
-            run.later.append(ref)
-
-    @staticmethod
-    def _may_be_closed(waiting: FrameRef, newer: FrameRef) -> bool:
-        """Whether the detector has gone on to another file."""
-        old, new = waiting.asset, newer.asset
-        return old is not None and (new is None or new.resource != old.resource)
-
-    def _catch_up(self, run: RawRun, *, last: bool) -> None:
-        """Read the images that had to wait, as far as that goes; at the stop, all of them."""
-        reopened = ""
-        while run.later:
-            asset = run.later[0].asset
-            if asset is not None and asset.resource != reopened:
-                self._assets.reopen(asset.resource)
-                reopened = asset.resource
-            if not self._read(run, run.later[0], last=last):
-                return
-            run.later.popleft()
-
-    def _read(self, run: RawRun, ref: FrameRef, *, last: bool) -> bool:
-        """Read and process an image; False if its file may still become readable."""
-        try:
-            pixels = ref.array if ref.asset is None else self._assets.read(ref.asset)
-            frames = frames_from_chunk(ref, np.asarray(pixels))
-        except (AssetNotReady, AssetLocked) as error:
-            if not last:
-                run.output.notice(error.reason)
-                return False
-            self._reject(ref, error.reason, str(error))
-        except (AssetError, FrameError) as error:
-            self._reject(ref, error.reason, str(error))
-        else:
-            self._check_shape(run, ref, np.asarray(pixels))
-            run.output.received(ref.role, len(frames) - 1)
-            for frame in frames:
-                self._frame(run, frame)
-        return True
-
-    @staticmethod
-    def _check_shape(run: RawRun, ref: FrameRef, pixels: np.ndarray) -> None:
-        """Say once per run that a file holds other shapes than declared (not in-line)."""
-        if ref.asset is None or "shape" in run.output.ledger.notices:
-            return
-        message = assemble.shape_mismatch(ref, pixels)
-        if message is not None:
-            run.remarks.warn("shapes", message)
-            run.output.notice("shape")
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
         run = self._run(what.key.run)
@@ -353,12 +284,12 @@ class StreamProcessor:
             run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
         return run.state
 
-    def _stop(self, uid: str, stop: Document | Any | None) -> None:
+    def _stop(self, uid: str, stop: Mapping[str, Any] | None) -> None:
         self._starts.pop(uid, None)
         run = self._runs.get(uid)
         if run is None:
             return
-        self._catch_up(run, last=True)
+        self._images.end(run)
         run.corrector, corrections = correct.finish(run.corrector, self.settings.correct)
         self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
         self._correct(run, run.rest())
@@ -369,7 +300,7 @@ class StreamProcessor:
         run.remarks.close()
         self._raw.drop_run(uid)
         self._rescan.forget(uid)
-        self._assets.close_run(uid)
+        self._images.close_run(uid)
         del self._runs[uid]
         if run.state is not None:
             self._remember(run.sample, run.state)
@@ -379,18 +310,3 @@ class StreamProcessor:
         self._samples[sample] = state
         while len(self._samples) > self.settings.process.max_samples:
             del self._samples[next(iter(self._samples))]
-
-    def _emit(self, name: str, doc: Document) -> None:
-        for token, (func, wanted) in list(self._callbacks.items()):
-            if wanted not in ("all", name):
-                continue
-            try:
-                func(name, doc)
-            except Exception:
-                self._failures[token] += 1
-                if self._failures[token] == 1:
-                    logger.exception(
-                        "a subscriber of the results failed on a %s document; "
-                        "further failures are counted, not logged",
-                        name,
-                    )
