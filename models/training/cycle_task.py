@@ -93,7 +93,7 @@ class CycleTask:
         self._judges.zero_grad(set_to_none=True)
         judged.backward()
         self._judges.step()
-        return {**losses, "judged": float(judged)}
+        return {**losses, "judged": judged.item()}
 
     def _make(self, frame: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
         """One step of the generators; what they made."""
@@ -113,7 +113,7 @@ class CycleTask:
         self._makers.step()
         for judge in (self.is_frame, self.is_mask):
             judge.requires_grad_(requires_grad=True)
-        losses = {"cycle": float(cycle), "identity": float(same), "fooled": float(fooled)}
+        losses = {"cycle": cycle.item(), "identity": same.item(), "fooled": fooled.item()}
         return made_frame, made_mask, losses
 
     @staticmethod

@@ -81,7 +81,7 @@ class DualTask:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimiser.step()
-        return {"loss": float(loss), "clean": float(first), "mask": float(second)}
+        return {"loss": loss.item(), "clean": first.item(), "mask": second.item()}
 
     def score(self) -> Mapping[str, float]:
         """Scores of the held-out ROIs; see `roi_scores`."""

@@ -62,7 +62,7 @@ class PairedTask:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimiser.step()
-        return {"loss": float(loss)}
+        return {"loss": loss.item()}
 
     def score(self) -> Mapping[str, float]:
         """Scores of the held-out frames; see `frame_scores`."""
