@@ -1,0 +1,271 @@
+"""Training frames: optical density as the corrector gives it, and all that is true about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from ..simulate import SimSettings
+from ..simulate.raster import Box, body_points, box_of, draw, grow
+from ..simulate.shapes import Body, make_body
+from ..simulate.spectra import OXIDISED, REDUCED, absorption
+from . import augment
+from .exposure import Microscope
+from .layout import Place, arrange
+from .settings import Effects, random_settings
+
+Image = NDArray[np.float32]
+Floats = NDArray[np.float64]
+FRAMES = 4
+"""Frames that share a microscope and a cast of particles: setting these up costs more than one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """One particle as if nothing else were there.
+
+    Attributes
+    ----------
+    box : the pixels of the frame.
+    silhouette : (h, w) bool, whole, also where another particle lies over it.
+    thickness : (h, w) float32, its blurred optical density over its own 95th percentile.
+    """
+
+    box: Box
+    silhouette: NDArray[np.bool_]
+    thickness: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A frame and its truth, of P particles; the order is that of the labels 1..P.
+
+    Attributes
+    ----------
+    od : (H, W) float32, OD as the corrector gives it: noisy, not flat, 0 where invalid.
+    valid : (H, W) bool.
+    labels : (H, W) int32, silhouettes; 0 for the background, the smaller of two that overlap.
+    thickness : (H, W) float32, the clean target of each particle within its label: noise-free OD
+        over its own 95th percentile, about 0..1 whatever its contrast.
+    alone : of each particle.
+    yx : (P,) centres of mass of the silhouettes, (P, 2) float64, px.
+    diameter : (P,) float64, equal-area, of the whole particle, px.
+    contrast : (P,) float64, mean OD in this frame.
+    snr : (P,) float64, contrast over the noise of a pixel.
+    whole : (P,) bool, not cut by the frame.
+    background : structure of what lies behind the particles, OD rms.
+    """
+
+    od: Image
+    valid: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    thickness: Image
+    alone: tuple[Alone, ...]
+    yx: Floats
+    diameter: Floats
+    contrast: Floats
+    snr: Floats
+    whole: NDArray[np.bool_]
+    background: float
+
+
+def random_scene(seed: int, side: int = 256, effects: Effects | None = None) -> Scene:
+    """First scene of a seed; see `random_scenes`."""
+    return next(random_scenes(seed, 1, side, effects))
+
+
+def random_scenes(
+    seed: int, n: int, side: int = 256, effects: Effects | None = None
+) -> Iterator[Scene]:
+    """Draw scenes; the k-th depends on nothing but the seed, k, the side and the effects.
+
+    Parameters
+    ----------
+    seed : of everything.
+    n : number of scenes.
+    side : of the frames, px.
+    effects : beyond the simulated microscope.
+    """
+    effects = effects or Effects()
+    for start in range(0, n, FRAMES):
+        rng = np.random.default_rng([seed, 1, start // FRAMES])
+        settings = random_settings(rng, side, FRAMES)
+        cast = _cast(rng, settings)
+        microscope = Microscope(settings)
+        for frame in range(min(FRAMES, n - start)):
+            rng = np.random.default_rng([seed, 2, start + frame])
+            yield _scene(rng, settings, cast, microscope, frame, effects)
+
+
+def _cast(rng: np.random.Generator, settings: SimSettings) -> list[Body]:
+    """Bodies of log-uniform radii; thick ones are dense, more or less."""
+    low, high = np.log(settings.radius_px)
+    power = rng.uniform(0.2, 1.0)
+    bodies = []
+    for _ in range(settings.n_particles):
+        radius = float(np.exp(rng.uniform(low, high)))
+        od = 1.5 * settings.edge_od * (radius / np.exp((low + high) / 2)) ** power
+        od *= rng.uniform(0.6, 1.4)
+        bodies.append(make_body(rng, radius, od, settings.irregularity, settings.chemistry))
+    return bodies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A particle with its silhouette and its sharp OD in a box."""
+
+    place: Place
+    box: Box
+    silhouette: NDArray[np.bool_]
+    od: Image
+
+
+def _scene(
+    rng: np.random.Generator,
+    settings: SimSettings,
+    cast: list[Body],
+    microscope: Microscope,
+    frame: int,
+    effects: Effects,
+) -> Scene:
+    energy = float(settings.scan_energies[frame])
+    some = rng.permutation(len(cast))[: int(np.ceil(len(cast) * rng.uniform(0.5, 1.0)))]
+    places = arrange(rng, [cast[i] for i in some], settings)
+    drawn = [d for place in places if (d := _draw(rng, place, settings, energy, effects))]
+    drawn, labels = _labelled(drawn, settings.shape)
+    psf = float(np.hypot(settings.psf_px, effects.defocus.draw(rng)))
+    sample = _sample(rng, drawn, settings.shape, psf, effects)
+    od, valid, noise = microscope.image(frame, sample, int(rng.choice([1, 3, 10])))
+    od, valid = _after(rng, od, valid, noise, effects)
+    return _truth(drawn, labels, od, valid, noise, psf, settings.background)
+
+
+def _draw(
+    rng: np.random.Generator, place: Place, settings: SimSettings, energy: float, effects: Effects
+) -> _Drawn | None:
+    box = box_of(place.body, place.yx, place.linear, settings.shape)
+    if box is None:
+        return None
+    front = float(place.body.front_for(np.array(rng.uniform(0.02, 0.98))))
+    reduced, oxidised = (
+        float(absorption(energy, state, settings.pre_edge)) for state in (REDUCED, OXIDISED)
+    )
+    od = draw(place.body, place.yx, place.linear, box, (front, reduced, oxidised))
+    if depth := effects.cracks.draw(rng):
+        od = augment.crack(od, rng, depth * float(rng.choice([1.0, 1.0, -1.0])))
+    if amount := effects.inclusions.draw(rng):
+        od = augment.inclusion(od, rng, amount)
+    inside = place.body.inside(body_points(place.yx, place.linear, box))
+    return _Drawn(place=place, box=box, silhouette=inside, od=od.astype(np.float32, copy=False))
+
+
+def _labelled(
+    drawn: list[_Drawn], shape: tuple[int, int]
+) -> tuple[list[_Drawn], NDArray[np.int32]]:
+    """Labels of those that are seen, the smaller of two in front, and which ones these are."""
+    drawn = sorted(drawn, key=lambda d: -d.place.radius)
+    labels = np.zeros(shape, np.int32)
+    for i, one in enumerate(drawn):
+        labels[one.box][one.silhouette] = i + 1
+    seen = np.bincount(labels.ravel(), minlength=len(drawn) + 1)[1:] > 0
+    number = np.concatenate([[0], np.cumsum(seen) * seen]).astype(np.int32)
+    return [one for one, is_seen in zip(drawn, seen, strict=True) if is_seen], number[labels]
+
+
+def _sample(
+    rng: np.random.Generator,
+    drawn: list[_Drawn],
+    shape: tuple[int, int],
+    psf: float,
+    effects: Effects,
+) -> Image:
+    """OD of all particles and clouds, blurred as intensity."""
+    od = np.zeros(shape, np.float32)
+    for one in drawn:
+        od[one.box] += one.od
+    strength, width = effects.halo.draw(rng), effects.halo_width.draw(rng)
+    if strength and drawn:
+        od = augment.halo(od, strength, width)
+    if drawn:
+        od = -np.log(gaussian_filter(np.exp(-od), psf, truncate=3, mode="nearest"))
+    if amount := effects.clouds.draw(rng):
+        od += augment.clouds(shape, rng, amount)
+    return od
+
+
+def _after(
+    rng: np.random.Generator, od: Image, valid: NDArray[np.bool_], noise: Image, effects: Effects
+) -> tuple[Image, NDArray[np.bool_]]:
+    """Flaws of the image that come after the sample."""
+    shape = (od.shape[0], od.shape[1])
+    if amount := effects.correlated.draw(rng):
+        od = od + augment.correlated_noise(shape, rng, amount * float(np.median(noise)))
+    for effect, make in (
+        (effects.stripes, augment.stripes),
+        (effects.rings, augment.rings),
+        (effects.gradient, augment.gradient),
+    ):
+        if amount := effect.draw(rng):
+            od = od + make(shape, rng, amount)
+    if share := effects.zingers.draw(rng):
+        od = augment.zingers(od, rng, share)
+    if amount := effects.gain.draw(rng):
+        od = od * np.float32(np.exp(amount * rng.choice([-1.0, 1.0])))
+    if depth := effects.rim.draw(rng):
+        valid = valid & augment.dark_sides(shape, rng, depth)
+    return np.where(valid, od, np.float32(0)), valid
+
+
+def _truth(
+    drawn: list[_Drawn],
+    labels: NDArray[np.int32],
+    od: Image,
+    valid: NDArray[np.bool_],
+    noise: Image,
+    psf: float,
+    background: float,
+) -> Scene:
+    thickness = np.zeros_like(od)
+    alone, contrast, level = [], [], []
+    for i, one in enumerate(drawn):
+        particle = _alone(one, od.shape, psf)
+        mine = labels[particle.box] == i + 1
+        thickness[particle.box][mine] = particle.thickness[mine]
+        alone.append(particle)
+        contrast.append(float(one.od[one.silhouette].mean()))
+        level.append(float(np.median(noise[one.box][one.silhouette])))
+    strength = np.array(contrast, np.float64)
+    return Scene(
+        od=od,
+        valid=valid,
+        labels=labels,
+        thickness=thickness,
+        alone=tuple(alone),
+        yx=np.array([d.place.yx for d in drawn], np.float64).reshape(-1, 2),
+        diameter=np.array([2 * d.place.radius for d in drawn], np.float64),
+        contrast=strength,
+        snr=strength / np.array(level, np.float64),
+        whole=np.array([_is_whole(d, od.shape) for d in drawn], np.bool_),
+        background=background,
+    )
+
+
+def _alone(one: _Drawn, shape: tuple[int, ...], psf: float) -> Alone:
+    box = grow(one.box, int(np.ceil(3 * psf)), shape)
+    pad = [
+        (inner.start - outer.start, outer.stop - inner.stop)
+        for inner, outer in zip(one.box, box, strict=True)
+    ]
+    silhouette, sharp = np.pad(one.silhouette, pad), np.pad(one.od, pad)
+    soft = -np.log(gaussian_filter(np.exp(-sharp), psf, truncate=3, mode="nearest"))
+    top = float(np.percentile(soft[silhouette], 95))
+    return Alone(box=box, silhouette=silhouette, thickness=soft / np.float32(max(top, 1e-9)))
+
+
+def _is_whole(one: _Drawn, shape: tuple[int, ...]) -> bool:
+    outline = one.place.body.points(90) @ one.place.linear.T + one.place.yx
+    return bool(np.all((outline > -0.5) & (outline < np.array(shape) - 0.5)))

@@ -1,0 +1,185 @@
+"""What the networks are to answer: masks with seams, and windows around single particles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects, maximum_filter, minimum_filter
+
+from .scenes import Scene
+
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
+_FEWEST = 0.25  # valid share from which a cell counts, as in the input of the generator
+_LEAST_SEEN = 0.35  # share of a particle's area that must be seen for a ROI
+_LEAST_PIXELS = 25
+_CLEAR = 0.15  # half the side of the free middle of a negative, in sides
+_DRAWS = 64
+
+
+def seamed(labels: Labels, width: float = 1.5) -> NDArray[np.float32]:
+    """Mask of all particles with a seam of background between those that touch.
+
+    Parameters
+    ----------
+    labels : (H, W) int32, 0 for the background.
+    width : pixels nearer than this to another particle become background, px.
+
+    Returns
+    -------
+    (H, W) float32, 0 or 1.
+    """
+    reach = int(np.ceil(width))
+    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
+    highest, lowest = _range(labels, {"footprint": np.hypot(y, x) <= width})
+    return ((labels > 0) & (highest == lowest)).astype(np.float32)
+
+
+def generator_target(labels: Labels, step: int, valid: Mask | None = None) -> NDArray[np.float32]:
+    """Share of each cell that is particle, with a seam one to two cells wide where they touch.
+
+    Cells that see two particles, or see one and border on another, are background: what is above
+    one half falls apart into single particles.
+
+    Parameters
+    ----------
+    labels : (H, W) int32; H and W multiples of `step`.
+    step : px per cell.
+    valid : (H, W) bool, pixels that count; all if None.
+
+    Returns
+    -------
+    (H / step, W / step) float32, 0..1; 0 where too few pixels are valid.
+    """
+    usable = np.ones(labels.shape, bool) if valid is None else valid
+    highest, lowest = _range(labels, {"size": 3})
+    touching = _cells(highest, step).max(axis=(1, 3)) != _cells(lowest, step).min(axis=(1, 3))
+    seen = _cells(usable, step).mean(axis=(1, 3), dtype=np.float32)
+    covered = _cells((labels > 0) & usable, step).mean(axis=(1, 3), dtype=np.float32)
+    share = np.where(seen >= _FEWEST, covered / np.maximum(seen, _FEWEST), 0)
+    # background has neither a highest nor a lowest label, and nothing to set to 0
+    return np.where(touching, 0, share).astype(np.float32)
+
+
+def cells_of(labels: Labels, which: NDArray[np.bool_], step: int) -> Mask:
+    """Cells (H / step, W / step) that show any of the particles `which` (P,)."""
+    chosen = np.concatenate([[False], which])[labels]
+    return _cells(chosen, step).any(axis=(1, 3))
+
+
+def _range(labels: Labels, window: dict) -> tuple[Labels, Labels]:
+    """Highest and lowest label of particles around each pixel."""
+    highest = maximum_filter(labels, mode="nearest", **window)
+    none = np.iinfo(labels.dtype).max
+    lowest = minimum_filter(np.where(labels > 0, labels, none), mode="nearest", **window)
+    return highest, lowest
+
+
+def _cells(image: NDArray, step: int) -> NDArray:
+    height, width = image.shape
+    if height % step or width % step:
+        raise ValueError(f"wanted sides that are multiples of {step}, got {height} x {width}")
+    return image.reshape(height // step, step, width // step, step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rois:
+    """M square windows of a scene.
+
+    Attributes
+    ----------
+    centres : (M, 2) float32, (y, x), px.
+    sides : (M,) float32, px.
+    particle : (M,) int64, index of the particle that is meant; -1 if none.
+    """
+
+    centres: NDArray[np.float32]
+    sides: NDArray[np.float32]
+    particle: NDArray[np.int64]
+
+
+def rois(
+    scene: Scene,
+    rng: np.random.Generator,
+    *,
+    jitter: float = 0.2,
+    scale: tuple[float, float] = (0.8, 1.3),
+    negatives: float = 0.1,
+) -> Rois:
+    """Windows as a detector would ask for, wrong by as much as it would be, and some of nothing.
+
+    Parameters
+    ----------
+    scene : where.
+    rng : source of randomness.
+    jitter : largest error of a centre, equal-area diameters of what is seen.
+    scale : range of the side, in units of twice that diameter.
+    negatives : share of windows without a particle in their middle: background, clouds, and
+        where two particles touch; one or none for a scene without particles.
+    """
+    middles, diameters, which = _seen(scene)
+    count = len(which)
+    angle, away = rng.uniform(0, 2 * np.pi, count), jitter * np.sqrt(rng.random(count))
+    off = (away * diameters)[:, None] * np.stack([np.sin(angle), np.cos(angle)], 1)
+    sides = 2 * diameters * rng.uniform(*scale, count)
+    wanted = max(1.0, count / (1 - negatives)) * negatives
+    extra = int(wanted) + int(rng.random() < wanted % 1)
+    typical = diameters if count else np.exp(rng.uniform(np.log(14), np.log(120), 1))
+    spots, widths = _negatives(scene, rng, extra, 2 * typical)
+    return Rois(
+        centres=np.concatenate([middles + off, spots]).astype(np.float32),
+        sides=np.concatenate([sides, widths]).astype(np.float32),
+        particle=np.concatenate([which, np.full(len(spots), -1)]).astype(np.int64),
+    )
+
+
+def _seen(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Centre, equal-area diameter and index of what is seen of each particle, px."""
+    middles, diameters, which = [], [], []
+    for i, box in enumerate(find_objects(scene.labels, max_label=len(scene.yx))):
+        if box is None:
+            continue
+        y, x = np.nonzero((scene.labels[box] == i + 1) & scene.valid[box])
+        if len(y) < max(_LEAST_PIXELS, _LEAST_SEEN * np.pi / 4 * scene.diameter[i] ** 2):
+            continue
+        middles.append((y.mean() + box[0].start, x.mean() + box[1].start))
+        diameters.append(2 * np.sqrt(len(y) / np.pi))
+        which.append(i)
+    return (
+        np.array(middles, np.float64).reshape(-1, 2),
+        np.array(diameters, np.float64),
+        np.array(which, np.int64),
+    )
+
+
+def _negatives(
+    scene: Scene, rng: np.random.Generator, count: int, sides: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Windows whose middle shows no particle, or the place where two touch."""
+    spots, widths = [], []
+    contacts = _contacts(scene.labels)
+    for _ in range(count):
+        side = float(rng.choice(sides)) * rng.uniform(0.8, 1.3)
+        if len(contacts) and rng.random() < 0.5:
+            spots.append(contacts[rng.integers(len(contacts))].astype(np.float64))
+            widths.append(side)
+            continue
+        for spot in rng.uniform(0, np.array(scene.labels.shape) - 1, (_DRAWS, 2)):
+            if _is_clear(scene, spot, _CLEAR * side):
+                spots.append(spot)
+                widths.append(side)
+                break
+    return np.array(spots, np.float64).reshape(-1, 2), np.array(widths, np.float64)
+
+
+def _contacts(labels: Labels) -> NDArray[np.int64]:
+    """Pixels (N, 2) of a particle next to another one."""
+    highest, lowest = _range(labels, {"size": 3})
+    return np.argwhere((labels > 0) & (highest != lowest))
+
+
+def _is_clear(scene: Scene, spot: NDArray[np.float64], reach: float) -> bool:
+    y, x = (slice(max(0, int(c - reach)), int(c + reach) + 2) for c in spot)
+    return not scene.labels[y, x].any() and bool(scene.valid[y, x].mean() > 0.5)
