@@ -11,7 +11,6 @@ from typing import Any
 
 from ..models.candidates import collect
 from ..models.detections import Detections
-from ..models.detector import make_detector
 from ..models.device import bounded_threads, resolve_device
 from ..streamer import assemble, correct
 from ..streamer.config import Settings, load_settings
@@ -21,7 +20,7 @@ from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocumen
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
-from .batches import detect
+from .detection import Detection
 from .images import ImageReader
 from .raw_run import RawRun
 from .remarks import Remarks
@@ -43,6 +42,7 @@ class StreamProcessor:
     ----------
     config_or_profile : settings, the name or folder of a profile, or None for the defaults.
     clock : gives the wall clock, s since the epoch; used for `latency` only.
+    timer : gives the time, s from any origin; used for ``detect.deadline_s`` only.
 
     Raises
     ------
@@ -55,6 +55,7 @@ class StreamProcessor:
         config_or_profile: Settings | str | Path | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         if not isinstance(config_or_profile, Settings):
             config_or_profile = load_settings(config_or_profile)
@@ -62,13 +63,12 @@ class StreamProcessor:
         self._clock = clock
         try:
             device = resolve_device(self.settings.process.device)
-            self._detector = make_detector(self.settings.detect, device)
+            self._detection = Detection(self.settings.detect, device, self._state, timer)
             linker = make_linker(self.settings.link)
         except (ValueError, ImportError, AttributeError) as error:
             raise ConfigError(f"these settings cannot be used: {error}") from error
-        self._device = device
         self._pipeline = Pipeline(linker, self.settings.registration, device)
-        self._provenance = provenance(self.settings, str(device), self._detector)
+        self._provenance = provenance(self.settings, str(device), self._detection.detector)
         self._assembler = assemble.init(self.settings.assemble)
         self._images = ImageReader(self.settings.assets, self._frame, self._reject)
         process = self.settings.process
@@ -107,10 +107,10 @@ class StreamProcessor:
     def process(self, documents: Iterable[NamedDocument]) -> None:
         """Process what has queued up; the frames in it are detected as batches.
 
-        The result does not depend on how documents are grouped.
+        The result does not depend on how documents are grouped, unless there is a deadline.
         """
         with bounded_threads(self.settings.process.thread_count):
-            for name, doc in documents:
+            for name, doc in self._detection.backlog.of(documents):
                 self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
@@ -223,15 +223,13 @@ class StreamProcessor:
 
     def _flush(self) -> None:
         queue, self._queue = self._queue, []
-        frames = ((run, item) for run, item in queue if isinstance(item, Corrected))
-        detections = detect(self._detector, self._device, frames)
-        for run, item in queue:
+        for run, item, detections in self._detection.each(queue):
             if isinstance(item, FrameResult):
                 run.output.emit(item)
-            elif id(item) not in detections:
+            elif detections is None:
                 self._failed(run, item)
             else:
-                self._advance(run, item, detections[id(item)])
+                self._advance(run, item, detections)
 
     def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
@@ -289,12 +287,13 @@ class StreamProcessor:
         run = self._runs.get(uid)
         if run is None:
             return
-        self._images.end(run)
-        run.corrector, corrections = correct.finish(run.corrector, self.settings.correct)
-        self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
-        self._correct(run, run.rest())
-        self._flush()
-        self._look_again(run, uid)
+        with self._detection.backlog.unhurried():
+            self._images.end(run)
+            run.corrector, corrections = correct.finish(run.corrector, self.settings.correct)
+            self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
+            self._correct(run, run.rest())
+            self._flush()
+            self._look_again(run, uid)
         run.output.lost(run.missing(stop))
         run.output.stop(stop, run.corrector.shape)
         run.remarks.close()

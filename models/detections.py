@@ -22,6 +22,8 @@ class Detections:
     contrast : (N,) float64, mean OD inside minus OD of the local background, OD.
     score : (N,) float64 in 0..1, how sure the detector is.
     cut : (N,) bool, the mask touches the rim of the frame or of the valid area.
+    doubt : why the detector does not trust itself in this frame, one word or several with
+        underscores (``out_of_distribution``); empty if it does.
     """
 
     labels: NDArray[np.int32]
@@ -32,6 +34,28 @@ class Detections:
     contrast: NDArray[np.float64]
     score: NDArray[np.float64]
     cut: NDArray[np.bool_]
+    doubt: str = ""
 
     def __len__(self) -> int:
         return len(self.yx)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """Where particles are expected in a frame, from the frames before.
+
+    The motion that all of them have in common from one frame to the next is not in it: they may be
+    some pixels away, all in the same direction.
+
+    Attributes
+    ----------
+    centres : (N, 2) float64, (y, x) centres of mass, px; of a particle that the frame cuts, of the
+        whole particle, which may lie outside of the frame.
+    diameters : (N,) float64, of the discs of equal area, px.
+    """
+
+    centres: NDArray[np.float64]
+    diameters: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.centres)

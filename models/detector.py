@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import torch
 
-    from .detections import Detections
+    from .detections import Detections, Expected
     from .settings import DetectSettings
 
 DETECTORS: dict[str, str] = {"threshold": "operando.models.threshold:ThresholdDetector"}
@@ -36,6 +36,31 @@ class Detector(Protocol):
         Returns
         -------
         One `Detections` per frame, in order; empty ones where there is nothing to see.
+        """
+        ...
+
+
+@runtime_checkable
+class IncrementalDetector(Detector, Protocol):
+    """A detector that can also look at known particles only; `detect` searches the whole frame.
+
+    It keeps no memory either: what is known of earlier frames comes as an argument.
+    """
+
+    def follow(
+        self, od: torch.Tensor, valid: torch.Tensor, expected: Expected
+    ) -> Detections | None:
+        """Find known particles again, in windows around where they are expected.
+
+        Parameters
+        ----------
+        od : (1, 1, H, W) float32, optical density. valid : (1, 1, H, W) bool.
+        expected : where the N particles were, and how large.
+
+        Returns
+        -------
+        One detection of each particle, in their order, as a search would find it; None if one of
+        them is not there, or not beyond doubt: then the whole frame is searched.
         """
         ...
 

@@ -93,6 +93,21 @@ class DetectSettings(BaseModel):
         description="scale on which the background may vary between particles, px",
     )
 
+    search_every: int = Field(
+        default=1,
+        ge=1,
+        description="the whole frame is searched every so many frames, and whenever a particle is "
+        "missing; in between, known ones are found again around their places, so that new ones "
+        "are seen later by as much. 1: always; of no effect on detectors that cannot follow",
+    )
+    deadline_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="time from when documents come in to their results that must not be exceeded, "
+        "s: else frames are looked at by the classical detector only, or not at all, and "
+        "are degraded. What is found then depends on the load. Never, if not set",
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> DetectSettings:
         if self.max_diameter_px <= self.min_diameter_px:

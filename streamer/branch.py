@@ -41,6 +41,7 @@ class Branch:
     moments : last central second moments of each particle's whole mask, px^2.
     misses : frames for which a particle has coasted.
     memories : what each particle looks like.
+    unsearched : frames since the last one that was searched as a whole.
     """
 
     link: LinkState
@@ -49,6 +50,7 @@ class Branch:
     moments: dict[int, Array]
     misses: dict[int, int]
     memories: dict[int, Memory]
+    unsearched: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ def register(
             if s.particle in places.misses
         },
         memories=_only(living, memories),
+        unsearched=0 if corrected.effort.searched else branch.unsearched + 1,
     )
     return after, result, record(result, now, places, moments, detections.labels)
 

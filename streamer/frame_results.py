@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..models.detections import Detections
 from .frames import Corrected
+from .ladder import Rung
 from .link import Sighting, TrackState
 from .register.kinematics import UNKNOWN
 from .register.motion import FieldMotion, Moved
@@ -82,24 +83,20 @@ def frame_result(
     aligned: NDArray[np.float32],
     particles: tuple[ParticleResult, ...],
 ) -> FrameResult:
-    """The result of a frame; degraded if blurred, or most known particles were not detected."""
-    seen = [p for p in particles if np.isfinite(p.area)]
-    expected = [p for p in particles if p.state in (TrackState.TRACKED, TrackState.COASTING)]
-    status, reason = Status.ALIGNED, ""
-    if corrected.blurred:
-        status, reason = Status.DEGRADED, "blurred"
-    elif not seen:
-        status, reason = Status.DEGRADED, "no_particles"
-    elif 2 * len([p for p in expected if np.isfinite(p.area)]) < len(expected):
-        status, reason = Status.DEGRADED, "few_particles"
+    """The result of a frame.
+
+    It is degraded, with the reasons in one text, separated by semicolons: if its particles were not
+    looked for as well as they should be, if it is blurred, or if most known ones were not detected.
+    """
+    reasons = [r for r in (corrected.effort.reason, _poor(corrected, particles)) if r]
     return FrameResult(
         key=corrected.key,
         frame=corrected.frame,
         energy=float("nan") if corrected.energy is None else corrected.energy,
         time=corrected.time,
         revision=corrected.revision,
-        status=status,
-        reason=reason,
+        status=Status.DEGRADED if reasons else Status.ALIGNED,
+        reason=";".join(reasons),
         drift=field.drift,
         drift_sigma=float(np.sqrt(np.mean(field.sigma**2))),
         gauge=field.gauge,
@@ -108,3 +105,16 @@ def frame_result(
         aligned=aligned,
         particles=particles,
     )
+
+
+def _poor(corrected: Corrected, particles: tuple[ParticleResult, ...]) -> str:
+    """What is wrong with the image, or with what was detected in it."""
+    if corrected.blurred:
+        return "blurred"
+    if corrected.effort.rung == Rung.COASTING:  # nobody has looked
+        return ""
+    if not any(np.isfinite(p.area) for p in particles):
+        return "no_particles"
+    expected = [p for p in particles if p.state in (TrackState.TRACKED, TrackState.COASTING)]
+    seen = sum(bool(np.isfinite(p.area)) for p in expected)
+    return "few_particles" if 2 * seen < len(expected) else ""

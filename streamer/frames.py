@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .ladder import Effort
+
 Document = dict[str, Any]
 NamedDocument = tuple[str, Document]
 ChunkPolicy = Literal["mean", "split"]
@@ -146,6 +148,7 @@ class Corrected:
     final : True if no further revision can come.
     estimated : True while no flat at all is known, and the pattern of the scintillator is left in.
     blurred : True if nothing shall be measured in it: particles coast.
+    effort : how its particles were looked for.
     """
 
     key: FrameKey
@@ -160,3 +163,4 @@ class Corrected:
     final: bool = False
     estimated: bool = False
     blurred: bool = False
+    effort: Effort = field(default_factory=Effort)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..models.detections import Detections
+from ..models.detections import Detections, Expected
+from . import incremental
 from .branch import Branch, Linked, locate, register
 from .frames import Corrected
 from .link import Linker, Sighting, TrackState
@@ -98,6 +99,24 @@ class Pipeline:
         """Identity that the next birth gets."""
         return max(state.live.link.next_particle, state.final.link.next_particle)
 
+    @staticmethod
+    def can_coast(state: PipelineState, corrected: Corrected) -> bool:
+        """Whether particles are known that could do without detection in a frame."""
+        return incremental.can_coast(_continued(state, corrected).link)
+
+    @staticmethod
+    def expected(state: PipelineState, corrected: Corrected, every: int) -> Expected | None:
+        """Where particles are expected in a frame; None if all of it shall be searched.
+
+        Parameters
+        ----------
+        every : frames from one search of a whole frame to the next.
+        """
+        branch = _continued(state, corrected)
+        if corrected.frame <= branch.motion.frame:  # it comes too late to be the next
+            return None
+        return incremental.expected(branch.link, branch.unsearched, every)
+
     def update(
         self,
         state: PipelineState,
@@ -181,6 +200,11 @@ class Pipeline:
             replace(branch, link=link), frame, image, places, state.roi, settings
         )
         return branch, frame.sightings, result, record
+
+
+def _continued(state: PipelineState, corrected: Corrected) -> Branch:
+    """The branch that a frame goes on with."""
+    return state.live if corrected.revision == 0 else state.final
 
 
 def _blind(settings: RegisterSettings) -> RegisterSettings:

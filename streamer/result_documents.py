@@ -76,7 +76,7 @@ _HINTS = {
     "particles": ["y", "x"],
 }
 
-_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U16"}
+_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

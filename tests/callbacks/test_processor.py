@@ -12,6 +12,7 @@ import pytest
 from event_model import DocumentNames, schema_validators
 
 from operando.callbacks import StreamProcessor
+from operando.models.threshold import ThresholdDetector
 from operando.streamer.config import load_settings
 from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
 
@@ -354,34 +355,19 @@ def test_insane_times_of_start_and_stop(raw, time):
     assert results[-1][1]["ledger"]["aligned"] == 6
 
 
-class FailingDetector:
-    """The default detector, but it fails on batches, and on the third frame."""
+def test_a_failing_detector_costs_one_frame(raw, monkeypatch):
+    """The default detector fails on batches, and on the third frame."""
+    detect, calls = ThresholdDetector.detect, itertools.count(1)
 
-    name = "failing"
-
-    def __init__(self, settings, device):
-        from operando.models.threshold import ThresholdDetector
-
-        self.inner = ThresholdDetector(settings, device)
-        self.calls = 0
-
-    def detect(self, od, valid):
+    def fail(self, od, valid):
         if len(od) > 1:
             raise RuntimeError("CUDA out of memory")
-        self.calls += 1
-        if self.calls == 3:
+        if next(calls) == 3:
             raise RuntimeError("again")
-        return self.inner.detect(od, valid)
+        return detect(self, od, valid)
 
-
-def test_a_failing_detector_costs_one_frame(raw):
-    processor = StreamProcessor()
-    processor._detector = FailingDetector(processor.settings.detect, processor._device)
-    results = []
-    processor.subscribe(lambda name, doc: results.append((name, doc)))
-    processor.process(copy.deepcopy(raw))
-    processor.close()
-    ledger = results[-1][1]["ledger"]
+    monkeypatch.setattr(ThresholdDetector, "detect", fail)
+    ledger = run(copy.deepcopy(raw), grouped=True)[-1][1]["ledger"]
     assert ledger["balanced"]
     assert ledger["skipped"] == {"internal_error": 1} or ledger["notices"]["revision_failed"] == 1
     assert ledger["aligned"] >= 5
