@@ -35,11 +35,31 @@ def frame_input(od: Tensor, valid: Tensor, step: int) -> Tensor:
     -------
     (B, 1, ceil(H / step), ceil(W / step)) float32 in -1..1; 0, the median, where nothing is valid.
     """
-    value, usable = cells(od, valid, step)
-    flat = torch.where(usable, value, value.new_full((), math.nan)).flatten(1)
+    return frame_levels(od, valid, step, 1)[0]
+
+
+def frame_levels(od: Tensor, valid: Tensor, step: int, levels: int) -> list[Tensor]:
+    """`frame_input` with steps of ``step``, ``2 * step``, ``4 * step``, ...; finest first."""
+    share, total = _sums(od, valid, step)
+    found = []
+    for level in range(levels):
+        if level:
+            share, total = _coarser(share, 2), _coarser(total, 2)
+        found.append(_compressed(*_ratio(share, total)))
+    return found
+
+
+def _compressed(value: Tensor, usable: Tensor) -> Tensor:
+    flat = value.masked_fill(~usable, math.nan).flatten(1)
     middle = flat.nanmedian(dim=1).values.nan_to_num(0.0)[:, None, None, None]
-    scaled = torch.asinh((value - middle) / _SOFT) / _FULL
-    return scaled.masked_fill_(~usable, 0.0).clamp_(-1, 1)
+    scaled = _asinh((value - middle).div_(_SOFT)).div_(_FULL).clamp_(-1, 1)
+    return scaled.masked_fill_(~usable, 0.0)
+
+
+def _asinh(x: Tensor) -> Tensor:
+    """By logarithms, which a CPU computes ten times faster."""
+    size = x.abs()
+    return size.add_((size * size).add_(1.0).sqrt_()).log_().copysign_(x)
 
 
 def cells(od: Tensor, valid: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -49,20 +69,40 @@ def cells(od: Tensor, valid: Tensor, step: int) -> tuple[Tensor, Tensor]:
     -------
     (B, 1, h, w) float32 means (0 where too few pixels are valid), and bool where they exist.
     """
-    height, width = od.shape[-2:]
-    amount = (0, -width % step, 0, -height % step)
-    share = pad(valid.to(od.dtype), amount)
-    total = pad(torch.where(valid, od, od.new_zeros(())), amount)
-    if step > 1:
-        share, total = _mean(share, step), _mean(total, step)
+    return _ratio(*_sums(od, valid, step))
+
+
+def _sums(od: Tensor, valid: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Share of each cell that is valid, and what these pixels add up to over their full number."""
+    kept = torch.where(valid, od, od.new_zeros(()))
+    return _coarser(valid.to(od.dtype), step), _coarser(kept, step)
+
+
+def _ratio(share: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
     usable = share >= _FEWEST
     return torch.where(usable, total / share.clamp_min(_FEWEST), total.new_zeros(())), usable
 
 
+def _coarser(image: Tensor, step: int) -> Tensor:
+    """Means over cells; nothing is beyond the image."""
+    if step == 1:
+        return image
+    height, width = image.shape[-2:]
+    amount = (0, -width % step, 0, -height % step)
+    return _mean(pad(image, amount) if any(amount) else image, step)
+
+
 def _mean(image: Tensor, step: int) -> Tensor:
-    """Mean over cells; several times faster on a CPU than a pooling layer."""
-    batch, _, height, width = image.shape
-    return image.view(batch, 1, height // step, step, width // step, step).mean(dim=(3, 5))
+    """Mean over cells by strided sums; several times faster on a CPU than pooling or reducing."""
+    while step % 2 == 0:
+        rows = image[..., ::2, :] + image[..., 1::2, :]
+        image = (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
+        step //= 2
+    if step == 1:
+        return image
+    rows = sum((image[..., k::step, :] for k in range(1, step)), image[..., ::step, :])
+    total = sum((rows[..., k::step] for k in range(1, step)), rows[..., ::step])
+    return total / step**2
 
 
 def roi_sides(diameter: Tensor) -> Tensor:
@@ -97,9 +137,7 @@ def sample_windows(
     for power in powers.unique().tolist():
         rows = torch.nonzero(powers == power)[:, 0]
         step = 2**power
-        height, width = images.shape[-2:]
-        amount = (0, -width % step, 0, -height % step)
-        level = _mean(pad(images, amount), step) if step > 1 else images
+        level = _coarser(images, step)
         out[rows] = _windows(level, owner[rows], centres[rows], sides[rows], step, mode)
     return out
 
@@ -142,13 +180,31 @@ def roi_input(
     roi : (N, 1, 64, 64) float32; 0 where nothing is valid.
     usable : (N, 1, 64, 64) bool, cells that show valid pixels of the frame.
     """
+    value, usable = roi_values(od, valid, owner, centres, sides)
+    return standardised(value, usable), usable
+
+
+def roi_values(
+    od: Tensor, valid: Tensor, owner: Tensor, centres: Tensor, sides: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Optical density in ROIs, and where it is known; arguments as of `roi_input`.
+
+    Returns
+    -------
+    value : (N, 1, 64, 64) float32, OD; 0 where nothing is valid.
+    usable : (N, 1, 64, 64) bool.
+    """
     share = sample_windows(valid.to(od.dtype), owner, centres, sides)
     value = sample_windows(torch.where(valid, od, od.new_zeros(())), owner, centres, sides)
     usable = share > 0.5
-    weight = usable.to(od.dtype)
-    value = torch.where(usable, value / share.clamp_min(0.5), value.new_zeros(()))
+    return torch.where(usable, value / share.clamp_min(0.5), value.new_zeros(())), usable
+
+
+def standardised(value: Tensor, usable: Tensor) -> Tensor:
+    """Zero mean and unit standard deviation over the usable cells, (N, 1, 64, 64)."""
+    weight = usable.to(value.dtype)
     count = weight.sum((1, 2, 3), keepdim=True).clamp_min(1.0)
     mean = value.sum((1, 2, 3), keepdim=True) / count
     centred = (value - mean) * weight
     spread = (centred.square().sum((1, 2, 3), keepdim=True) / count).sqrt()
-    return centred / spread.clamp_min(_LEAST_SPREAD), usable
+    return centred / spread.clamp_min(_LEAST_SPREAD)
