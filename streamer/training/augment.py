@@ -54,6 +54,47 @@ def inclusion(od: Image, rng: np.random.Generator, amount: float) -> Image:
     return od * (1 + np.float32(amount) * spot.astype(np.float32))
 
 
+def plateau(od: Image, amount: float) -> Image:
+    """Flatten a particle towards a disc with a steep rim; its highest OD stays.
+
+    Parameters
+    ----------
+    od : (h, w) of a single particle. amount : 0..1, 1 less the exponent of the relative OD.
+    """
+    top = max(float(od.max()), 1e-9)
+    return np.float32(top) * (od / np.float32(top)) ** np.float32(1 - amount)
+
+
+def relief(od: Image, rng: np.random.Generator, reach: float) -> Image:
+    """Bright and dark rims on opposite sides, as if the image were lit from one side.
+
+    Parameters
+    ----------
+    od : (H, W). reach : px by which the slope of the OD shifts it.
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    dy, dx = np.gradient(od)
+    return od + np.float32(reach * np.sin(angle)) * dy + np.float32(reach * np.cos(angle)) * dx
+
+
+def debris(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> Image:
+    """Crumbs of a few pixels, too small to be particles."""
+    total = np.zeros(shape, np.float32)
+    for _ in range(int(rng.integers(1, 16))):
+        y0, x0 = (int(rng.integers(n)) for n in shape)
+        box = slice(max(0, y0 - 8), y0 + 9), slice(max(0, x0 - 8), x0 + 9)
+        y, x = (
+            np.arange(b.start, min(b.stop, n)) - c
+            for b, n, c in zip(box, shape, (y0, x0), strict=True)
+        )
+        (long, short), angle = rng.uniform(0.7, 2.2, 2), rng.uniform(0, np.pi)
+        u = np.cos(angle) * y[:, None] + np.sin(angle) * x[None, :]
+        v = np.cos(angle) * x[None, :] - np.sin(angle) * y[:, None]
+        crumb = np.exp(-0.5 * ((u / long) ** 2 + (v / short) ** 2))
+        total[box] += (amount * rng.uniform(0.2, 1.0) * crumb).astype(np.float32)
+    return total
+
+
 def clouds(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> Image:
     """Smooth blobs without a rim, thick or thin, that must not be taken for particles."""
     total = np.zeros(shape, np.float32)

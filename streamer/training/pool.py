@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from ...models.networks.inputs import frame_input, roi_input, sample_windows
+from ...models.training.dual_task import RoiSet
+from ...models.training.frame_set import IGNORED, FrameSet
 from .regimes import REGIMES, regimes_of
 from .scenes import FRAMES, Scene, random_scenes
 from .settings import Effects
-from .targets import Rois, cells_of, generator_target, rois
+from .targets import Rois, cells_of, generator_target, lit, rois
 
 CELLS = 128
 """Side of the crops of the generator, cells."""
@@ -27,7 +29,6 @@ _STEPS = (2, 2, 2, 2, 2, 2, 2, 2, 3, 4)  # px per cell, of one group of scenes a
 _MOST_CLEAN = 2.0
 
 Progress = Callable[[int, int], None]
-_quiet: Progress = lambda done, of: None  # noqa: E731
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +38,12 @@ class Pool:
     Attributes
     ----------
     frames : (N, 1, 128, 128) float16, input of the generator.
-    masks : (N, 1, 128, 128) uint8, 1 in particles, with seams.
-    ignored : (N, 1, 128, 128) uint8, 1 in particles that nobody can see.
+    masks : (N, 1, 128, 128) uint8, 1 in particles, with seams; 255 in those nobody can see.
     steps : (N,) int64, px per cell.
     seeds : (N, 2) int64, seed of the group of scenes and index in it.
     rois : (M, 1, 64, 64) float16, input of the Dual U-net.
     clean : (M, 1, 64, 64) float16, the particle alone, about 0..1.
     roi_masks : (M, 1, 64, 64) uint8, its silhouette.
-    roi_usable : (M, 1, 64, 64) uint8, 1 where the frame is valid.
     scene : (M,) int64, index of the scene.
     diameter : (M,) float32, equal-area, px; 0 where no particle is meant.
     snr : (M,) float32, contrast over the noise of a pixel; 0 where no particle is meant.
@@ -53,17 +52,29 @@ class Pool:
 
     frames: NDArray[np.float16]
     masks: NDArray[np.uint8]
-    ignored: NDArray[np.uint8]
     steps: NDArray[np.int64]
     seeds: NDArray[np.int64]
     rois: NDArray[np.float16]
     clean: NDArray[np.float16]
     roi_masks: NDArray[np.uint8]
-    roi_usable: NDArray[np.uint8]
     scene: NDArray[np.int64]
     diameter: NDArray[np.float32]
     snr: NDArray[np.float32]
     regimes: NDArray[np.bool_]
+
+    def frame_set(self) -> FrameSet:
+        """What the generator is trained on; shares memory."""
+        return FrameSet(image=torch.from_numpy(self.frames), mask=torch.from_numpy(self.masks))
+
+    def roi_set(self) -> RoiSet:
+        """What the Dual U-net is trained on; shares memory. Nothing counts of the invisible."""
+        counts = ~self.regimes[:, REGIMES.index("invisible")]
+        return RoiSet(
+            roi=torch.from_numpy(self.rois),
+            clean=torch.from_numpy(self.clean),
+            mask=torch.from_numpy(self.roi_masks),
+            weight=torch.from_numpy(counts.astype(np.float32))[:, None, None, None],
+        )
 
     def save(self, path: Path) -> None:
         """Write a .npz file, without compression: that would cost more than making the data."""
@@ -89,7 +100,7 @@ def build_pool(
     n_scenes: int,
     workers: int = 1,
     effects: Effects | None = None,
-    progress: Progress = _quiet,
+    progress: Progress = lambda *_: None,
 ) -> Pool:
     """Make a pool; the same for any number of workers. Pools of different seeds share no scene.
 
@@ -144,12 +155,12 @@ def frame_arrays(scene: Scene, step: int) -> dict[str, NDArray[Any]]:
     """Input and target of the generator, by name as in `Pool`, with a first axis of 1."""
     od, valid = _tensors(scene)
     seen = frame_input(od, valid, step)
-    mask = generator_target(scene.labels, step, scene.valid) > 0.5
-    hidden = cells_of(scene.labels, regimes_of(scene)[:, REGIMES.index("invisible")], step)
+    mask = (generator_target(scene.labels, step, lit(scene.valid)) > 0.5).astype(np.uint8)
+    hidden = regimes_of(scene)[:, REGIMES.index("invisible")]
+    mask[cells_of(scene.labels, hidden, step)] = IGNORED
     return {
         "frames": seen.numpy().astype(np.float16),
-        "masks": mask[None, None].astype(np.uint8),
-        "ignored": hidden[None, None].astype(np.uint8),
+        "masks": mask[None, None],
         "steps": np.array([step], np.int64),
     }
 
@@ -159,7 +170,9 @@ def roi_arrays(scene: Scene, windows: Rois) -> dict[str, NDArray[Any]]:
     od, valid = _tensors(scene)
     centres, sides = torch.from_numpy(windows.centres), torch.from_numpy(windows.sides)
     owner = torch.zeros(len(centres), dtype=torch.int64)
-    seen, usable = roi_input(od, valid, owner, centres, sides)
+    seen, _ = roi_input(od, valid, owner, centres, sides)
+    bright = torch.from_numpy(lit(scene.valid).astype(np.float32))[None, None]
+    usable = sample_windows(bright, owner, centres, sides) > 0.5
     thickness, silhouette = _alone(scene, windows.particle)
     each = torch.arange(len(centres))
     clean = sample_windows(thickness, each, centres, sides) * usable
@@ -169,7 +182,6 @@ def roi_arrays(scene: Scene, windows: Rois) -> dict[str, NDArray[Any]]:
         "rois": seen.numpy().astype(np.float16),
         "clean": clean.clamp(0, _MOST_CLEAN).numpy().astype(np.float16),
         "roi_masks": mask.numpy().astype(np.uint8),
-        "roi_usable": usable.numpy().astype(np.uint8),
         "diameter": _of(scene.diameter, windows.particle, meant),
         "snr": _of(scene.snr, windows.particle, meant),
         "regimes": _of(regimes_of(scene), windows.particle, meant, np.bool_),

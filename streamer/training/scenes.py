@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,14 @@ from ..simulate.raster import Box, body_points, box_of, draw, grow
 from ..simulate.shapes import Body, make_body
 from ..simulate.spectra import OXIDISED, REDUCED, absorption
 from . import augment
-from .exposure import Microscope
+from .exposure import Exposed, Microscope
 from .layout import Place, arrange
 from .settings import Effects, random_settings
+from .visibility import visibility
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
+_CALM, _RARER = 0.35, 0.25
 FRAMES = 4
 """Frames that share a microscope and a cast of particles: setting these up costs more than one."""
 
@@ -57,7 +59,7 @@ class Scene:
     contrast : (P,) float64, mean OD in this frame.
     snr : (P,) float64, contrast over the noise of a pixel.
     whole : (P,) bool, not cut by the frame.
-    background : structure of what lies behind the particles, OD rms.
+    visibility : (P,) float64, see `visibility`.
     """
 
     od: Image
@@ -70,7 +72,7 @@ class Scene:
     contrast: Floats
     snr: Floats
     whole: NDArray[np.bool_]
-    background: float
+    visibility: Floats
 
 
 def random_scene(seed: int, side: int = 256, effects: Effects | None = None) -> Scene:
@@ -132,20 +134,29 @@ def _scene(
     frame: int,
     effects: Effects,
 ) -> Scene:
+    if rng.random() < _CALM:
+        effects = effects.rarer(_RARER)
     energy = float(settings.scan_energies[frame])
     some = rng.permutation(len(cast))[: int(np.ceil(len(cast) * rng.uniform(0.5, 1.0)))]
     places = arrange(rng, [cast[i] for i in some], settings)
-    drawn = [d for place in places if (d := _draw(rng, place, settings, energy, effects))]
+    flat = effects.plateau.draw(rng)
+    drawn = [d for place in places if (d := _draw(rng, place, settings, energy, effects, flat))]
     drawn, labels = _labelled(drawn, settings.shape)
     psf = float(np.hypot(settings.psf_px, effects.defocus.draw(rng)))
-    sample = _sample(rng, drawn, settings.shape, psf, effects)
-    od, valid, noise = microscope.image(frame, sample, int(rng.choice([1, 3, 10])))
-    od, valid = _after(rng, od, valid, noise, effects)
-    return _truth(drawn, labels, od, valid, noise, psf, settings.background)
+    particles = _particles(rng, drawn, settings.shape, psf, effects)
+    other = _other(rng, settings.shape, effects)
+    seen = microscope.image(rng, frame, particles + other, int(rng.choice([1, 3, 10])))
+    image = _flawed(rng, seen, other, effects)
+    return _truth(drawn, labels, image, psf)
 
 
 def _draw(
-    rng: np.random.Generator, place: Place, settings: SimSettings, energy: float, effects: Effects
+    rng: np.random.Generator,
+    place: Place,
+    settings: SimSettings,
+    energy: float,
+    effects: Effects,
+    flat: float,
 ) -> _Drawn | None:
     box = box_of(place.body, place.yx, place.linear, settings.shape)
     if box is None:
@@ -155,6 +166,8 @@ def _draw(
         float(absorption(energy, state, settings.pre_edge)) for state in (REDUCED, OXIDISED)
     )
     od = draw(place.body, place.yx, place.linear, box, (front, reduced, oxidised))
+    if flat:
+        od = augment.plateau(od, flat)
     if depth := effects.cracks.draw(rng):
         od = augment.crack(od, rng, depth * float(rng.choice([1.0, 1.0, -1.0])))
     if amount := effects.inclusions.draw(rng):
@@ -176,82 +189,105 @@ def _labelled(
     return [one for one, is_seen in zip(drawn, seen, strict=True) if is_seen], number[labels]
 
 
-def _sample(
+def _particles(
     rng: np.random.Generator,
     drawn: list[_Drawn],
     shape: tuple[int, int],
     psf: float,
     effects: Effects,
 ) -> Image:
-    """OD of all particles and clouds, blurred as intensity."""
+    """OD of all particles, blurred as intensity."""
     od = np.zeros(shape, np.float32)
+    if not drawn:
+        return od
     for one in drawn:
         od[one.box] += one.od
-    strength, width = effects.halo.draw(rng), effects.halo_width.draw(rng)
-    if strength and drawn:
-        od = augment.halo(od, strength, width)
-    if drawn:
-        od = -np.log(gaussian_filter(np.exp(-od), psf, truncate=3, mode="nearest"))
-    if amount := effects.clouds.draw(rng):
-        od += augment.clouds(shape, rng, amount)
+    if amount := effects.grain.draw(rng):
+        od *= 1 + augment.correlated_noise(shape, rng, amount)
+    if strength := effects.halo.draw(rng):
+        od = augment.halo(od, strength, effects.halo_width.draw(rng))
+    od = -np.log(gaussian_filter(np.exp(-od), psf, truncate=3, mode="nearest"))
+    if reach := effects.relief.draw(rng):
+        od = augment.relief(od, rng, reach)
     return od
 
 
-def _after(
-    rng: np.random.Generator, od: Image, valid: NDArray[np.bool_], noise: Image, effects: Effects
-) -> tuple[Image, NDArray[np.bool_]]:
-    """Flaws of the image that come after the sample."""
-    shape = (od.shape[0], od.shape[1])
+def _other(rng: np.random.Generator, shape: tuple[int, int], effects: Effects) -> Image:
+    """OD of what is no particle and not the simulated background either."""
+    od = np.zeros(shape, np.float32)
+    for effect, make in ((effects.clouds, augment.clouds), (effects.debris, augment.debris)):
+        if amount := effect.draw(rng):
+            od += make(shape, rng, amount)
+    return od
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flawed:
+    """The final image: see `Scene`, `Exposed`; `structure` (H, W) is all but the particles."""
+
+    od: Image
+    valid: NDArray[np.bool_]
+    noise: Image
+    structure: Image
+    gain: float
+
+
+def _flawed(rng: np.random.Generator, seen: Exposed, other: Image, effects: Effects) -> _Flawed:
+    """Add the flaws that come after the sample."""
+    shape = (seen.od.shape[0], seen.od.shape[1])
+    flaws = np.zeros(shape, np.float32)
     if amount := effects.correlated.draw(rng):
-        od = od + augment.correlated_noise(shape, rng, amount * float(np.median(noise)))
+        flaws += augment.correlated_noise(shape, rng, amount * float(np.median(seen.noise)))
     for effect, make in (
         (effects.stripes, augment.stripes),
         (effects.rings, augment.rings),
         (effects.gradient, augment.gradient),
     ):
         if amount := effect.draw(rng):
-            od = od + make(shape, rng, amount)
+            flaws += make(shape, rng, amount)
+    flaws += np.float32(effects.offset.draw(rng))
+    gain = float(np.exp(effects.gain.draw(rng) * rng.choice([-1.0, 1.0])))
+    od, valid = (seen.od + flaws) * np.float32(gain), seen.valid
     if share := effects.zingers.draw(rng):
         od = augment.zingers(od, rng, share)
-    if amount := effects.gain.draw(rng):
-        od = od * np.float32(np.exp(amount * rng.choice([-1.0, 1.0])))
     if depth := effects.rim.draw(rng):
         valid = valid & augment.dark_sides(shape, rng, depth)
-    return np.where(valid, od, np.float32(0)), valid
-
-
-def _truth(
-    drawn: list[_Drawn],
-    labels: NDArray[np.int32],
-    od: Image,
-    valid: NDArray[np.bool_],
-    noise: Image,
-    psf: float,
-    background: float,
-) -> Scene:
-    thickness = np.zeros_like(od)
-    alone, contrast, level = [], [], []
-    for i, one in enumerate(drawn):
-        particle = _alone(one, od.shape, psf)
-        mine = labels[particle.box] == i + 1
-        thickness[particle.box][mine] = particle.thickness[mine]
-        alone.append(particle)
-        contrast.append(float(one.od[one.silhouette].mean()))
-        level.append(float(np.median(noise[one.box][one.silhouette])))
-    strength = np.array(contrast, np.float64)
-    return Scene(
-        od=od,
+    return _Flawed(
+        od=np.where(valid, od, np.float32(0)),
         valid=valid,
+        noise=seen.noise * np.float32(gain),
+        structure=(seen.background + other + flaws) * np.float32(gain),
+        gain=gain,
+    )
+
+
+def _truth(drawn: list[_Drawn], labels: NDArray[np.int32], image: _Flawed, psf: float) -> Scene:
+    shape = labels.shape
+    thickness = np.zeros(shape, np.float32)
+    alone = [_alone(one, shape, psf) for one in drawn]
+    for i, one in enumerate(alone):
+        mine = labels[one.box] == i + 1
+        thickness[one.box][mine] = one.thickness[mine]
+    contrast = image.gain * _array(float(d.od[d.silhouette].mean()) for d in drawn)
+    noise = _array(float(np.median(image.noise[d.box][d.silhouette])) for d in drawn)
+    radius = _array(d.place.radius for d in drawn)
+    return Scene(
+        od=image.od,
+        valid=image.valid,
         labels=labels,
         thickness=thickness,
         alone=tuple(alone),
         yx=np.array([d.place.yx for d in drawn], np.float64).reshape(-1, 2),
-        diameter=np.array([2 * d.place.radius for d in drawn], np.float64),
-        contrast=strength,
-        snr=strength / np.array(level, np.float64),
-        whole=np.array([_is_whole(d, od.shape) for d in drawn], np.bool_),
-        background=background,
+        diameter=2 * radius,
+        contrast=contrast,
+        snr=contrast / noise,
+        whole=np.array([_is_whole(d, shape) for d in drawn], np.bool_),
+        visibility=visibility(contrast, radius, noise, image.structure),
     )
+
+
+def _array(values: Iterable[float]) -> Floats:
+    return np.fromiter(values, np.float64)
 
 
 def _alone(one: _Drawn, shape: tuple[int, ...], psf: float) -> Alone:

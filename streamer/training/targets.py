@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, maximum_filter, minimum_filter
+from scipy.ndimage import (
+    find_objects,
+    maximum_filter,
+    minimum_filter,
+    uniform_filter,
+)
 
 from .scenes import Scene
 
@@ -17,6 +22,8 @@ _LEAST_SEEN = 0.35  # share of a particle's area that must be seen for a ROI
 _LEAST_PIXELS = 25
 _CLEAR = 0.15  # half the side of the free middle of a negative, in sides
 _DRAWS = 64
+_LIT = 0.4
+_NONE = np.int32(np.iinfo(np.int32).max)
 
 
 def seamed(labels: Labels, width: float = 1.5) -> NDArray[np.float32]:
@@ -33,7 +40,9 @@ def seamed(labels: Labels, width: float = 1.5) -> NDArray[np.float32]:
     """
     reach = int(np.ceil(width))
     y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-    highest, lowest = _range(labels, {"footprint": np.hypot(y, x) <= width})
+    disc = np.hypot(y, x) <= width
+    highest = maximum_filter(labels, footprint=disc, mode="nearest")
+    lowest = minimum_filter(np.where(labels > 0, labels, _NONE), footprint=disc, mode="nearest")
     return ((labels > 0) & (highest == lowest)).astype(np.float32)
 
 
@@ -54,12 +63,11 @@ def generator_target(labels: Labels, step: int, valid: Mask | None = None) -> ND
     (H / step, W / step) float32, 0..1; 0 where too few pixels are valid.
     """
     usable = np.ones(labels.shape, bool) if valid is None else valid
-    highest, lowest = _range(labels, {"size": 3})
+    highest, lowest = label_range(labels)
     touching = _cells(highest, step).max(axis=(1, 3)) != _cells(lowest, step).min(axis=(1, 3))
     seen = _cells(usable, step).mean(axis=(1, 3), dtype=np.float32)
     covered = _cells((labels > 0) & usable, step).mean(axis=(1, 3), dtype=np.float32)
     share = np.where(seen >= _FEWEST, covered / np.maximum(seen, _FEWEST), 0)
-    # background has neither a highest nor a lowest label, and nothing to set to 0
     return np.where(touching, 0, share).astype(np.float32)
 
 
@@ -69,12 +77,39 @@ def cells_of(labels: Labels, which: NDArray[np.bool_], step: int) -> Mask:
     return _cells(chosen, step).any(axis=(1, 3))
 
 
-def _range(labels: Labels, window: dict) -> tuple[Labels, Labels]:
-    """Highest and lowest label of particles around each pixel."""
-    highest = maximum_filter(labels, mode="nearest", **window)
-    none = np.iinfo(labels.dtype).max
-    lowest = minimum_filter(np.where(labels > 0, labels, none), mode="nearest", **window)
+def lit(valid: Mask) -> Mask:
+    """Where most of the 5 x 5 px around a pixel is valid, (H, W) bool.
+
+    Single invalid pixels and cracks of the scintillator are no holes in a particle; dark sides of
+    the frame are.
+    """
+    return uniform_filter(valid.astype(np.float32), 5, mode="constant") > _LIT
+
+
+def touching_pixels(labels: Labels) -> Mask:
+    """Pixels (H, W) of a particle next to another one, also at a corner."""
+    highest, lowest = label_range(labels)
+    return (labels > 0) & (highest != lowest)
+
+
+def label_range(labels: Labels) -> tuple[Labels, Labels]:
+    """Highest and lowest label of particles in the 3 x 3 px around each pixel, (H, W) both.
+
+    Without a particle there the highest is 0 and the lowest the largest int32.
+    """
+    highest, lowest = labels, np.where(labels > 0, labels, _NONE)
+    for axis in (0, 1):
+        highest, lowest = _of_three(highest, np.maximum, axis), _of_three(lowest, np.minimum, axis)
     return highest, lowest
+
+
+def _of_three(image: Labels, best: np.ufunc, axis: int) -> Labels:
+    """Best of each pixel and its two neighbours; several times faster than a filter."""
+    view = np.moveaxis(image, axis, 0)
+    out = view.copy()
+    best(out[1:], view[:-1], out=out[1:])
+    best(out[:-1], view[1:], out=out[:-1])
+    return np.moveaxis(out, 0, axis)
 
 
 def _cells(image: NDArray, step: int) -> NDArray:
@@ -159,7 +194,7 @@ def _negatives(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Windows whose middle shows no particle, or the place where two touch."""
     spots, widths = [], []
-    contacts = _contacts(scene.labels)
+    contacts = np.argwhere(touching_pixels(scene.labels))
     for _ in range(count):
         side = float(rng.choice(sides)) * rng.uniform(0.8, 1.3)
         if len(contacts) and rng.random() < 0.5:
@@ -172,12 +207,6 @@ def _negatives(
                 widths.append(side)
                 break
     return np.array(spots, np.float64).reshape(-1, 2), np.array(widths, np.float64)
-
-
-def _contacts(labels: Labels) -> NDArray[np.int64]:
-    """Pixels (N, 2) of a particle next to another one."""
-    highest, lowest = _range(labels, {"size": 3})
-    return np.argwhere((labels > 0) & (highest != lowest))
 
 
 def _is_clear(scene: Scene, spot: NDArray[np.float64], reach: float) -> bool:
