@@ -8,7 +8,7 @@ from enum import StrEnum
 from statistics import median_low
 
 _REMEMBERED = 9  # frames whose cost is remembered, of each rung
-_CALM_FRAMES = 5  # frames in a row in which a better rung would do, until it is taken
+_CALM_FRAMES = 3  # frames in a row in which a better rung would do, until it is taken
 _CALM_SHARE = 0.6  # of the deadline: what it must leave room for
 _STALE_FRAMES = 100  # after which a better rung is tried whatever it has cost
 _MOST_COASTING = 10  # frames in a row that nobody looks at
