@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from ..networks.generator import Generator
 from ..networks.patchgan import PatchDiscriminator
 from .batches import Batches
 from .frame_score import frame_scores
-from .frame_set import FrameSet
+from .frame_set import FrameSet, target_and_weight
 from .image_pool import ImagePool
+from .losses import held_out_loss
 from .optimiser import set_rate
 from .paired_task import predict
 from .settings import TrainSettings
@@ -102,10 +104,11 @@ class CycleTask:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             made_mask = self._translate(self.to_mask, frame)
             made_frame = self._translate(self.to_frame, mask)
-            cycle = l1_loss(self._translate(self.to_frame, made_mask), frame)
-            cycle = cycle + l1_loss(self._translate(self.to_mask, made_frame), mask)
-            same = l1_loss(self._translate(self.to_mask, mask), mask)
-            same = same + l1_loss(self._translate(self.to_frame, frame), frame)
+            with statistics_kept(self.to_mask), statistics_kept(self.to_frame):
+                cycle = l1_loss(self._translate(self.to_frame, made_mask), frame)
+                cycle = cycle + l1_loss(self._translate(self.to_mask, made_frame), mask)
+                same = l1_loss(self._translate(self.to_mask, mask), mask)
+                same = same + l1_loss(self._translate(self.to_frame, frame), frame)
             fooled = _real(self.is_mask(made_mask)) + _real(self.is_frame(made_frame))
             loss = fooled + CYCLE * cycle + IDENTITY * same
         self._makers.zero_grad(set_to_none=True)
@@ -122,9 +125,10 @@ class CycleTask:
         return torch.tanh(generator(image) / 2)
 
     def score(self) -> Mapping[str, float]:
-        """Scores of the held-out frames; see `frame_scores`."""
+        """Scores of the held-out frames, see `frame_scores`, and the paired loss on them."""
         found = predict(self.to_mask, self._held_out.image, self._device, half=self._half)
-        return frame_scores(found, self._held_out.mask)
+        loss = held_out_loss(found, *target_and_weight(self._held_out.mask))
+        return {**frame_scores(found, self._held_out.mask), "held_out_loss": loss}
 
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""
@@ -145,8 +149,27 @@ class CycleTask:
         self._judges.load_state_dict(state["judges"])
         for batches, saved in zip((self._frames, self._masks), state["batches"], strict=True):
             batches.restore(saved)
-        self._old_frames.images, self._old_masks.images = map(list, state["pools"])
+        for pool, saved in zip((self._old_frames, self._old_masks), state["pools"], strict=True):
+            pool.images = [image.to(self._device) for image in saved]
         self._random.set_state(state["random"])
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Let batch normalisation use the statistics of its batches, but not remember them.
+
+    At inference a generator only sees images of its own domain: what it is shown besides for the
+    cycle and the identity losses must not be part of its running statistics.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _adam(rate: float, *networks: nn.Module) -> torch.optim.Adam:

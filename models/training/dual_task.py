@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..networks.dual_unet import DualUNet
 from ..networks.folded import half_pays
 from .batches import Batches
-from .losses import clean_loss, mask_loss
+from .losses import clean_loss, held_out_loss, mask_loss
 from .optimiser import optimiser, set_rate
 from .roi_score import roi_scores
 from .settings import TrainSettings
@@ -84,7 +84,7 @@ class DualTask:
         return {"loss": loss.item(), "clean": first.item(), "mask": second.item()}
 
     def score(self) -> Mapping[str, float]:
-        """Scores of the held-out ROIs; see `roi_scores`."""
+        """Scores of the held-out ROIs, see `roi_scores`, and the contour's loss on them."""
         self.network.eval()
         found = []
         for roi in self._held_out.roi.split(_AT_A_TIME):
@@ -96,7 +96,9 @@ class DualTask:
                 _, logits = self.network(image.contiguous(memory_format=torch.channels_last))
             found.append(logits.float().sigmoid().cpu())
         keep = self._held_out.weight[:, 0, 0, 0] > 0
-        return roi_scores(torch.cat(found)[keep], self._held_out.mask[keep])
+        probability, mask = torch.cat(found)[keep], self._held_out.mask[keep]
+        loss = held_out_loss(probability, mask.float(), self._held_out.weight[keep])
+        return {**roi_scores(probability, mask), "held_out_loss": loss}
 
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""

@@ -63,7 +63,7 @@ class Training:
         s = self.settings
         sums: dict[str, float] = {}
         count = 0
-        while self.step < s.steps:
+        while not self.ended:
             for name, value in self.task.step(rate_at(self.step, s)).items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
@@ -73,9 +73,17 @@ class Training:
                 continue
             losses = {name: total / count for name, total in sums.items()}
             sums, count = {}, 0
-            yield self._judge(losses) if due else self._progress(losses)
-            if due and self.step - self.best_step >= s.patience * s.score_every:
+            yield self.judge(losses) if due else self._progress(losses)
+            if self.ended:
                 return
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are taken, or the best score is too long ago."""
+        s = self.settings
+        scored = self.step % s.score_every == 0
+        late = scored and self.step - self.best_step >= s.patience * s.score_every
+        return late or self.step >= s.steps
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs, as tensors and plain data."""
@@ -93,13 +101,14 @@ class Training:
         self.step, self.best = int(state["step"]), float(state["best"])
         self.best_step, self.weights = int(state["best_step"]), state["weights"]
 
-    def _judge(self, losses: Mapping[str, float]) -> Progress:
+    def judge(self, losses: Mapping[str, float] | None = None) -> Progress:
+        """Score the networks as they are, and keep their weights if they are the best so far."""
         scores = self.task.score()
         improved = scores[self.task.aim] > self.best
         if improved:
             self.best, self.best_step = scores[self.task.aim], self.step
             self.weights = {name: _copy(net) for name, net in self.task.networks.items()}
-        return self._progress(losses, scores, improved=improved)
+        return self._progress(losses or {}, scores, improved=improved)
 
     def _progress(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
+_CERTAIN = 1e-6  # probabilities are taken to be this far from 0 and 1
 _SMOOTH = 1.0  # cells; keeps the overlap defined where there is no particle
 
 
@@ -31,6 +32,11 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     each = (inside.square() + (target * weight).square()).sum((1, 2, 3))
     dice = (2 * both + _SMOOTH) / (each + _SMOOTH)
     return entropy + (1 - dice).mean()
+
+
+def held_out_loss(found: Tensor, target: Tensor, weight: Tensor) -> float:
+    """`mask_loss` of probabilities instead of logits."""
+    return float(mask_loss(found.logit(_CERTAIN), target, weight))
 
 
 def clean_loss(clean: Tensor, target: Tensor, weight: Tensor) -> Tensor:

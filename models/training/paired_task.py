@@ -13,7 +13,7 @@ from ..networks.generator import Generator
 from .batches import Batches
 from .frame_score import frame_scores
 from .frame_set import FrameSet, target_and_weight
-from .losses import mask_loss
+from .losses import held_out_loss, mask_loss
 from .optimiser import optimiser, set_rate
 from .settings import TrainSettings
 
@@ -65,9 +65,10 @@ class PairedTask:
         return {"loss": loss.item()}
 
     def score(self) -> Mapping[str, float]:
-        """Scores of the held-out frames; see `frame_scores`."""
+        """Scores of the held-out frames, see `frame_scores`, and the loss on them."""
         found = predict(self.network, self._held_out.image, self._device, half=self._half)
-        return frame_scores(found, self._held_out.mask)
+        loss = held_out_loss(found, *target_and_weight(self._held_out.mask))
+        return {**frame_scores(found, self._held_out.mask), "held_out_loss": loss}
 
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""
