@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .motion import CommonMotion, Floats, ramp, smooth_walk
+from .motion import CommonMotion, Floats, own_reach, ramp, random_steps, smooth_walk
 from .settings import SimSettings
 from .shapes import Body, make_body
 
@@ -46,10 +46,14 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """Rectangle of allowed centres for a particle of no extent, relative to the frame centre."""
+    """Rectangle of allowed centres for a particle of no extent, relative to the frame centre.
+
+    `reach` is how far a particle may get from its place by itself, px.
+    """
 
     low: Floats
     high: Floats
+    reach: float
 
     def draw(self, rng: np.random.Generator, reach: float) -> Floats:
         low, high = self.low + reach, self.high - reach
@@ -91,12 +95,13 @@ def _half(settings: SimSettings) -> Floats:
 
 
 def _room(settings: SimSettings, motion: CommonMotion, stretch: Floats) -> _Room:
-    half = _half(settings)
+    half, reach = _half(settings), own_reach(settings)
     if settings.allow_cut:
-        return _Room(-half * 0.97, half * 0.97)
+        return _Room(-half * 0.97, half * 0.97, reach)
     deform = np.linalg.norm(stretch - np.eye(2), ord=2, axis=(1, 2)).max() * np.hypot(*half)
-    rim = deform + settings.wander_px + 3 * settings.psf_px + 1
-    return _Room(-half + rim - motion.shift.min(axis=0), half - rim - motion.shift.max(axis=0))
+    rim = deform + reach + 3 * settings.psf_px + 1
+    low, high = motion.shift.min(axis=0), motion.shift.max(axis=0)
+    return _Room(-half + rim - low, half - rim - high, reach)
 
 
 def _body(settings: SimSettings, index: int, scale: float) -> Body:
@@ -125,7 +130,7 @@ def _slot(
         for home in homes:
             path = _corridor(settings, home, body) if mover else home[None]
             ok = settings.allow_cut or partner is None or room.fits(home, body.reach)
-            if ok and _free(settings, path, body, taken, partner):
+            if ok and _free(room.reach, path, body, taken, partner):
                 return _Slot(body=body, home=home, occupied=path, partner=partner)
         scale *= _SHRINK
 
@@ -157,13 +162,11 @@ def _corridor(settings: SimSettings, home: Floats, body: Body) -> Floats:
     return home + np.linspace(0, 1, steps)[:, None] * (far - home)
 
 
-def _free(
-    settings: SimSettings, path: Floats, body: Body, taken: list[_Slot], partner: int | None
-) -> bool:
+def _free(reach: float, path: Floats, body: Body, taken: list[_Slot], partner: int | None) -> bool:
     for i, other in enumerate(taken):
         if i == partner:
             continue
-        gap = body.reach + other.body.reach + 2 * settings.wander_px + _GAP
+        gap = body.reach + other.body.reach + 2 * reach + _GAP
         difference = path[:, None] - other.occupied[None]
         if (np.einsum("ijk,ijk->ij", difference, difference) < gap * gap).any():
             return False
@@ -172,11 +175,14 @@ def _free(
 
 def _walks(settings: SimSettings, slots: list[_Slot]) -> list[Floats]:
     """Own motion of each slot; touching particles share theirs, else they would overlap."""
+    first = settings.births + settings.departures
     walks: list[Floats] = []
     for i, slot in enumerate(slots):
         rng = np.random.default_rng([settings.seed, 4, i])
         reach = settings.wander_px * rng.uniform(0.4, 1.0)
-        own = smooth_walk(rng, settings.n_frames, reach)
+        own = smooth_walk(rng, settings.n_frames, reach) + random_steps(settings, i)
+        if first <= i < first + settings.rigid:
+            own = np.zeros_like(own)
         walks.append(own if slot.partner is None else walks[slot.partner])
     return walks
 

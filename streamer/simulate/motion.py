@@ -53,6 +53,24 @@ def smooth_walk(rng: np.random.Generator, n: int, reach: float) -> Floats:
     return path * reach / np.linalg.norm(path, axis=1).max()
 
 
+def random_steps(settings: SimSettings, index: int) -> Floats:
+    """Own random walk of a particle, (F, 2) px, 0 in the first frame; F frames of the series.
+
+    Steps are normal, those beyond three standard deviations are cut to them.
+    """
+    rng = np.random.default_rng([settings.seed, 12, index])
+    steps = np.clip(rng.standard_normal((settings.n_frames, 2)), -3, 3) * settings.steps_px
+    steps[0] = 0.0
+    return np.cumsum(steps, axis=0)
+
+
+def own_reach(settings: SimSettings) -> float:
+    """How far a particle may get from its place by its own motion, px."""
+    count = settings.births + settings.departures + settings.n_particles
+    walks = [random_steps(settings, index) for index in range(count)]
+    return settings.wander_px + max((np.linalg.norm(w, axis=1).max() for w in walks), default=0.0)
+
+
 def ramp(n: int) -> Floats:
     """Slow start, slow end, 0 to 1 over n frames, (n,)."""
     return 0.5 - 0.5 * np.cos(np.pi * np.linspace(0, 1, n)) if n > 1 else np.zeros(n)

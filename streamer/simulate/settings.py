@@ -61,6 +61,16 @@ class SimSettings(BaseModel):
     jitter_px: Amount = Field(default=2.0, description="white jitter per frame and axis, px rms")
     drift_px: Amount = Field(default=8.0, description="slow common drift over the whole series, px")
     wander_px: Amount = Field(default=3.0, description="largest own motion of a particle, px")
+    steps_px: tuple[Amount, Amount] = Field(
+        default=(0.0, 0.0),
+        description="own random step of a particle from frame to frame along y and x; they add "
+        "up, px rms",
+    )
+    rigid: Count = Field(
+        default=0,
+        description="how many of `n_particles` have no motion of their own (nor have those that "
+        "touch them)",
+    )
     strain: tuple[float, float, float] = Field(
         default=(0.010, -0.006, 0.003), description="strain (yy, xx, yx) reached at the end, 1"
     )
@@ -93,10 +103,18 @@ class SimSettings(BaseModel):
     background: Amount = Field(
         default=0.04, description="structure of the background, OD rms at the edge"
     )
+    haze: Amount = Field(
+        default=0.0, description="smooth background that is another one in every frame, OD rms"
+    )
     psf_px: Amount = Field(default=1.0, description="standard deviation of the Gaussian PSF, px")
 
     counts: PositiveFloat = Field(
         default=3000.0, description="counts of a flat at its brightest, per exposure"
+    )
+    counts_spread: Amount = Field(
+        default=0.0,
+        description="spread of the counts from energy to energy, and with them of the noise; the "
+        "flat of an energy has its counts, rms of the logarithm",
     )
     chunk: PositiveInt = Field(default=3, description="exposures per event")
     exposure: PositiveFloat = Field(default=0.5, description="exposure time of sample images, s")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .background import make_background, make_illumination
 from .camera import Camera
+from .haze import brightness, haze
 from .layout import Actor, place_all
 from .motion import Floats, common_motion, ramp, rotation
 from .patches import Patch, Placed, draw_patch
@@ -131,7 +132,7 @@ class Simulator:
                 od[box] += draw(one.body, one.yx, one.linear, box, one.chemistry)
                 boxes.append(box)
         blur(od, boxes, self.settings.psf_px)
-        od += self._background.od(poses.linear[0], poses.shift[0], energy)
+        od += self._surroundings(frame, energy, poses)
         return od
 
     def patches(self, frame: int, moves: ArrayLike, margin: float = 8.0) -> Iterator[Patch]:
@@ -146,7 +147,7 @@ class Simulator:
         energy = float(self.energies[frame])
         poses = self._poses(np.array([frame]), np.array([energy]), np.zeros((1, 2)))
         scene = self._scene(frame, energy, poses)
-        background = self._background.od(poses.linear[0], poses.shift[0], energy)
+        background = self._surroundings(frame, energy, poses)
         optics = {"margin": margin, "psf": self.settings.psf_px}
         for i in scene:
             patch = draw_patch(scene, i, np.atleast_2d(moves), background, **optics)
@@ -216,12 +217,13 @@ class Simulator:
         """Expected counts (H, W) of one image of the sample, if nothing were in the beam."""
         s = self.settings
         light = self._illumination.at(self._energy(frame, energy), self._lag(frame))
-        return light * np.float32(s.counts * s.exposure / s.flat_exposure)
+        counts = np.float32(s.counts * s.exposure / s.flat_exposure)
+        return light * counts * brightness(s, frame)
 
     def flat_light(self, frame: int, *, energy: float | None = None) -> Image:
         """Expected counts (H, W) of one flat image."""
         light = self._illumination.at(self._energy(frame, energy))
-        return light * np.float32(self.settings.counts)
+        return light * np.float32(self.settings.counts) * brightness(self.settings, frame)
 
     def _absorption(self, energy: Floats) -> tuple[Floats, Floats]:
         """Relative absorption of the reduced and the oxidised state."""
@@ -237,6 +239,12 @@ class Simulator:
 
     def _energy(self, frame: int, energy: float | None) -> float:
         return float(self.energies[frame] if energy is None else energy)
+
+    def _surroundings(self, frame: int, energy: float, poses: _Poses) -> Image:
+        """Optical density of all but the particles, (H, W)."""
+        od = self._background.od(poses.linear[0], poses.shift[0], energy)
+        changing = haze(self.settings, frame)
+        return od if changing is None else od + changing
 
     def _scene(self, frame: int, energy: float, poses: _Poses) -> dict[int, Placed]:
         """Particles that have contrast, in the pose number 0."""

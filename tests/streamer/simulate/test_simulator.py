@@ -250,3 +250,50 @@ def test_the_field_jumps_between_scans():
     assert not jumps[0].any()
     assert np.abs(jumps[1:, 0]).max() > 5
     assert jumping.truth.whole.all()
+
+
+STILL = {"strain": (0.0, 0.0, 0.0), "rotation_deg": 0.0, "spin_deg": 0.0, "wander_px": 0.0}
+
+
+def test_rigid_particles_have_no_motion_of_their_own():
+    sim = small(**STILL, steps_px=(1.5, 0.5), rigid=2, n_energies=40)
+    own = sim.truth.yx - sim.truth.shift[:, None]
+    np.testing.assert_allclose(own[:, :2], np.broadcast_to(own[0, :2], (40, 2, 2)), atol=1e-9)
+    steps = np.diff(own[:, 2], axis=0)
+    assert steps.std(axis=0) == pytest.approx((1.5, 0.5), rel=0.3)
+    assert sim.truth.whole.all()
+    # images move as the truth says
+    before, after = (np.argwhere(sim.mask(f, 0)).mean(axis=0) for f in (0, 39))
+    assert after - before == pytest.approx(sim.truth.shift[39] - sim.truth.shift[0], abs=0.15)
+
+
+def test_steps_add_up_and_leave_room():
+    sim = small(**STILL, steps_px=(2.0, 2.0), n_energies=60, shape=(300, 300))
+    own = sim.truth.yx - sim.truth.shift[:, None]
+    away = np.linalg.norm(own - own[0], axis=2)
+    assert away[30:].mean() > 1.5 * away[1:8].mean()
+    assert sim.truth.whole.all()
+    total = [sum(sim.mask(f, p).astype(int) for p in range(3)).max() for f in (0, 30, 59)]
+    assert max(total) == 1
+
+
+def test_haze_differs_from_frame_to_frame_and_is_smooth():
+    hazy, clear = small(haze=0.05), small()
+    added = np.stack([hazy.od(f) - clear.od(f) for f in range(9)])
+    assert added.std(axis=0).mean() == pytest.approx(0.05, rel=0.3)
+    assert np.abs(np.diff(added, axis=1)).max() < 0.01
+    assert not np.allclose(added[0], added[1], atol=0.01)
+    np.testing.assert_array_equal(hazy.truth.yx, clear.truth.yx)
+
+
+def test_noise_fluctuates_with_the_counts_but_optical_density_does_not():
+    quiet = {"n_particles": 0, "background": 0.0, "flicker": 0.0, "structure": 0.0}
+    sim = small(**quiet, counts_spread=0.6, hot_pixels=0)
+    means, noise = [], []
+    for f in range(9):
+        sample, flat = sim.exposures(f, 1)[0] - 100.0, sim.flat(f, 1)[0] - 100.0
+        ratio = sample / flat
+        means.append(np.median(ratio))
+        noise.append(ratio.std())
+    assert means == pytest.approx([1.0] * 9, abs=2e-3)
+    assert max(noise) > 1.5 * min(noise)
