@@ -21,7 +21,7 @@ def halo(od: Image, strength: float, width: float) -> Image:
     od : (H, W) of the particles.
     strength : share that is taken off, 0..1. width : of the blur, px.
     """
-    return od - np.float32(strength) * _wide_blur(od, width)
+    return (od - np.float32(strength) * _wide_blur(od, width)).astype(np.float32, copy=False)
 
 
 def crack(od: Image, rng: np.random.Generator, depth: float) -> Image:
@@ -112,7 +112,7 @@ def correlated_noise(shape: tuple[int, int], rng: np.random.Generator, rms: floa
     """Gaussian noise with a grain of some pixels, in one direction more than in the other."""
     sigma = rng.uniform(0.6, 2.0, 2)
     noise = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, truncate=3)
-    return noise * np.float32(rms / max(float(noise.std()), 1e-9))
+    return (noise * np.float32(rms / max(float(noise.std()), 1e-9))).astype(np.float32, copy=False)
 
 
 def stripes(shape: tuple[int, int], rng: np.random.Generator, rms: float) -> Image:
@@ -168,4 +168,5 @@ def dark_sides(shape: tuple[int, int], rng: np.random.Generator, depth: float) -
 
 def _wide_blur(image: Image, sigma: float) -> Image:
     size = max(1, round(_BOX * sigma))
-    return uniform_filter(uniform_filter(image, size, mode="nearest"), size, mode="nearest")
+    once = uniform_filter(image, size, mode="nearest")
+    return np.asarray(uniform_filter(once, size, mode="nearest"), np.float32)

@@ -109,4 +109,5 @@ class Microscope:
     def _variance(self, light: Image, n: int) -> Image:
         """Of the logarithm of the mean of n exposures."""
         few = np.maximum(light, np.float32(1))
-        return (few + np.float32(self._settings.read_noise**2)) / (few * few * n)
+        read = np.float32(self._settings.read_noise**2)
+        return ((few + read) / (few * few * n)).astype(np.float32, copy=False)

@@ -17,7 +17,7 @@ _CANDIDATES = 48
 _ANGLES = 72
 _TRIES = 6
 _SHRINK = 0.85
-_LEAST_RADIUS = 6.0
+_LEAST = 0.7
 _RIM = 6.0
 _STACKED = 0.2
 _NEAR = 0.25
@@ -60,7 +60,7 @@ def arrange(rng: np.random.Generator, cast: Sequence[Body], settings: SimSetting
         linear = _linear(rng, settings.irregularity)
         for _ in range(_TRIES):
             reach = _reach(body, linear)
-            if reach.mean() < _LEAST_RADIUS:
+            if reach.mean() < _LEAST * settings.radius_px[0]:
                 break
             beside = bool(placed) and rng.random() < settings.touching
             spot = _spot(rng, reach, placed, reaches, settings, beside=beside)

@@ -11,7 +11,7 @@ from .targets import touching_pixels
 REGIMES = ("invisible", "noisy", "faint", "touching", "cut", "small", "large")
 """Order of the columns of `regimes_of`."""
 
-_SEEN = 2.0
+_SEEN = 2.5
 _NOISY, _FAINT = 1.0, 0.15
 _SMALL, _LARGE = 24.0, 90.0
 
@@ -19,7 +19,7 @@ _SMALL, _LARGE = 24.0, 90.0
 def regimes_of(scene: Scene) -> NDArray[np.bool_]:
     """Tell what is difficult about each particle; any number of things may be.
 
-    ``invisible``: `Scene.visibility` below 2; nothing should be learnt about these.
+    ``invisible``: `Scene.visibility` below 2.5; nothing should be learnt about these.
     ``noisy``: signal-to-noise ratio of a pixel below 1. ``faint``: contrast below 0.15 OD.
     ``touching``: next to another particle, or over it. ``cut``: by the frame. ``small``,
     ``large``: diameter below 24 px, above 90 px.

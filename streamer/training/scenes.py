@@ -298,8 +298,8 @@ def _alone(one: _Drawn, shape: tuple[int, ...], psf: float) -> Alone:
     ]
     silhouette, sharp = np.pad(one.silhouette, pad), np.pad(one.od, pad)
     soft = -np.log(gaussian_filter(np.exp(-sharp), psf, truncate=3, mode="nearest"))
-    top = float(np.percentile(soft[silhouette], 95))
-    return Alone(box=box, silhouette=silhouette, thickness=soft / np.float32(max(top, 1e-9)))
+    top = max(float(np.percentile(soft[silhouette], 95)), 1e-9)
+    return Alone(box=box, silhouette=silhouette, thickness=(soft / top).astype(np.float32))
 
 
 def _is_whole(one: _Drawn, shape: tuple[int, ...]) -> bool:

@@ -105,7 +105,7 @@ def random_settings(rng: np.random.Generator, side: int = 256, frames: int = 4) 
     """
     large = side > _REGULAR_SIDE or rng.random() < _LARGE
     scale = side / _REGULAR_SIDE
-    low = _log_uniform(rng, 7.0, 60.0 if large else 24.0)
+    low = scale * _log_uniform(rng, 7.0, 60.0 if large else 24.0)
     high = min(low * rng.uniform(1.2, 4.0), (75.0 if large else 45.0) * scale)
     room = max(1.0, 0.35 * (side / (low + high)) ** 2)
     most = min(24.0 if rng.random() < 0.1 else 12.0, max(room, 2.0))

@@ -83,7 +83,8 @@ def lit(valid: Mask) -> Mask:
     Single invalid pixels and cracks of the scintillator are no holes in a particle; dark sides of
     the frame are.
     """
-    return uniform_filter(valid.astype(np.float32), 5, mode="constant") > _LIT
+    share = uniform_filter(valid.astype(np.float32), 5, mode="constant")
+    return np.greater(share, _LIT)
 
 
 def touching_pixels(labels: Labels) -> Mask:
