@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from .detections import Detections, Expected
     from .settings import DetectSettings
 
-DETECTORS: dict[str, str] = {"threshold": "operando.models.threshold:ThresholdDetector"}
+DETECTORS: dict[str, str] = {
+    "networks": "operando.models.networks_detector:NetworksDetector",
+    "threshold": "operando.models.threshold:ThresholdDetector",
+}
 """Import strings of the known detectors; each is called as ``cls(settings, device)``."""
 
 

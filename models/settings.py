@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .networks.settings import NetworkSettings
+
 
 class DetectSettings(BaseModel):
     """How particles are found in a frame of optical density."""
@@ -93,6 +95,9 @@ class DetectSettings(BaseModel):
         description="scale on which the background may vary between particles, px",
     )
 
+    networks: NetworkSettings = Field(
+        default_factory=NetworkSettings, description="of the detector `networks`"
+    )
     search_every: int = Field(
         default=1,
         ge=1,

@@ -1,0 +1,171 @@
+"""Whether there is a particle within a contour: its rim on the raw optical density.
+
+A generator that was trained against a discriminator draws what particles look like, also where
+there is none. What it and the Dual U-net draw is therefore only a question, and the answer is in
+the frame: the density must fall from inside to outside across the contour, in most directions, by
+more than the noise explains, and steeply. A cloud falls too, but slowly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..masks import Mask
+from ..polar import SECTORS, Polar, polar
+from .contours import Contours
+
+Floats = NDArray[np.float64]
+_PER = 2  # directions of `Polar` that are one sector here
+_SECTORS = SECTORS // _PER
+_DEPTH = 8  # bins on either side of the contour
+_BIN = 1 / 16  # width of a bin, mean radii
+_BLUR = 1.0  # px on either side of the contour that the optics blur, at least
+_WIDTH = 5  # bins that are compared on either side
+_STEEP = 3  # bins over which a rim falls
+_FEWEST = 2.0  # independent pixels of a sector, inside and outside
+_CLEAR = 1.0  # standard errors above which a sector has a rim
+_INDEPENDENT = 0.45  # interpolation averages neighbours: of two thirds along each axis, squared
+_SHARP = 0.3
+_RESOLVED = 24.0  # diameter from which a rim is resolved, px
+_CLOSED = 0.6
+_KNOWN = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rims:
+    """What the rims of N contours are like on the optical density.
+
+    Attributes
+    ----------
+    contrast : (N,) mean density just inside less that just outside, OD.
+    t : (N,) `contrast` over its standard error.
+    closed : (N,) share of the directions that can be judged in which density falls clearly.
+    known : (N,) share of the directions that can be judged: not hidden by others or the frame.
+    sharpness : (N,) share of the fall that happens at the contour, where a cloud has little.
+    outside : (N,) mean density just outside, OD.
+    """
+
+    contrast: Floats
+    t: Floats
+    closed: Floats
+    known: Floats
+    sharpness: Floats
+    outside: Floats
+
+    def pick(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Rims:
+        """Some of them."""
+        return Rims(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Cells by sector and by distance from the contour, (N, sectors, bins)."""
+
+    count: Floats
+    total: Floats
+    square: Floats
+
+    def band(self, where: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+        """Count, sum and sum of squares over the bins ``where`` (N, bins), each (N, sectors)."""
+        weight = where[:, None, :]
+        return tuple((part * weight).sum(2) for part in (self.count, self.total, self.square))
+
+
+def rims(contours: Contours, hidden: Mask) -> Rims:
+    """Measure the rims.
+
+    Parameters
+    ----------
+    contours : with a mask each. hidden : (N, S, S) bool, cells that belong to other particles.
+    """
+    table = _tabulate(contours, hidden)
+    edges = np.arange(-_DEPTH, _DEPTH) + 0.5
+    radius = contours.diameter[:, None] / 2
+    gap = np.maximum(1.0, _BLUR / (radius * _BIN)).clip(max=_DEPTH - _WIDTH)
+    inner = table.band((edges < -gap) & (edges > -gap - _WIDTH))
+    outer = table.band((edges > gap) & (edges < gap + _WIDTH))
+    # pixels, not cells, are independent
+    per_cell = _INDEPENDENT * np.minimum(1.0, contours.cell**2)[:, None]
+    n_in, n_out = inner[0] * per_cell, outer[0] * per_cell
+    known = (n_in >= _FEWEST) & (n_out >= _FEWEST)
+    weight = known.sum(1).clip(min=1)
+    low = outer[1] / np.maximum(outer[0], 1)
+    fall = inner[1] / np.maximum(inner[0], 1) - low
+    variance = _variance(outer, low, known)
+    error = variance[:, None] * (1 / np.maximum(n_in, 1) + 1 / np.maximum(n_out, 1))
+    contrast = (fall * known).sum(1) / weight
+    standard = np.sqrt((error * known).sum(1)) / weight
+    clear = known & (fall > _CLEAR * np.sqrt(error))
+    return Rims(
+        contrast=contrast,
+        t=contrast / np.maximum(standard, 1e-9),
+        closed=clear.sum(1) / weight,
+        known=known.mean(1),
+        sharpness=_steepest(table, known) / np.maximum(contrast, 1e-9),
+        outside=(low * known).sum(1) / weight,
+    )
+
+
+def _tabulate(contours: Contours, hidden: Mask) -> _Table:
+    at: Polar = polar(contours.share + np.float32(1e-9))
+    bins = (at.distance - at.radius) / (at.mean_radius * np.float32(_BIN))[:, None, None]
+    near = (np.abs(bins) < _DEPTH) & contours.usable & ~hidden
+    cells = np.flatnonzero(near)
+    depth = np.floor(bins.take(cells)).astype(np.int64) + _DEPTH
+    key = (at.sector.take(cells) // _PER) * (2 * _DEPTH) + depth
+    value = contours.value.take(cells).astype(np.float64)
+    shape = (len(contours), _SECTORS, 2 * _DEPTH)
+    size = int(np.prod(shape))
+    count, total, square = (
+        np.bincount(key, weights, size).reshape(shape).astype(np.float64)
+        for weights in (np.ones(len(key)), value, value * value)
+    )
+    return _Table(count, total, square)
+
+
+def _variance(outer: tuple[Floats, ...], low: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Variance of a cell about the mean of its sector, outside, (N,)."""
+    count, _, square = outer
+    spread = ((square - count * low**2) * known).sum(1)
+    return spread.clip(min=0) / ((count - 1) * known).sum(1).clip(min=1) + 1e-12
+
+
+def _steepest(table: _Table, known: NDArray[np.bool_]) -> Floats:
+    """Largest fall over some bins, for contours that are off by a bin or two, OD, (N,)."""
+    count, total = ((part * known[:, :, None]).sum(1) for part in (table.count, table.total))
+    profile = total / np.maximum(count, 1)
+    half = _STEEP // 2 + 1
+    falls = profile[:, :-half] - profile[:, half:]
+    full = (count[:, :-half] > 0) & (count[:, half:] > 0)
+    middle = slice(_DEPTH - half - 2, _DEPTH + 3)
+    return np.where(full, falls, 0.0)[:, middle].max(1)
+
+
+def confidence(contours: Contours, found: Rims, least_t: float, sharp: float = _SHARP) -> Floats:
+    """How sure it is that there is a particle, (N,) 0..1.
+
+    The probability of the networks, times what the frame says to it.
+
+    Parameters
+    ----------
+    found : rims of the contours.
+    least_t : rim contrast for even odds, in its standard errors.
+    sharp : `Rims.sharpness` for even odds, where it is resolved.
+    """
+    # The slope at the rim of small ones is limited by blur.
+    limit = sharp * np.minimum(1.0, contours.diameter / _RESOLVED)
+    told = np.sqrt(contours.presence * contours.prior)
+    return (
+        told
+        * _soft(found.t, least_t, 0.12 * least_t)
+        * _soft(found.closed, _CLOSED, 0.06)
+        * _soft(found.known, _KNOWN, 0.04)
+        * _soft(found.sharpness, limit, 0.08 * sharp)
+    )
+
+
+def _soft(value: Floats, middle: Floats | float, width: float) -> Floats:
+    return 1 / (1 + np.exp(((middle - value) / max(width, 1e-9)).clip(-50.0, 50.0)))
