@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 
 from .bench_accuracy import accuracy
+from .bench_detection import detection
 from .bench_real import real
 from .options import Device, Profile
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 app.command()(accuracy)
+app.command()(detection)
 app.command()(real)
 
 _CASES = {"460x460, 9 particles": "paper", "2048x2048, 20 particles": "large_2048"}

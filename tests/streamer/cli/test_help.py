@@ -12,6 +12,7 @@ COMMANDS = {
     "import": ["--output", "--kind", "--overwrite"],
     "bench": ["pipeline"],
     "bench pipeline": ["--frames", "--profile", "--device", "--output"],
+    "bench detection": ["--regime", "--detector", "--quick", "--full", "--real", "--output"],
     "bench real": ["--data", "--part", "--scale", "--peers", "--output", "--pictures"],
 }
 

@@ -1,0 +1,144 @@
+"""Every detector over the same frames of one regime."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....models.detector import Detector
+from ...config import Settings
+from ...evaluate.detection import (
+    DetectionScore,
+    Judged,
+    best_threshold,
+    judge,
+    score_detections,
+)
+from .detectors import detect_one, detector_named
+from .regimes import Regime
+from .scenes import REASONS, Shot, shots
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorResult:
+    """What one detector did in one regime.
+
+    Attributes
+    ----------
+    score : at the pipeline's threshold, ``link.min_score``. best : at the threshold of the
+        highest F1.
+    found : (N,) bool, which of the required particles were found at the pipeline's threshold.
+    frame_ms : median time per frame, one frame at a time, ms.
+    """
+
+    score: DetectionScore
+    best: DetectionScore
+    found: NDArray[np.bool_]
+    frame_ms: float
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        scores = {"score": self.score.summary(), "best": self.best.summary()}
+        return {**scores, "frame_ms": self.frame_ms}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegimeResult:
+    """What was measured in one regime.
+
+    Attributes
+    ----------
+    regime : which. seeds : of its samples. frames : how many.
+    contrast : (N,) of the particles that were asked for, see `Shot.contrast`.
+    excused : how many were not, by `REASONS`; one may have several.
+    detectors : by name.
+    """
+
+    regime: Regime
+    seeds: tuple[int, ...]
+    frames: int
+    contrast: NDArray[np.float64]
+    excused: Mapping[str, int]
+    detectors: Mapping[str, DetectorResult]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one detector has done so far."""
+
+    detector: Detector
+    judged: list[Judged] = field(default_factory=list)
+    found: list[NDArray[np.bool_]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, shot: Shot, threshold: float) -> None:
+        if not self.seconds:
+            detect_one(self.detector, shot.od)  # what is set up at the first frame is not timed
+        detections, seconds = detect_one(self.detector, shot.od)
+        judged = judge(detections, shot.labels, shot.yx, shot.required)
+        sure = judged.truth[judged.score >= threshold]
+        self.found.append(np.isin(np.flatnonzero(shot.required), sure))
+        self.judged.append(judged)
+        self.seconds.append(seconds)
+
+    def result(self, threshold: float) -> DetectorResult:
+        return DetectorResult(
+            score=score_detections(self.judged, threshold),
+            best=score_detections(self.judged, best_threshold(self.judged)),
+            found=np.concatenate(self.found),
+            frame_ms=1e3 * float(np.median(self.seconds)),
+        )
+
+
+def run_regime(
+    regime: Regime,
+    detectors: Sequence[str],
+    settings: Settings,
+    *,
+    quick: bool = False,
+    progress: Progress | None = None,
+) -> RegimeResult:
+    """Simulate a regime, and score each detector on all of its frames.
+
+    Parameters
+    ----------
+    detectors : names, see `usable_detectors`.
+    settings : of the processor; ``detect.kind`` is replaced by each name.
+    quick : one sample at two energies.
+    progress : is called with the samples that are done, and how many there are.
+    """
+    tell = progress or _silent
+    detect = regime.detect(settings.detect)
+    adapted = settings.model_copy(update={"detect": detect})
+    tallies = {name: _Tally(detector_named(name, detect, settings)) for name in detectors}
+    simulated = regime.simulated(quick=quick)
+    contrast: list[NDArray[np.float64]] = []
+    excused: Counter[str] = Counter()
+    threshold = settings.link.min_score
+    for done, sample in enumerate(simulated):
+        tell(done, len(simulated))
+        for shot in shots(sample, adapted):
+            for tally in tallies.values():
+                tally.add(shot, threshold)
+            contrast.append(shot.contrast[shot.required])
+            excused.update(shot.excused())
+    tell(len(simulated), len(simulated))
+    return RegimeResult(
+        regime=regime,
+        seeds=tuple(sample.seed for sample in simulated),
+        frames=len(contrast),
+        contrast=np.concatenate(contrast),
+        excused={why: excused[why] for why in REASONS},
+        detectors={name: tally.result(threshold) for name, tally in tallies.items()},
+    )
+
+
+def _silent(done: int, of: int) -> None:
+    """Tell nobody."""
