@@ -25,7 +25,10 @@ __all__ = [
     "make_linker",
 ]
 
-LINKERS = {"voting": "operando.streamer.link.linker:VotingLinker"}
+LINKERS = {
+    "voting": "operando.streamer.link.linker:VotingLinker",
+    "ssim": "operando.streamer.link.ssim_matcher:SsimLinker",
+}
 
 
 class Linker(Protocol):

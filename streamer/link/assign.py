@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .look import Array, Look, Scene, place, positions
+from .look import Array, Look, Scene, place, within
 from .masks import Mask, Placed, overlap, similarity, visible_part
 from .settings import LinkSettings
 from .tracks import Track, TrackState
@@ -57,15 +57,8 @@ def _match(
     """Assign detections to tracks that lie within reach (T,), px, of their expected places."""
     if not tracks or not looks:
         return {}
-    expected = positions([scene.expected[t].yx for t in tracks])
-    offset = positions([scene.looks[n].placed.yx for n in looks])[None] - expected[:, None]
-    # a cut mask moves its centre by up to half of what is missing
-    size = np.sqrt(
-        np.maximum([[scene.looks[n].area for n in looks]], [[scene.tracks[t].area] for t in tracks])
-    )
-    slack = 0.5 * size * np.array([[scene.looks[n].cut for n in looks]])
-    table = np.full(offset.shape[:2], _IMPOSSIBLE)
-    close = np.hypot(offset[..., 0], offset[..., 1]) <= reach[tracks][:, None] + slack
+    close = within(scene, reach)[np.ix_(tracks, looks)]
+    table = np.full(close.shape, _IMPOSSIBLE)
     for row, column in np.argwhere(close):
         table[row, column] = cost(tracks[row], looks[column])
     rows, columns = linear_sum_assignment(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,26 +35,23 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What a frame shows.
+class Ahead:
+    """A frame before its detections are matched with the tracks.
 
     Attributes
     ----------
-    detections : of the frame.
-    od : (H, W) float32, the frame as optical density.
-    valid : (H, W) bool, pixels in which particles can be seen.
-    claims : identities that an earlier look at this frame gave. A particle that is new takes over
-        the one at its place.
+    scene : what is to be matched.
+    groups : the detections, divided and joined.
+    shift : (2,) float64, common shift since the frame before, px.
+    votes : fraction of the tracks that agree on it, 0..1.
+    total : (2,) float64, common shift since the first frame, px.
     """
 
-    detections: Detections
-    od: NDArray[np.float32]
-    valid: Mask
-    claims: tuple[Sighting, ...] = ()
-
-
-Matcher = Callable[[Scene, Seen], Mapping[int, Match]]
-"""Finds the detection of each track: a match by row of the track; those without are left out."""
+    scene: Scene
+    groups: Regrouped
+    shift: Array
+    votes: float
+    total: Array
 
 
 def begin() -> LinkState:
@@ -68,50 +65,65 @@ def begin_run(state: LinkState) -> LinkState:
     return replace(state, tracks=tuple(still), new_run=True)
 
 
-def link(
-    state: LinkState, seen: Seen, match: Matcher, settings: LinkSettings
-) -> tuple[LinkState, LinkResult]:
-    """Link the detections of the next frame.
+def look_ahead(
+    state: LinkState,
+    detections: Detections,
+    od: NDArray[np.float32],
+    valid: Mask,
+    settings: LinkSettings,
+) -> Ahead:
+    """Prepare the next frame for its matches.
 
     The order matters: the common shift first (it may be tens of pixels while particles move by
-    one), then detections are divided and joined where they do not fit the expected masks, then
-    they are matched with the tracks, and what is left over founds particles.
+    one), then detections are divided and joined where they do not fit the expected masks.
+    """
+    shift, votes = field_shift(state, detections, settings)
+    total = state.shift + shift
+    expected = expect(state, total)
+    groups = regroup(detections, state.tracks, expected, valid, settings)
+    scene = Scene(
+        looks=look_at(groups.detections, od, groups.divided),
+        tracks=state.tracks,
+        expected=expected,
+        gates=gates(state, float(np.hypot(shift[0], shift[1])), settings),
+        valid=valid,
+    )
+    return Ahead(scene=scene, groups=groups, shift=shift, votes=votes, total=total)
+
+
+def conclude(
+    state: LinkState,
+    ahead: Ahead,
+    matches: Mapping[int, Match],
+    claims: tuple[Sighting, ...],
+    settings: LinkSettings,
+) -> tuple[LinkState, LinkResult]:
+    """Continue the tracks with their matches; what is left over founds particles.
 
     Parameters
     ----------
     state : state after the frame before.
-    seen : the frame.
-    match : chooses the detection of each track.
+    matches : by row of the track; those without a detection are left out.
+    claims : identities that an earlier look at this frame gave. A particle that is new to `state`
+        takes over the one at its place.
 
     Returns
     -------
     The state after this frame, and the identities in it.
     """
-    shift, votes = field_shift(state, seen.detections, settings)
-    total = state.shift + shift
-    expected = expect(state, total)
-    groups = regroup(seen.detections, state.tracks, expected, seen.valid, settings)
-    seen = replace(seen, detections=groups.detections)
-    scene = Scene(
-        looks=look_at(groups.detections, seen.od, groups.divided),
-        tracks=state.tracks,
-        expected=expected,
-        gates=gates(state, float(np.hypot(shift[0], shift[1])), settings),
-        valid=seen.valid,
-    )
-    matches = match(scene, seen)
-    old = _continue(scene, matches, total, _held(groups, matches), settings)
+    detections = ahead.groups.detections
+    old = _continue(ahead, matches, settings)
     taken = {m.row for m in matches.values()}
-    new = _births(state, scene, total, groups, (taken, seen.claims), settings)
+    new = _births(state, ahead, (taken, claims), settings)
     after = LinkState(
         tracks=tuple(t for t, _ in old + new if t.state != TrackState.RETIRED),
         next_particle=max([state.next_particle, *(t.particle + 1 for t, _ in new)]),
-        shift=total,
-        new_run=state.new_run and len(seen.detections) == 0,
+        shift=ahead.total,
+        new_run=state.new_run and len(detections) == 0,
     )
     sightings = tuple(s for _, s in old + new if s is not None)
     return after, LinkResult(
-        sightings=sightings, shift=shift, votes=votes, detections=groups.detections
+        sightings=sightings, shift=ahead.shift, votes=ahead.votes, detections=detections
     )
 
 
@@ -138,13 +150,11 @@ def confirm(state: LinkState, measured: Mapping[int, Array], settings: LinkSetti
 
 
 def _continue(
-    scene: Scene,
-    matches: Mapping[int, Match],
-    total: Array,
-    held: frozenset[int],
-    settings: LinkSettings,
+    ahead: Ahead, matches: Mapping[int, Match], settings: LinkSettings
 ) -> list[tuple[Track, Sighting | None]]:
-    """Advance every known track, with what is told about it; `held`: it lies in parts."""
+    """Advance every known track, with what is told about it."""
+    scene, total = ahead.scene, ahead.total
+    held = _held(ahead.groups, matches)
     out = []
     for row, track in enumerate(scene.tracks):
         match = matches.get(row)
@@ -163,9 +173,7 @@ def _continue(
 
 def _births(
     state: LinkState,
-    scene: Scene,
-    total: Array,
-    groups: Regrouped,
+    ahead: Ahead,
     known: tuple[set[int], tuple[Sighting, ...]],
     settings: LinkSettings,
 ) -> list[tuple[Track, Sighting | None]]:
@@ -175,10 +183,10 @@ def _births(
     free = [c for c in claims if c.particle not in living and c.detection >= 0]
     number = state.next_particle
     born: list[tuple[Track, Sighting | None]] = []
-    for column, look in enumerate(scene.looks):
+    for column, look in enumerate(ahead.scene.looks):
         if column in taken or look.score < settings.min_score:
             continue
-        inside = int(groups.inside[column])
+        inside = int(ahead.groups.inside[column])
         if inside >= 0 and state.tracks[inside].apart < settings.apart_frames:
             continue
         claim = _nearest(free, look.placed.yx, settings.gate_px)
@@ -186,14 +194,14 @@ def _births(
             free.remove(claim)
         particle = number if claim is None else claim.particle
         number += claim is None
-        track = life.birth(particle, look, total, settings)
+        track = life.birth(particle, look, ahead.total, settings)
         match = Match(row=column, similarity=float("nan"))
         born.append((track, _seen(track, match, look.placed.yx, look)))
     return born
 
 
 def _held(groups: Regrouped, matches: Mapping[int, Match]) -> frozenset[int]:
-    """Tracks whose expected mask holds more than the detection that is theirs."""
+    """Tracks whose expected mask holds more than their own detection: they lie in parts."""
     rows = {track: match.row for track, match in matches.items()}
     joined = {track for track, row in rows.items() if row in groups.joined}
     others = {int(t) for n, t in enumerate(groups.inside) if t >= 0 and rows.get(int(t), -1) != n}

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ...models.detections import Detections
 from . import frame
 from .assign import assign
-from .frame import Match, Seen
-from .look import Scene
+from .frame import Match
 from .masks import Mask, similarity
 from .settings import LinkSettings
 from .tracks import LinkResult, LinkState, Sighting
@@ -63,15 +62,14 @@ class VotingLinker:
         The state after this frame, and the identities in it.
         """
         valid = np.ones(od.shape, bool) if valid is None else valid
-        seen = Seen(detections=detections, od=od, valid=valid, claims=claims)
-        return frame.link(state, seen, self._match, self.settings)
+        ahead = frame.look_ahead(state, detections, od, valid, self.settings)
+        scene = ahead.scene
+        matches = {
+            t: Match(row=n, similarity=similarity(scene.tracks[t].thumbnail, scene.looks[n].view))
+            for t, n in assign(scene, self.settings).items()
+        }
+        return frame.conclude(state, ahead, matches, claims, self.settings)
 
     def confirm(self, state: LinkState, measured: Mapping[int, Array]) -> LinkState:
         """Keep particles that were measured, at (2,) px in the image, without a detection."""
         return frame.confirm(state, measured, self.settings)
-
-    def _match(self, scene: Scene, _: Seen) -> dict[int, Match]:
-        return {
-            t: Match(row=n, similarity=similarity(scene.tracks[t].thumbnail, scene.looks[n].view))
-            for t, n in assign(scene, self.settings).items()
-        }

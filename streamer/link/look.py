@@ -103,6 +103,17 @@ def gates(state: LinkState, jump: float, settings: LinkSettings) -> Array:
     return cast("Array", np.minimum(width, settings.gate_max_px))
 
 
+def within(scene: Scene, reach: Array) -> NDArray[np.bool_]:
+    """Tell which detections may lie within reach (T,), px, of where tracks are expected, (T, N)."""
+    expected = positions([e.yx for e in scene.expected])
+    offset = positions([look.placed.yx for look in scene.looks])[None] - expected[:, None]
+    # a cut mask moves its centre by up to half of what is missing
+    area = np.array([look.area for look in scene.looks])
+    size = np.sqrt(np.maximum(area, np.array([[t.area] for t in scene.tracks]).reshape(-1, 1)))
+    slack = 0.5 * size * np.array([look.cut for look in scene.looks], dtype=bool)
+    return np.hypot(offset[..., 0], offset[..., 1]) <= reach[:, None] + slack
+
+
 def positions(vectors: list[Array]) -> Array:
     """Stack vectors (2,) as (N, 2), also where there is none."""
     return np.array(vectors, dtype=np.float64).reshape(-1, 2)

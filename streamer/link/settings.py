@@ -62,6 +62,19 @@ class LinkSettings(BaseModel):
         le=1,
         description="a doubtful pair is refused below this structural similarity of its ROIs",
     )
+    ssim_floor: float = Field(
+        default=0.3,
+        ge=-1,
+        le=1,
+        description="linker `ssim`: a track is rather left without a detection than given one "
+        "whose ROI has a structural similarity with its last one below this",
+    )
+    ssim_size: int = Field(
+        default=32,
+        ge=16,
+        le=128,
+        description="linker `ssim`: cells per side of the ROIs that are compared",
+    )
     min_score: float = Field(
         default=0.25,
         ge=0,

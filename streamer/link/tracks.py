@@ -41,6 +41,7 @@ class Track:
     velocity : (2,) float64, own motion per frame that is expected, px; zero unless it persists.
     apart : frames in a row in which its mask held other detections, too.
     confirmed : confirmations in a row without a detection.
+    roi : (S, S) float32, its last ROI, for linkers that compare ROIs; see `ssim_scores`.
     """
 
     particle: int
@@ -58,6 +59,7 @@ class Track:
     velocity: NDArray[np.float64]
     apart: int = 0
     confirmed: int = 0
+    roi: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
