@@ -114,11 +114,14 @@ def build_pool(
     """
     counts = [min(FRAMES, n_scenes - start) for start in range(0, n_scenes, FRAMES)]
     parts: list[dict[str, NDArray[Any]]] = []
+    done = 0
     for part in _made(partial(_group, seed, effects), counts, workers):
-        part["scene"] += sum(len(p["steps"]) for p in parts)
+        part["scene"] += done
         parts.append(part)
-        progress(sum(len(p["steps"]) for p in parts), n_scenes)
-    return Pool(**{f.name: np.concatenate([p[f.name] for p in parts]) for f in fields(Pool)})
+        done += len(part["steps"])
+        progress(done, n_scenes)
+    # each array leaves its part when it is joined: gigabytes need not be held twice
+    return Pool(**{f.name: np.concatenate([p.pop(f.name) for p in parts]) for f in fields(Pool)})
 
 
 def _made(

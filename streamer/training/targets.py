@@ -74,7 +74,7 @@ def generator_target(labels: Labels, step: int, valid: Mask | None = None) -> ND
 def cells_of(labels: Labels, which: NDArray[np.bool_], step: int) -> Mask:
     """Cells (H / step, W / step) that show any of the particles `which` (P,)."""
     chosen = np.concatenate([[False], which])[labels]
-    return _cells(chosen, step).any(axis=(1, 3))
+    return np.asarray(_cells(chosen, step).any(axis=(1, 3)), np.bool_)
 
 
 def lit(valid: Mask) -> Mask:
