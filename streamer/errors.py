@@ -13,6 +13,7 @@
     │   ├── AssetLocked      another process holds the file
     │   └── AssetNotReady    announced, but not (yet) flushed to the file
     ├── FrameError           pixels that cannot be used: wrong shape, dtype, all NaN
+    ├── TrainingError        a training cannot be started, resumed or brought to an end
     └── SinkError            results cannot be delivered
 
 Messages say what was wanted, what was got, and the remedy. ``reason`` is the short, stable word
@@ -86,6 +87,12 @@ class FrameError(OperandoError):
     """Pixels that cannot be used."""
 
     reason = "bad_frame"
+
+
+class TrainingError(OperandoError):
+    """A training cannot be started, resumed or brought to an end."""
+
+    reason = "training"
 
 
 class SinkError(OperandoError):

@@ -69,7 +69,7 @@ class CycleTask:
             "is_mask": self.is_mask,
         }
         for network in self.networks.values():
-            network.to(device=device, memory_format=torch.channels_last)
+            network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._makers = _adam(settings.rate, self.to_mask, self.to_frame)
         self._judges = _adam(settings.rate, self.is_frame, self.is_mask)
         self._frames = Batches((frames,), settings.batch, settings.seed, device)

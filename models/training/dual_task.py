@@ -59,7 +59,8 @@ class DualTask:
         width: int = 8,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.network = DualUNet(width).to(device=device, memory_format=torch.channels_last)
+        self.network = DualUNet(width).to(device)
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.networks: dict[str, nn.Module] = {"dual_unet": self.network}
         self._optimiser = optimiser(self.network, settings.rate)
         arrays = (train.roi, train.clean, train.mask, train.weight)

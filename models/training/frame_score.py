@@ -56,8 +56,8 @@ def frame_scores(found: Tensor, mask: Tensor, threshold: float = 0.5) -> dict[st
 
 
 def _count(tally: _Tally, found: NDArray[np.bool_], truth: NDArray[np.uint8]) -> None:
-    mine, n = label(found)
-    real, m = label(truth == 1)
+    mine, n = _labels(found)
+    real, m = _labels(truth == 1)
     sizes = np.bincount(mine.ravel(), minlength=n + 1)[1:]
     real_sizes = np.bincount(real.ravel(), minlength=m + 1)[1:]
     on_open = np.bincount(mine[truth == IGNORED], minlength=n + 1)[1:] / np.maximum(sizes, 1)
@@ -76,4 +76,9 @@ def _count(tally: _Tally, found: NDArray[np.bool_], truth: NDArray[np.uint8]) ->
     if len(rows) and tally.off is not None:
         here = np.array(center_of_mass(found, mine, columns + 1))
         there = np.array(center_of_mass(truth == 1, real, rows + 1))
-        tally.off += np.hypot(*(here - there).T).tolist()
+        tally.off += np.linalg.norm(here - there, axis=1).tolist()
+
+
+def _labels(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    labels = np.zeros(mask.shape, np.int32)
+    return labels, int(label(mask, output=labels))  # pyright: ignore[reportArgumentType]

@@ -41,8 +41,8 @@ class PairedTask:
         blocks: int = 4,
     ) -> None:
         torch.manual_seed(settings.seed)
-        network = Generator(width, blocks)
-        self.network = network.to(device=device, memory_format=torch.channels_last)
+        self.network = Generator(width, blocks).to(device)
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.networks: dict[str, nn.Module] = {"generator": self.network}
         self._optimiser = optimiser(self.network, settings.rate)
         self._batches = Batches((train.image, train.mask), settings.batch, settings.seed, device)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import OperandoError
-from . import bench, demo, import_data, process, record, replay
+from . import bench, demo, import_data, process, record, replay, train
 from .terminal import say, set_up_log
 
 EXIT_ERROR = 1
@@ -31,6 +31,7 @@ app.command(name="record")(record.record)
 app.command(name="replay")(replay.replay)
 app.command(name="import")(import_data.import_data)
 app.add_typer(bench.app, name="bench")
+app.add_typer(train.app, name="train")
 
 
 def _show_version(wanted: bool) -> None:

@@ -23,7 +23,9 @@ def end_after(runs: int, stop: threading.Event) -> Callable[[str, Document], Non
     return count
 
 
-def stop_at_signals() -> threading.Event:
+def stop_at_signals(
+    message: str = "ending; once more gives up what is not delivered yet",
+) -> threading.Event:
     """Have SIGINT (Ctrl-C) and SIGTERM set an event; a second one interrupts what goes on."""
     stop = threading.Event()
     signals = 0
@@ -34,7 +36,7 @@ def stop_at_signals() -> threading.Event:
         if signals > 1:
             raise KeyboardInterrupt
         stop.set()
-        say("ending; once more gives up what is not delivered yet", "yellow")
+        say(message, "yellow")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)

@@ -12,6 +12,8 @@ COMMANDS = {
     "import": ["--output", "--kind", "--overwrite"],
     "bench": ["pipeline"],
     "bench pipeline": ["--frames", "--profile", "--device", "--output"],
+    "train dual-unet": ["--out", "--steps", "--scenes", "--device", "--resume", "--smoke"],
+    "train cyclegan": ["--paired-steps", "--start", "--recording", "--profile", "--pools"],
     "bench detection": ["--regime", "--detector", "--quick", "--full", "--real", "--output"],
     "bench real": ["--data", "--part", "--scale", "--peers", "--output", "--pictures"],
 }

@@ -1,0 +1,72 @@
+"""What a training leaves: a file of weights that says what they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.networks import ood
+from ...models.networks.generator import Generator
+from ...models.networks.weights import store
+
+_AT_A_TIME = 64
+
+
+def rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they will be in the file, which holds float16: these are what must be scored."""
+    return {k: t.half().float() if t.is_floating_point() else t for k, t in weights.items()}
+
+
+def write_weights(
+    path: Path,
+    network: str,
+    tensors: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    scores: Mapping[str, float],
+) -> None:
+    """Write the weights of one network, with what they were made with and how good they are.
+
+    Parameters
+    ----------
+    path : file. network : its name in `SHIPPED`.
+    tensors : its weights, and further ones.
+    about : what they were made with. scores : on held-out scenes.
+    """
+    note = {
+        **about,
+        "scores": {k: round(v, 5) for k, v in scores.items() if math.isfinite(v)},
+        "version": version("operando"),
+        "torch": torch.__version__,
+    }
+    store(path, network, tensors, note)
+
+
+@torch.inference_mode()
+def features_of(generator: Generator, frames: Tensor, device: torch.device) -> Tensor:
+    """Features (N, C) of frames (N, 1, S, S), for telling later whether a frame is like these."""
+    generator.eval()
+    parts = frames.split(_AT_A_TIME)
+    found = [generator.translate(some.to(device, torch.float32))[1].cpu() for some in parts]
+    return torch.cat(found)
+
+
+def familiar(seen: Tensor, held_out: Tensor) -> tuple[dict[str, Tensor], float]:
+    """Statistics of the features of training frames, and how many others they call unfamiliar.
+
+    Parameters
+    ----------
+    seen, held_out : (N, C), see `features_of`.
+
+    Returns
+    -------
+    Tensors for the file of weights, and the share of held-out frames beyond their threshold.
+    """
+    tensors = ood.fit(seen)
+    beyond = ood.distance(held_out, tensors) > tensors["ood.threshold"]
+    return tensors, float(beyond.float().mean())

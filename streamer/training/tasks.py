@@ -1,0 +1,104 @@
+"""The tasks of a job, with their data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...models.networks.ood import PREFIX
+from ...models.networks.weights import WeightsError, fetch
+from ...models.training.cycle_task import CycleTask
+from ...models.training.dual_task import DualTask
+from ...models.training.paired_task import PairedTask
+from ...models.training.task import Task
+from ..config import load_settings
+from ..errors import ConfigError, TrainingError
+from .data import Data
+from .job import Job
+from .recorded import recorded_crops
+from .unpaired import adapting, unpaired
+
+NETWORKS: Mapping[str, str] = {"dual-unet": "dual_unet", "cyclegan": "generator"}
+"""Which network of its task a job is for."""
+
+
+def make_task(
+    phase: str,
+    job: Job,
+    data: Data,
+    recorded: NDArray[np.float16] | None,
+    device: torch.device,
+    start: Mapping[str, Tensor] | None,
+) -> Task:
+    """Make the task of one phase of a job.
+
+    Parameters
+    ----------
+    phase : one of those of the job.
+    data : simulated scenes. recorded : crops to adapt the generator to, see `recorded_crops`.
+    device : where it runs.
+    start : weights of the generator to begin with; None for random ones.
+    """
+    settings, held_out = job.settings(phase), data.held_out
+    if job.network == "dual-unet":
+        scenes = data.train.roi_set(), held_out.roi_set()
+        return DualTask(*scenes, settings, device, width=job.width)
+    size = {"width": job.width, "blocks": job.blocks}
+    frames = held_out.frame_set()
+    if phase == "paired":
+        task = PairedTask(data.train.frame_set(), frames, settings, device, **size)
+        if start is not None:
+            task.network.load_state_dict(dict(start))
+        return task
+    domains = (
+        unpaired(data.train, job.seed)
+        if recorded is None
+        else adapting(recorded, data.train, job.seed)
+    )
+    a, b = torch.from_numpy(domains.frames), torch.from_numpy(domains.masks)
+    return CycleTask(a, b, frames, settings, device, **size, start=start)
+
+
+def arguments_of(job: Job) -> dict[str, int]:
+    """Arguments of the class of the network."""
+    if job.network == "dual-unet":
+        return {"width": job.width}
+    return {"width": job.width, "blocks": job.blocks}
+
+
+def read_recorded(job: Job) -> NDArray[np.float16] | None:
+    """Crops of the recording of a job; None if it has none.
+
+    Raises
+    ------
+    TrainingError
+        If its frames are too small.
+    """
+    if job.recording is None:
+        return None
+    try:
+        return recorded_crops(Path(job.recording), load_settings(job.profile), seed=job.seed)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+
+
+def read_start(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights of a generator to begin with, and what its file says about them.
+
+    Raises
+    ------
+    ConfigError
+        If there are none in that file.
+    """
+    try:
+        found = fetch("generator", path)
+    except WeightsError as error:
+        raise ConfigError(str(error)) from error
+    own = {k: t for k, t in found.tensors.items() if not k.startswith(PREFIX)}
+    return own, found.about
