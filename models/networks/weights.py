@@ -105,7 +105,7 @@ def _parse(network: str, name: str, content: bytes, digest: str) -> Weights:
         # the header is 8 bytes of length, then JSON
         size = int.from_bytes(content[:8], "little")
         note = json.loads(content[8 : 8 + size])["__metadata__"][_META]
-        about = json.loads(note)
+        about = dict(json.loads(note))
         tensors = load(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
