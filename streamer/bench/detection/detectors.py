@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -53,11 +54,31 @@ def detector_named(name: str, detect: DetectSettings, settings: Settings) -> Det
     return make_detector(chosen, resolve_device(settings.process.device))
 
 
-def detect_one(detector: Detector, od: NDArray[np.float32]) -> tuple[Detections, float]:
-    """Detect in one frame (H, W) of optical density, NaN where invalid; and the time it took, s."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Time of one frame, ms: on the clock, and of the processor in all threads.
+
+    On a machine that has other things to do the clock also counts what those take.
+    """
+
+    clock: float
+    processor: float
+
+    @classmethod
+    def median(cls, times: Sequence[Spent]) -> Spent:
+        """Median of each, over frames."""
+        return cls(
+            clock=float(np.median([one.clock for one in times])),
+            processor=float(np.median([one.processor for one in times])),
+        )
+
+
+def detect_one(detector: Detector, od: NDArray[np.float32]) -> tuple[Detections, Spent]:
+    """Detect in one frame (H, W) of optical density, NaN where invalid; and the time it took."""
     valid = np.isfinite(od)
     image = torch.from_numpy(np.where(valid, od, np.float32(0)))[None, None]
     usable = torch.from_numpy(valid)[None, None]
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     (found,) = detector.detect(image, usable)
-    return found, time.perf_counter() - start
+    end = time.perf_counter(), time.process_time()
+    return found, Spent(clock=1e3 * (end[0] - start[0]), processor=1e3 * (end[1] - start[1]))

@@ -41,9 +41,9 @@ def _bars(axes: Axes, results: Sequence[RegimeResult]) -> None:
         found = [result.detectors[name] for result in results]
         at = np.arange(len(results)) + (number - (len(names) - 1) / 2) * height
         f1 = np.nan_to_num([one.score.f1 for one in found])
-        milliseconds = np.median([one.frame_ms for one in found])
+        milliseconds = np.median([one.spent.processor for one in found])
         colour = COLOURS[number % len(COLOURS)]
-        label = f"{name} ({milliseconds:.0f} ms per frame)"
+        label = f"{name} ({milliseconds:.0f} ms of processor per frame)"
         axes.barh(at, f1, height, color=colour, label=label)
         best = [one.best.f1 for one in found]
         axes.plot(best, at, "|", color="black", ms=9, mew=1.5)

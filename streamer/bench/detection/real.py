@@ -23,7 +23,7 @@ from ...frames import FrameRef, NamedDocument, Role
 from ...importers import import_documents
 from ..real.nca import FOLDER
 from ..real.stxm import present
-from .detectors import detect_one, detector_named
+from .detectors import Spent, detect_one, detector_named
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,14 +36,14 @@ class RealResult:
     ----------
     energies : (F,) float64, eV. images : (F, H, W) float32, optical density, NaN where invalid.
     threshold : score from which a detection counts.
-    found : of each detector, one for each frame. frame_ms : median time of each, ms.
+    found : of each detector, one for each frame. spent : median time of each.
     """
 
     energies: NDArray[np.float64]
     images: NDArray[np.float32]
     threshold: float
     found: Mapping[str, tuple[Detections, ...]]
-    frame_ms: Mapping[str, float]
+    spent: Mapping[str, Spent]
 
     def whole(self, detector: str) -> NDArray[np.int64]:
         """(F,) particles that count and are not cut."""
@@ -63,7 +63,8 @@ class RealResult:
                 name: {
                     "whole": self.whole(name).tolist(),
                     "detected": [int(self.sure(d).sum()) for d in found],
-                    "frame_ms": self.frame_ms[name],
+                    "frame_ms": self.spent[name].clock,
+                    "cpu_ms": self.spent[name].processor,
                 }
                 for name, found in self.found.items()
             },
@@ -95,7 +96,7 @@ def detect_real(
     raw: list[NamedDocument] = list(stream)
     images = od_stack(raw, settings)
     found: dict[str, tuple[Detections, ...]] = {}
-    milliseconds: dict[str, float] = {}
+    times: dict[str, Spent] = {}
     for name in detectors:
         detector = detector_named(name, settings.detect, settings)
         detect_one(detector, images[0])  # what is set up at the first frame is not timed
@@ -104,13 +105,13 @@ def detect_real(
             timed.append(detect_one(detector, image))
             tell(name, number + 1, len(images))
         found[name] = tuple(one for one, _ in timed)
-        milliseconds[name] = 1e3 * float(np.median([seconds for _, seconds in timed]))
+        times[name] = Spent.median([spent for _, spent in timed])
     return RealResult(
         energies=_energies(raw, settings),
         images=images,
         threshold=settings.link.min_score,
         found=found,
-        frame_ms=milliseconds,
+        spent=times,
     )
 
 

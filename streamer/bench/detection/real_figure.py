@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from .detectors import Spent
 from .real import RealResult
 
 _WHOLE, _CUT, _DOUBTFUL = "#D55E00", "#56B4E9", "#F0E442"
@@ -34,8 +35,8 @@ def _draw(result: RealResult, name: str) -> Figure:
     for frame, one in zip(chosen, axes, strict=True):
         _frame(one, result, name, frame)
     figure.suptitle(
-        f"{name}, {result.frame_ms[name]:.0f} ms per frame; red: whole, blue: cut, "
-        f"yellow: score below {result.threshold:g}",
+        f"{name}, {result.spent[name].processor:.0f} ms of one processor per frame; "
+        f"red: whole, blue: cut, yellow: score below {result.threshold:g}",
         fontsize=13,
     )
     return figure
@@ -67,10 +68,15 @@ def real_table(result: RealResult) -> Table:
     for energy in result.energies:
         table.add_column(f"{energy:.0f} eV", justify="right")
     table.add_column("ms", justify="right")
+    table.add_column("ms CPU", justify="right")
     for name, found in result.found.items():
         cells = [
             f"{whole} + {int((result.sure(one) & one.cut).sum())}"
             for whole, one in zip(result.whole(name), found, strict=True)
         ]
-        table.add_row(name, *cells, f"{result.frame_ms[name]:.0f}")
+        table.add_row(name, *cells, *_spent(result.spent[name]))
     return table
+
+
+def _spent(time: Spent) -> tuple[str, str]:
+    return f"{time.clock:.0f}", f"{time.processor:.0f}"

@@ -19,7 +19,7 @@ from ...evaluate.detection import (
     judge,
     score_detections,
 )
-from .detectors import detect_one, detector_named
+from .detectors import Spent, detect_one, detector_named
 from .regimes import Regime
 from .scenes import REASONS, Shot, shots
 
@@ -35,18 +35,19 @@ class DetectorResult:
     score : at the pipeline's threshold, ``link.min_score``. best : at the threshold of the
         highest F1.
     found : (N,) bool, which of the required particles were found at the pipeline's threshold.
-    frame_ms : median time per frame, one frame at a time, ms.
+    spent : median time per frame, one frame at a time.
     """
 
     score: DetectionScore
     best: DetectionScore
     found: NDArray[np.bool_]
-    frame_ms: float
+    spent: Spent
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
         scores = {"score": self.score.summary(), "best": self.best.summary()}
-        return {**scores, "frame_ms": self.frame_ms}
+        times = {"frame_ms": self.spent.clock, "cpu_ms": self.spent.processor}
+        return {**scores, **times}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +77,24 @@ class _Tally:
     detector: Detector
     judged: list[Judged] = field(default_factory=list)
     found: list[NDArray[np.bool_]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    times: list[Spent] = field(default_factory=list)
 
     def add(self, shot: Shot, threshold: float) -> None:
-        if not self.seconds:
+        if not self.times:
             detect_one(self.detector, shot.od)  # what is set up at the first frame is not timed
-        detections, seconds = detect_one(self.detector, shot.od)
+        detections, spent = detect_one(self.detector, shot.od)
         judged = judge(detections, shot.labels, shot.yx, shot.required)
         sure = judged.truth[judged.score >= threshold]
         self.found.append(np.isin(np.flatnonzero(shot.required), sure))
         self.judged.append(judged)
-        self.seconds.append(seconds)
+        self.times.append(spent)
 
     def result(self, threshold: float) -> DetectorResult:
         return DetectorResult(
             score=score_detections(self.judged, threshold),
             best=score_detections(self.judged, best_threshold(self.judged)),
             found=np.concatenate(self.found),
-            frame_ms=1e3 * float(np.median(self.seconds)),
+            spent=Spent.median(self.times),
         )
 
 

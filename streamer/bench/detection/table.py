@@ -30,7 +30,8 @@ def rows(results: Iterable[RegimeResult]) -> pd.DataFrame:
             **_flat(found.score.summary()),
             "best_f1": found.best.f1,
             "best_threshold": found.best.threshold,
-            "frame_ms": found.frame_ms,
+            "frame_ms": found.spent.clock,
+            "cpu_ms": found.spent.processor,
         }
         for result in results
         for name, found in result.detectors.items()
@@ -72,7 +73,7 @@ def tables(results: Sequence[RegimeResult]) -> Iterator[Table]:
     """What a terminal shows: by regime, then by contrast."""
     table = Table(title="detection, IoU 0.5 or more", title_justify="left")
     heads = ("regime", "detector", "asked", "precision", "recall", "F1", "best F1", "at score")
-    heads = (*heads, "IoU", "median px", "rms px", "ms", "missed", "made up")
+    heads = (*heads, "IoU", "median px", "rms px", "ms", "ms CPU", "missed", "made up")
     for number, head in enumerate(heads):
         left = number < 2 or number >= len(heads) - 2
         table.add_column(head, justify="left" if left else "right")
@@ -105,7 +106,8 @@ def _cells(result: RegimeResult, name: str, found: DetectorResult) -> list[str]:
         _text(found.best.threshold, ".2f"),
         _text(score.iou, ".3f"),
         *(_text(length, ".2f") for length in lengths),
-        _text(found.frame_ms, ".1f"),
+        _text(found.spent.clock, ".1f"),
+        _text(found.spent.processor, ".1f"),
         _kinds(score.misses),
         _kinds(score.made_up),
     ]
