@@ -47,15 +47,20 @@ def our_estimates(scene: Scene) -> Iterable[Estimate]:
         yield Estimate(name=name, rows=rows.assign(revision=0))
 
 
-def peer_estimate(name: str, track: Peer, scene: Scene) -> Estimate:
-    """Run a peer over the frames of a scene.
+def peer_estimate(name: str, track: Peer, od: NDArray[np.float32], truth: Truth) -> Estimate:
+    """Run a peer over frames.
 
-    A peer that cannot handle a scene is told with its reason, so that its row is not missing.
+    A peer that cannot handle them is told with its reason, so that its row is not missing.
+
+    Parameters
+    ----------
+    name : of the peer. track : the peer.
+    od : (F, H, W) optical density, NaN where invalid. truth : of these frames.
     """
-    start = peer_start(scene.truth)
+    start = peer_start(truth)
     begin = time.perf_counter()
     try:
-        result = track(scene.od, scene.truth.energies, start)
+        result = track(od, truth.energies, start)
     except (ValueError, ArithmeticError, LookupError, RuntimeError) as error:
         failure = f"{type(error).__name__}: {error}"
         return Estimate(name=name, rows=_rows(np.zeros((0, 0, 2)), None), failure=failure)

@@ -101,4 +101,4 @@ def _estimates(scene: Scene, peers: Mapping[str, Peer]) -> Iterator[Estimate]:
     ours: Iterable[Estimate] = our_estimates(scene)
     yield from ours
     for name, track in peers.items():
-        yield peer_estimate(name, track, scene)
+        yield peer_estimate(name, track, scene.od, scene.truth)

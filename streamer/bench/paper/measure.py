@@ -1,0 +1,126 @@
+"""The figures of the paper, and those it lacks, of one method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...evaluate import score
+from ...evaluate.differential import compare_maps
+from ...evaluate.similarity import adjacent_ssim, compare_ssim
+from ..accuracy.estimates import Estimate
+from ..accuracy.positions import path_errors, rms
+from ..accuracy.trajectories import owned, paths
+from .series import Images, Series
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One method, measured.
+
+    Attributes
+    ----------
+    figures : by the keys of the columns; NaN where there is nothing to tell.
+    paths : (F, P, 2) px, NaN where a particle was not followed.
+    pairs, clean : (F - 1, P) SSIM of adjacent aligned ROIs as measured, and without noise.
+    """
+
+    figures: Mapping[str, float]
+    paths: Floats
+    pairs: Images
+    clean: Images
+
+
+def measure(estimate: Estimate, series: Series, particle: int) -> Measured:
+    """Compare positions with the truth of a series.
+
+    Parameters
+    ----------
+    estimate : of one method; one revision. series : its frames.
+    particle : the one that is told by itself.
+    """
+    truth = series.truth
+    found = score(estimate.rows, truth)
+    followed = paths(owned(found.errors, estimate.rows), truth)
+    errors = path_errors(followed, found, truth)
+    inside = np.where(truth.whole[..., None], followed, np.nan)
+    pairs = adjacent_ssim(series.od, inside, truth.radius)
+    clean = adjacent_ssim(series.clean, inside, truth.radius)
+    distances = np.linalg.norm(errors, axis=2)
+    figures = {
+        **similarity(pairs, series.oracle, particle),
+        **_prefixed("clean_", similarity(clean, series.oracle_clean, particle)),
+        **_residuals(series, inside),
+        "rms": rms(errors),
+        "p95": _p95(distances),
+        "rms_one": rms(errors[:, particle]),
+        "recall": found.recall,
+        "switches": float(found.switches),
+    }
+    return Measured(figures=figures, paths=followed, pairs=pairs, clean=clean)
+
+
+def oracle(series: Series, particle: int) -> Measured:
+    """What the true positions give."""
+    truth = series.truth
+    yx = np.where(truth.whole[..., None], truth.yx, np.nan)
+    figures = {
+        **similarity(series.oracle, series.oracle, particle),
+        **_prefixed("clean_", similarity(series.oracle_clean, series.oracle_clean, particle)),
+        **_residuals(series, yx),
+        "rms": 0.0,
+        "p95": 0.0,
+        "rms_one": 0.0,
+        "recall": 1.0,
+        "switches": 0.0,
+    }
+    return Measured(figures=figures, paths=yx, pairs=series.oracle, clean=series.oracle_clean)
+
+
+def similarity(values: Images, best: Images, particle: int) -> dict[str, float]:
+    """Mean and variance of the SSIM of one particle and of all, beside the oracle's.
+
+    Parameters
+    ----------
+    values, best : (F - 1, P) of the method, and of the true positions.
+    particle : the one that is told by itself.
+
+    Returns
+    -------
+    ssim_one, var_one : of that particle. ssim, var : over all pairs of all particles.
+    worst : the least mean of a particle. oracle_one, oracle : means of the same pairs aligned by
+    the truth.
+    """
+    one = compare_ssim(values[:, [particle]], best[:, [particle]])
+    all_ = compare_ssim(values, best)
+    means = [float(np.nanmean(v)) for v in values.T if np.isfinite(v).any()]
+    return {
+        "ssim_one": one.mean,
+        "var_one": one.variance,
+        "oracle_one": one.oracle_mean,
+        "ssim": all_.mean,
+        "var": all_.variance,
+        "oracle": all_.oracle_mean,
+        "worst": min(means, default=float("nan")),
+    }
+
+
+def _residuals(series: Series, yx: Floats) -> dict[str, float]:
+    return {
+        "residual": compare_maps(series.od, yx, series.simulator).residual,
+        "clean_residual": compare_maps(series.clean, yx, series.simulator).residual,
+    }
+
+
+def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    return {prefix + key: value for key, value in figures.items()}
+
+
+def _p95(distances: Floats) -> float:
+    known = distances[np.isfinite(distances)]
+    return float(np.percentile(known, 95)) if known.size else float("nan")
