@@ -63,7 +63,7 @@ class LinkSettings(BaseModel):
         description="a doubtful pair is refused below this structural similarity of its ROIs",
     )
     ssim_floor: float = Field(
-        default=0.3,
+        default=0.2,
         ge=-1,
         le=1,
         description="linker `ssim`: a track is rather left without a detection than given one "

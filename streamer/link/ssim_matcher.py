@@ -1,4 +1,4 @@
-"""Matching of ROIs by structural similarity, as the paper on which this project rests does it."""
+"""Identity by the structural similarity of ROIs in adjacent frames: the matcher of the paper."""
 
 from __future__ import annotations
 
@@ -14,17 +14,48 @@ from ...models.detections import Detections
 from . import frame
 from .frame import Match
 from .look import Scene, place, positions, within
-from .masks import Mask
+from .masks import Mask, place_cut
 from .settings import LinkSettings
 from .ssim_scores import Bodies, bodies, pair_ssim, side_of, views
 from .tracks import LinkResult, LinkState, Sighting, Track
+
+_ENTERING = 0.01  # what a pair is worth at least of which the track was never seen whole
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class SsimLinker:
-    """Identity by the similarity of ROIs in adjacent frames."""
+    """Tracks continue with the detection whose ROI is most like their last one.
+
+    ROI matching of Su et al. 2024 (J. Synchrotron Rad. 31, section 2.2.2), which compares every
+    pair of ROIs of adjacent projections by SSIM. The definition here is that of Wang et al. 2004
+    (doi 10.1109/TIP.2003.819861) with alpha = beta = gamma = 1 and c3 = c2 / 2::
+
+        SSIM = (2 mu_x mu_y + c1) (2 sigma_xy + c2)
+               / ((mu_x^2 + mu_y^2 + c1) (sigma_x^2 + sigma_y^2 + c2))
+
+    averaged over Gaussian windows of 11 x 11 cells, sigma 1.5; c1 = (0.01 L)^2, c2 = (0.03 L)^2,
+    L = 4. Equation (1) of the paper has misprints that are not followed: its l has the product
+    mu_x^2 mu_y^2 where the sum belongs, so that l(x, x) is not 1, and its c has the covariance
+    sigma_xy where sigma_x sigma_y belongs, which would count the structure twice.
+
+    ROIs are masked and resampled to `ssim_size` cells (:mod:`.ssim_scores`), and each pair is
+    standardised before it is compared, as contrast grows fourfold over an absorption edge. The
+    assignment is the Hungarian one on 1 - SSIM; a track is rather left alone than given what is
+    below `ssim_floor`. Of a particle that leaves, the last whole ROI is kept; one that enters
+    needs no likeness until it was seen whole, as it shows another share of itself in every frame.
+
+    Place decides only what is compared: detections within `wide_gate_px` of where a track is
+    expected, after the common shift of the field. In simulated scans with jitter of 8 px and with
+    40 particles identities were the same without that shift; it is used as it lets a field jump
+    by more than the gate, and unseen particles coast along. Touching particles are divided by
+    their expected masks before, as for every linker.
+
+    Limits: SSIM falls with noise and where a mask is wrong, so that faint particles lose their
+    identities earlier than by place and shape, and particles that look the same within the gate
+    cannot be told apart. Use the linker `voting` where this matters.
+    """
 
     settings: LinkSettings
 
@@ -79,7 +110,7 @@ class _Pairs:
     ----------
     tracks, looks : (K,) their rows.
     rois : K last ROIs of the tracks, (S, S) each.
-    centres : (K, 2) float64, where the centre of the whole particle would be, px.
+    centres : (K, 2) float64, where the centre of the particle would be, px.
     """
 
     tracks: NDArray[np.intp]
@@ -91,11 +122,12 @@ class _Pairs:
 def _match(scene: Scene, found: Bodies, settings: LinkSettings) -> dict[int, Match]:
     """Find the detections of tracks: among the sure ones, then among the weak ones."""
     table = _table(scene, found, settings)
+    worth = _worth(table, scene, settings)
     sure = np.array([look.score >= settings.min_score for look in scene.looks], dtype=bool)
-    sure_ones = _assign(np.where(sure, table, np.nan), settings.ssim_floor)
-    left = np.where(sure, np.nan, table)
-    left[list(sure_ones)] = np.nan
-    return sure_ones | _assign(left, settings.ssim_floor)
+    pairs = _assign(np.where(sure, worth, 0.0))
+    weak = np.where(sure, 0.0, worth)
+    weak[[t for t, _ in pairs]] = 0.0
+    return {t: Match(row=n, similarity=float(table[t, n])) for t, n in [*pairs, *_assign(weak)]}
 
 
 def _table(scene: Scene, found: Bodies, settings: LinkSettings) -> NDArray[np.float32]:
@@ -114,7 +146,7 @@ def _pairs(scene: Scene, reach: Array) -> _Pairs:
     tracks, looks, rois, centres = [], [], [], []
     for t, n in np.argwhere(within(scene, reach)):
         track, expected = scene.tracks[t], scene.expected[t]
-        yx = place(track, expected, scene.looks[n], scene.valid).yx
+        yx = _centre(scene, int(t), int(n))
         if track.roi is not None and np.hypot(*(yx - expected.yx)) <= reach[t]:
             tracks.append(t)
             looks.append(n)
@@ -128,15 +160,33 @@ def _pairs(scene: Scene, reach: Array) -> _Pairs:
     )
 
 
-def _assign(table: NDArray[np.float32], floor: float) -> dict[int, Match]:
+def _centre(scene: Scene, t: int, n: int) -> Array:
+    """Place (2,) of the centre of a track if it is what is seen, px."""
+    track, expected, look = scene.tracks[t], scene.expected[t], scene.looks[n]
+    seen = look.placed.yx
+    yx = place(track, expected, look, scene.valid).yx
+    if look.cut and track.whole and (yx == seen).all():
+        # expected where nothing of it could be seen: it came back
+        yx = place_cut(replace(expected, yx=seen), seen, scene.valid).yx
+    return yx
+
+
+def _worth(table: NDArray[np.float32], scene: Scene, settings: LinkSettings) -> Array:
+    """By how much each pair (T, N) is better than to leave its track alone; 0 if it is not."""
+    worth = np.where(np.isnan(table), 0.0, table - settings.ssim_floor).clip(min=0.0)
+    # what enters shows another share of itself in every frame, which is no likeness to ask for
+    area = np.array([look.area for look in scene.looks])
+    for t, track in enumerate(scene.tracks):
+        if not track.whole:
+            grows = ~np.isnan(table[t]) & (area >= track.area / settings.max_area_ratio)
+            worth[t, grows] = worth[t, grows].clip(min=_ENTERING)
+    return worth
+
+
+def _assign(worth: Array) -> list[tuple[int, int]]:
     """Hungarian assignment on 1 - SSIM, in which to leave a track alone costs 1 - floor."""
-    worth = np.where(np.isfinite(table), table - floor, 0.0).clip(min=0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
-    return {
-        int(t): Match(row=int(n), similarity=float(table[t, n]))
-        for t, n in zip(rows, columns, strict=True)
-        if worth[t, n] > 0
-    }
+    return [(int(t), int(n)) for t, n in zip(rows, columns, strict=True) if worth[t, n] > 0]
 
 
 def _remember(state: LinkState, result: LinkResult, found: Bodies, size: int) -> LinkState:

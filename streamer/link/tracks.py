@@ -89,7 +89,7 @@ class Sighting:
     detection : row of the detection, -1 if the particle was not seen (coasting, lost, retired).
     yx : (2,) float64, position in the image, px; the prediction if it was not seen. Of a cut
         particle that was once seen whole, where its centre must lie for what is seen of it.
-    similarity : structural similarity of its standardised ROI with the running one; NaN if unseen
+    similarity : structural similarity of its standardised ROI with that of its track; NaN if unseen
         or new.
     divided : its mask is a share of one detection of several particles: where it borders on
         another one, its rim is a guess.
