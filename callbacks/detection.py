@@ -54,7 +54,7 @@ class Detection:
         state: Callable[[RawRun], PipelineState],
         timer: Callable[[], float],
     ) -> None:
-        self.detector = make_detector(settings, device)
+        self.detector = detector = make_detector(settings, device)
         self.backlog = Backlog(timer)
         self._settings = settings
         self._device = device
@@ -66,8 +66,9 @@ class Detection:
             self._classical = make_detector(settings.model_copy(update={"kind": CLASSICAL}), device)
             rungs = (Rung.NETWORKS, *rungs)
         self._ladder = ladder.init(rungs)
-        follows = isinstance(self.detector, IncrementalDetector) and settings.search_every > 1
-        self._follower = self.detector if follows else None
+        self._follower: IncrementalDetector | None = None
+        if isinstance(detector, IncrementalDetector) and settings.search_every > 1:
+            self._follower = detector
 
     def each(
         self, queue: Queue

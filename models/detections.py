@@ -44,14 +44,13 @@ class Detections:
 class Expected:
     """Where particles are expected in a frame, from the frames before.
 
-    The motion that all of them have in common from one frame to the next is not in it: they may be
-    some pixels away, all in the same direction.
+    Particles may be some pixels away from there, as masks wander and what all of them have moved in
+    common is known roughly.
 
     Attributes
     ----------
-    centres : (N, 2) float64, (y, x) centres of mass, px; of a particle that the frame cuts, of the
-        whole particle, which may lie outside of the frame.
-    diameters : (N,) float64, of the discs of equal area, px.
+    centres : (N, 2) float64, (y, x) centres of mass of what the frame shows of them, px.
+    diameters : (N,) float64, of the discs of the same area as that, px.
     """
 
     centres: NDArray[np.float64]

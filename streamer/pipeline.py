@@ -12,6 +12,7 @@ from ..models.detections import Detections, Expected
 from . import incremental
 from .branch import Branch, Linked, locate, register
 from .frames import Corrected
+from .ladder import Rung
 from .link import Linker, Sighting, TrackState
 from .records import Record
 from .register import motion as motion_core
@@ -115,7 +116,7 @@ class Pipeline:
         branch = _continued(state, corrected)
         if corrected.frame <= branch.motion.frame:  # it comes too late to be the next
             return None
-        return incremental.expected(branch.link, branch.unsearched, every)
+        return incremental.expected(branch.link, corrected, branch.unsearched, every)
 
     def update(
         self,
@@ -186,6 +187,8 @@ class Pipeline:
         # no identity is given twice, whichever branch gave it
         given = max(state.live.link.next_particle, state.final.link.next_particle)
         before = replace(branch.link, next_particle=given)
+        if corrected.effort.rung == Rung.COASTING:
+            before = incremental.jumped(before, corrected)
         link, linked = self.linker.update(before, detections, corrected.od, claims, corrected.valid)
         frame = Linked(
             corrected=corrected, detections=linked.detections, sightings=linked.sightings

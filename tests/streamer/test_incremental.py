@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operando.streamer.incremental import can_coast, expected
+from operando.streamer import incremental
+from operando.streamer.frames import Corrected, FrameKey
+from operando.streamer.incremental import can_coast
 from operando.streamer.link import LinkState, Track, TrackState
 
 
@@ -35,6 +37,29 @@ def state(*tracks, **changes):
     return LinkState(**{"tracks": tracks, "shift": shift, "new_run": False, **changes})
 
 
+def frame(*places, shape=(140, 140)):
+    """A frame with squares of 20 px at some places."""
+    od = np.zeros(shape, np.float32)
+    for y, x in places:
+        od[int(y - 9.5) : int(y + 10.5), int(x - 9.5) : int(x + 10.5)] = 1.0
+    key = FrameKey(run="r", stream="primary", data_key="i", seq_num=1)
+    return Corrected(
+        key=key,
+        frame=7,
+        energy=8350.0,
+        time=0.0,
+        od=od,
+        valid=np.ones(shape, bool),
+        sigma=0.0,
+        revision=0,
+        provisional=False,
+    )
+
+
+def expected(link, unsearched, every, corrected=None):
+    return incremental.expected(link, corrected or frame(), unsearched, every)
+
+
 ONE, TWO = track(0, (50, 60)), track(1, (80, 20), velocity=np.array([3.0, 0.0]))
 
 
@@ -43,6 +68,12 @@ def test_places_are_those_of_the_image_with_what_moves_on_its_own():
     assert found is not None
     np.testing.assert_allclose(found.centres, [[52, 59], [85, 19]])
     np.testing.assert_allclose(found.diameters, 20)
+
+
+def test_places_move_with_what_is_seen_of_the_common_shift():
+    found = expected(state(ONE, TWO), 0, 5, frame((61.5, 63.5), (94.5, 23.5)))
+    assert found is not None
+    np.testing.assert_allclose(found.centres, [[61.5, 63.5], [94.5, 23.5]], atol=2.0)
 
 
 @pytest.mark.parametrize(("unsearched", "every"), [(0, 1), (1, 2), (4, 5), (9, 5)])
@@ -80,3 +111,15 @@ def test_only_tracked_particles_of_the_same_run_can_coast():
     assert not can_coast(state(ONE, new_run=True))
     assert not can_coast(state(track(0, (9, 9), TrackState.TENTATIVE)))
     assert not can_coast(state())
+
+
+def test_of_a_particle_that_the_frame_cuts_what_is_shown_is_expected():
+    cut = track(2, (70 - 2, 4.5 + 1))  # a quarter of its columns are outside
+    found = expected(state(ONE, cut), 0, 5)
+    assert found is not None
+    np.testing.assert_allclose(found.centres[1], [70, 7], atol=0.6)
+    np.testing.assert_allclose(found.diameters[1], 20 * 0.75**0.5, rtol=0.02)
+
+
+def test_a_particle_that_leaves_the_frame_makes_it_be_searched():
+    assert expected(state(ONE, track(2, (70, -6.0))), 0, 5) is None
