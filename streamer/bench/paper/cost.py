@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ....callbacks.processor import StreamProcessor
 from ...config import Settings
 from ...frames import NamedDocument
+from .series import sample_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,7 @@ def cost_per_frame(documents: Sequence[NamedDocument], settings: Settings) -> Co
     """
     process = settings.process.model_copy(update={"device": "cpu"})
     processor = StreamProcessor(settings.model_copy(update={"process": process}))
-    frames = [i for i, (name, _) in enumerate(documents) if name == "event"]
-    primary = {d["uid"] for name, d in documents if name == "descriptor" and d["name"] == "primary"}
-    frames = [i for i in frames if documents[i][1]["descriptor"] in primary]
+    frames = sample_events(documents)
     counted = frames[len(frames) // 2 :]
     processor.process(documents[: counted[0]])
     with FlopCounterMode(display=False) as flops, _Traffic() as traffic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,10 @@ class Rows:
         return pd.DataFrame(self._rows)
 
 
-def our_estimate(name: str, series: Series, settings: Settings) -> tuple[Estimate, Estimate]:
-    """Send the documents through a processor.
+def our_estimate(
+    name: str, series: Series, settings: Settings, progress: Callable[[], object] = lambda: None
+) -> tuple[Estimate, Estimate]:
+    """Send the documents through a processor; `progress` is called after each.
 
     Returns
     -------
@@ -52,6 +55,7 @@ def our_estimate(name: str, series: Series, settings: Settings) -> tuple[Estimat
     processor.subscribe(rows)
     for document in series.documents:
         processor(*document)
+        progress()
     processor.close()
     final, first = (of_revision(rows.table, which) for which in ("highest", "first"))
     return (

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...evaluate import score
+from ...evaluate import Score, score
 from ...evaluate.differential import compare_maps
 from ...evaluate.similarity import adjacent_ssim, compare_ssim
+from ...simulate import Truth
 from ..accuracy.estimates import Estimate
 from ..accuracy.positions import path_errors, rms
 from ..accuracy.trajectories import owned, paths
@@ -45,9 +46,7 @@ def measure(estimate: Estimate, series: Series, particle: int) -> Measured:
     particle : the one that is told by itself.
     """
     truth = series.truth
-    found = score(estimate.rows, truth)
-    followed = paths(owned(found.errors, estimate.rows), truth)
-    errors = path_errors(followed, found, truth)
+    found, followed, errors = _trajectories(estimate, truth)
     inside = np.where(truth.whole[..., None], followed, np.nan)
     pairs = adjacent_ssim(series.od, inside, truth.radius)
     clean = adjacent_ssim(series.clean, inside, truth.radius)
@@ -63,6 +62,11 @@ def measure(estimate: Estimate, series: Series, particle: int) -> Measured:
         "switches": float(found.switches),
     }
     return Measured(figures=figures, paths=followed, pairs=pairs, clean=clean)
+
+
+def position_error(estimate: Estimate, truth: Truth) -> float:
+    """Rms distance of positions from the truth, px, one constant offset per particle removed."""
+    return rms(_trajectories(estimate, truth)[2])
 
 
 def oracle(series: Series, particle: int) -> Measured:
@@ -108,6 +112,13 @@ def similarity(values: Images, best: Images, particle: int) -> dict[str, float]:
         "oracle": all_.oracle_mean,
         "worst": min(means, default=float("nan")),
     }
+
+
+def _trajectories(estimate: Estimate, truth: Truth) -> tuple[Score, Floats, Floats]:
+    """Score, positions (F, P, 2) of the true particles, and what is wrong with them, px."""
+    found = score(estimate.rows, truth)
+    followed = paths(owned(found.errors, estimate.rows), truth)
+    return found, followed, path_errors(followed, found, truth)
 
 
 def _residuals(series: Series, yx: Floats) -> dict[str, float]:

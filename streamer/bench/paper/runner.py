@@ -13,7 +13,7 @@ from . import published
 from .cost import cost_per_frame
 from .device import NOT_MEASURED, on_cuda, throughputs
 from .estimates import our_estimate
-from .measure import Measured, measure, oracle
+from .measure import Measured, measure, oracle, position_error
 from .series import Series, documents_of, make_series
 from .speed import machine, measure_speed
 from .synthetic import peak_ratio, typical
@@ -47,15 +47,24 @@ class PaperResult:
 
 @dataclass(slots=True)
 class _Progress:
-    """Steps of equal length."""
+    """Steps of equal length, each of some parts."""
 
     tell: Progress
     steps: int
-    done: int = 0
+    done: int = -1
 
-    def step(self, what: str) -> None:
-        self.tell(what, self.done / self.steps)
+    def step(self, what: str, parts: int = 1) -> Callable[[], None]:
+        """Begin the next step; what is returned is to be called after each of its parts."""
         self.done += 1
+        self.tell(what, self.done / self.steps)
+        count = 0
+
+        def part() -> None:
+            nonlocal count
+            count += 1
+            self.tell(what, (self.done + min(count / parts, 1.0)) / self.steps)
+
+        return part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +94,16 @@ def run_paper(
     """
     progress = _Progress(tell, 2 + 2 * len(ways) + len(peers))
     table = _Table(left_out=dict(left_out or {}))
-    progress.step("simulating")
-    series = make_series(simulated, next(iter(ways.values())))
+    # a dark, then a flat, an image and an image without noise of each frame
+    part = progress.step("simulating", 1 + 3 * simulated.n_frames)
+    series = make_series(simulated, next(iter(ways.values())), part)
     particle = typical(series.truth)
     for estimate, live in _estimates(series, ways, peers, progress):
         if estimate.failure:
             table.left_out[estimate.name] = estimate.failure
             continue
         found = measure(estimate, series, particle)
-        first = _NAN if live is None else measure(live, series, particle).figures["rms"]
+        first = _NAN if live is None else position_error(live, series.truth)
         per_100 = estimate.seconds * published.SPEED_FRAMES / series.truth.n_frames
         table.measured[estimate.name] = found
         table.figures[estimate.name] = {**found.figures, "rms_live": first, "seconds": per_100}
@@ -120,8 +130,8 @@ def _estimates(
     progress: _Progress,
 ) -> Iterator[tuple[Estimate, Estimate | None]]:
     for name, settings in ways.items():
-        progress.step(name)
-        yield our_estimate(name, series, settings)
+        part = progress.step(name, len(series.documents))
+        yield our_estimate(name, series, settings, part)
     for name, track in peers.items():
         progress.step(name)
         yield peer_estimate(name, track, series.od, series.truth), None
@@ -135,13 +145,15 @@ def _time(
     progress: _Progress,
 ) -> None:
     """Add the figures of time to those of ours."""
-    progress.step("simulating for the clock")
-    documents = documents_of(Simulator(simulated.model_copy(update={"n_energies": frames})))
+    part = progress.step("simulating for the clock", 1 + 2 * frames)
+    timed = simulated.model_copy(update={"n_energies": frames})
+    documents = documents_of(Simulator(timed), part)
     for name, settings in ways.items():
-        progress.step(f"{name}: time")
+        part = progress.step(f"{name}: time", len(documents))
         process = settings.process
         where = machine(process.device, process.thread_count)
-        speed, cost = measure_speed(documents, settings), cost_per_frame(documents, settings)
+        speed = measure_speed(documents, settings, progress=part)
+        cost = cost_per_frame(documents, settings)
         table.figures[name] |= {
             "seconds": speed.seconds * published.SPEED_FRAMES / speed.frames,
             "processor": speed.processor * published.SPEED_FRAMES / speed.frames,

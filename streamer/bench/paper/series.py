@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ def make_series(
     Parameters
     ----------
     simulated : of the microscope. settings : whose `assemble` and `correct` make the frames.
-    progress : is called twice for each projection.
+    progress : is called for each image that is made.
     """
     simulator = Simulator(simulated)
     documents = documents_of(simulator, progress)
@@ -75,13 +75,21 @@ def make_series(
 def documents_of(
     simulator: Simulator, progress: Callable[[], object] = lambda: None
 ) -> tuple[NamedDocument, ...]:
-    """All documents of a run, the flats first; `progress` is called for each projection."""
+    """All documents of a run, the flats first; `progress` is called for each image."""
     documents: list[NamedDocument] = []
-    primary = ""
     for name, doc in simulate_documents(order="flat_first", simulator=simulator):
         documents.append((name, doc))
-        if name == "descriptor" and doc["name"] == "primary":
-            primary = doc["uid"]
-        elif name == "event" and doc["descriptor"] == primary:
+        if name == "event":
             progress()
     return tuple(documents)
+
+
+def sample_events(documents: Sequence[NamedDocument]) -> list[int]:
+    """Tell which documents of a run hold an image of the sample."""
+    descriptors = [doc for name, doc in documents if name == "descriptor"]
+    primary = {doc["uid"] for doc in descriptors if doc["name"] == "primary"}
+    return [
+        number
+        for number, (name, doc) in enumerate(documents)
+        if name == "event" and doc["descriptor"] in primary
+    ]

@@ -17,6 +17,7 @@ from ....models.device import resolve_device
 from ...config import Settings
 from ...frames import NamedDocument
 from .estimates import Rows
+from .series import sample_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def measure_speed(
     rows = Rows()
     processor = StreamProcessor(settings)
     processor.subscribe(rows)
-    frame_uids = {doc["uid"] for name, doc in documents if _is_primary(name, doc)}
+    frames = set(sample_events(documents))
     *body, stop = documents
     spent: list[float] = []
     total, busy = 0.0, time.process_time()
@@ -75,7 +76,7 @@ def measure_speed(
         _synchronise()
         took = time.perf_counter() - begin
         total += took
-        if batch == 1 and part[0][1].get("descriptor") in frame_uids:
+        if batch == 1 and first in frames:
             spent.append(took)
         progress()
     busy = time.process_time() - busy
@@ -86,7 +87,7 @@ def measure_speed(
     ended = time.perf_counter() - begin
     processor.close()
     return Speed(
-        frames=sum(doc.get("descriptor") in frame_uids for _, doc in documents),
+        frames=len(frames),
         particles=float(told.groupby("frame").size().median()) if len(told) else 0.0,
         seconds=total,
         processor=busy,
@@ -104,10 +105,6 @@ def machine(device: str, threads: int) -> str:
     load = os.getloadavg()[0]
     cores = os.cpu_count() or 1
     return f"{name}, {threads} of {cores} cores' threads for torch, load {load:.1f} at the start"
-
-
-def _is_primary(name: str, doc: object) -> bool:
-    return name == "descriptor" and isinstance(doc, dict) and doc["name"] == "primary"
 
 
 def _synchronise() -> None:
