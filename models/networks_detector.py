@@ -107,7 +107,8 @@ class NetworksDetector:
 
     def _prepared(self, od: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         od, valid = od.to(self.device), valid.to(self.device)
-        usable = valid & torch.isfinite(od)
+        # A finite sum has finite terms, and is much faster than looking at each.
+        usable = valid if bool(torch.isfinite(od.sum())) else valid & torch.isfinite(od)
         return (od, usable) if bool(usable.all()) else fill_defects(od, usable)
 
     def _doubts(self, features: Tensor) -> list[str]:

@@ -24,12 +24,15 @@ _DEPTH = 8  # bins on either side of the contour
 _BIN = 1 / 16  # width of a bin, mean radii
 _BLUR = 1.0  # px on either side of the contour that the optics blur, at least
 _WIDTH = 5  # bins that are compared on either side
-_STEEP = 3  # bins over which a rim falls
+_NARROW = 3  # bins that are compared close to the contour on either side
+_APART = 1  # bins between these
+_OFFSET = 3  # bins by which a contour may be off
 _FEWEST = 2.0  # independent pixels of a sector, inside and outside
 _CLEAR = 1.0  # standard errors above which a sector has a rim
 _INDEPENDENT = 0.45  # interpolation averages neighbours: of two thirds along each axis, squared
-_SHARP = 0.3
-_RESOLVED = 24.0  # diameter from which a rim is resolved, px
+_SHARP = 0.42  # share of the fall at the contour, for even odds; a cloud has less
+_BLURRED = 0.03  # less in the smallest, which optics blur
+_SMALL = (15.0, 24.0)  # diameters of these, px
 _CLOSED = 0.6
 _KNOWN = 0.3
 
@@ -44,7 +47,8 @@ class Rims:
     t : (N,) `contrast` over its standard error.
     closed : (N,) share of the directions that can be judged in which density falls clearly.
     known : (N,) share of the directions that can be judged: not hidden by others or the frame.
-    sharpness : (N,) share of the fall that happens at the contour, where a cloud has little.
+    sharpness : (N,) share of the fall that happens at the contour, where a cloud has little; one
+        standard error more, so that the noise does not tell against a particle.
     outside : (N,) mean density just outside, OD.
     """
 
@@ -104,7 +108,7 @@ def rims(contours: Contours, hidden: Mask) -> Rims:
         t=contrast / np.maximum(standard, 1e-9),
         closed=clear.sum(1) / weight,
         known=known.mean(1),
-        sharpness=_steepest(table, known) / np.maximum(contrast, 1e-9),
+        sharpness=_steepness(table, known, variance, per_cell),
         outside=(low * known).sum(1) / weight,
     )
 
@@ -133,18 +137,31 @@ def _variance(outer: tuple[Floats, ...], low: Floats, known: NDArray[np.bool_]) 
     return spread.clip(min=0) / ((count - 1) * known).sum(1).clip(min=1) + 1e-12
 
 
-def _steepest(table: _Table, known: NDArray[np.bool_]) -> Floats:
-    """Largest fall over some bins, for contours that are off by a bin or two, OD, (N,)."""
+def _steepness(
+    table: _Table, known: NDArray[np.bool_], variance: Floats, per_cell: Floats
+) -> Floats:
+    """Share of the whole fall that happens at the contour, and its standard error on top, (N,).
+
+    Of a Gaussian cloud it is 0.31 at most, wherever it is cut and however large it is.
+    """
     count, total = ((part * known[:, :, None]).sum(1) for part in (table.count, table.total))
-    profile = total / np.maximum(count, 1)
-    half = _STEEP // 2 + 1
-    falls = profile[:, :-half] - profile[:, half:]
-    full = (count[:, :-half] > 0) & (count[:, half:] > 0)
-    middle = slice(_DEPTH - half - 2, _DEPTH + 3)
-    return np.where(full, falls, 0.0)[:, middle].max(1)
+    sums = [np.cumsum(np.pad(part, ((0, 0), (1, 0))), 1) for part in (count, total)]
+    number, value = (part[:, _NARROW:] - part[:, :-_NARROW] for part in sums)
+    mean = value / np.maximum(number, 1)
+    # entry k is over the bins k to k + 2, the contour is before bin _DEPTH
+    start = np.arange(_DEPTH - _NARROW - _OFFSET, _DEPTH - _NARROW + _OFFSET + 1)
+    high, low = start, start + _NARROW + _APART
+    falls = mean[:, high] - mean[:, low]
+    falls[(number[:, high] < 1) | (number[:, low] < 1)] = 0.0
+    steepest = falls.argmax(1)
+    rows = np.arange(len(mean))
+    whole = np.maximum(mean[:, 0] - mean[:, -1], 1e-9)
+    few = np.minimum(number[rows, high[steepest]], number[rows, low[steepest]])
+    error = np.sqrt(2 * variance / np.maximum(few * per_cell[:, 0], 1)) / whole
+    return (falls[rows, steepest] / whole + error).clip(max=2.0)
 
 
-def confidence(contours: Contours, found: Rims, least_t: float, sharp: float = _SHARP) -> Floats:
+def confidence(contours: Contours, found: Rims, least_t: float) -> Floats:
     """How sure it is that there is a particle, (N,) 0..1.
 
     The probability of the networks, times what the frame says to it.
@@ -153,17 +170,15 @@ def confidence(contours: Contours, found: Rims, least_t: float, sharp: float = _
     ----------
     found : rims of the contours.
     least_t : rim contrast for even odds, in its standard errors.
-    sharp : `Rims.sharpness` for even odds, where it is resolved.
     """
-    # The slope at the rim of small ones is limited by blur.
-    limit = sharp * np.minimum(1.0, contours.diameter / _RESOLVED)
-    told = np.sqrt(contours.presence * contours.prior)
+    low, high = _SMALL
+    blurred = ((high - contours.diameter) / (high - low)).clip(0.0, 1.0)
     return (
-        told
+        np.sqrt(contours.presence * contours.prior)
         * _soft(found.t, least_t, 0.12 * least_t)
         * _soft(found.closed, _CLOSED, 0.06)
         * _soft(found.known, _KNOWN, 0.04)
-        * _soft(found.sharpness, limit, 0.08 * sharp)
+        * _soft(found.sharpness, _SHARP - _BLURRED * blurred, 0.008)
     )
 
 

@@ -134,10 +134,18 @@ class Tracer:
         chance = self.network(roi)[1].float().sigmoid_() if len(roi) else value
         # All that leaves the device, at once.
         every = torch.cat([chance * usable, value, usable.to(value.dtype)], dim=1).cpu().numpy()
-        return _contours(owner, places.astype(np.float64), prior, every)
+        return measured(owner, places.astype(np.float64), prior, every)
 
 
-def _contours(owner: NDArray[np.int64], places: Floats, prior: Floats, every: Map) -> Contours:
+def measured(owner: NDArray[np.int64], places: Floats, prior: Floats, every: Map) -> Contours:
+    """Contours with their moments.
+
+    Parameters
+    ----------
+    owner : (N,) frame. places : (N, 3) y, x of the centre and diameter of the window, px.
+    prior : (N,) probability.
+    every : (N, 3, S, S) float32: probability of the mask, OD, and whether it is valid.
+    """
     share, value, usable = every[:, 0], every[:, 1], every[:, 2] > 0.5
     inside = main_parts(share > 0.5) if len(share) else share > 0.5
     count = inside.sum((1, 2))

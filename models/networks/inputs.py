@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, pad
+from torch.nn.functional import pad
 
 ROI_CELLS = 64
 ROI_SIDE = 2.0
@@ -110,55 +110,74 @@ def roi_sides(diameter: Tensor) -> Tensor:
     return diameter * ROI_SIDE
 
 
-def sample_windows(
-    images: Tensor, owner: Tensor, centres: Tensor, sides: Tensor, mode: str = "bilinear"
-) -> Tensor:
-    """Square windows of images, resampled to 64 x 64 cells; 0 outside the image.
+def sample_windows(images: Tensor, owner: Tensor, centres: Tensor, sides: Tensor) -> Tensor:
+    """Square windows of images, resampled to 64 x 64 cells by bilinear interpolation.
 
     Cells larger than a pixel are means over the pixels of the coarsest power of two that is not
-    larger than the cell, so that nothing is aliased.
+    larger than the cell, so that nothing is aliased. What a window shows does not depend on the
+    others, bit for bit.
 
     Parameters
     ----------
-    images : (B, 1, H, W) float32.
+    images : (B, C, H, W) float32; 0 beyond.
     owner : (N,) int64, the image of each window.
     centres : (N, 2) float32, (y, x), px, pixel centres.
     sides : (N,) float32, px.
-    mode : interpolation.
 
     Returns
     -------
-    (N, 1, 64, 64) float32.
+    (N, C, 64, 64) float32.
     """
-    out = images.new_zeros((len(centres), 1, ROI_CELLS, ROI_CELLS))
+    channels = images.shape[1]
     if not len(centres):
-        return out
-    powers = (sides / ROI_CELLS).log2().floor().clamp_min(0).to(torch.int64)
-    for power in powers.unique().tolist():
-        rows = torch.nonzero(powers == power)[:, 0]
-        step = 2**power
-        level = _coarser(images, step)
-        out[rows] = _windows(level, owner[rows], centres[rows], sides[rows], step, mode)
-    return out
+        return images.new_zeros((0, channels, ROI_CELLS, ROI_CELLS))
+    power = (sides / ROI_CELLS).log2().floor().clamp_min(0).to(torch.int64)
+    flat, sizes, starts = _pyramid(images, int(power.max()))
+    step = (2**power)[:, None]
+    cell = (torch.arange(ROI_CELLS, device=centres.device) + 0.5) / ROI_CELLS - 0.5
+    begin = starts[power] + owner * sizes[power].prod(1)
+    taps = []
+    for axis in (0, 1):
+        place = (centres[:, axis, None] + 0.5 + cell * sides[:, None]) / step - 0.5
+        taps.append(_taps(place, sizes[power, axis][:, None]))
+    width = sizes[power, 1]
+    total = None
+    for row, down in taps[0]:
+        at = (begin[:, None] + row * width[:, None])[:, :, None]
+        for column, across in taps[1]:
+            index = (at + column[:, None, :]).flatten()
+            found = flat.index_select(1, index).view(channels, -1, ROI_CELLS, ROI_CELLS)
+            found = found.mul_(down[:, :, None] * across[:, None, :])
+            total = found if total is None else total.add_(found)
+    return total.transpose(0, 1)
 
 
-def _windows(
-    level: Tensor, owner: Tensor, centres: Tensor, sides: Tensor, step: int, mode: str
-) -> Tensor:
-    """Windows of one level, whose cells are ``step`` px wide."""
-    size = torch.tensor(level.shape[-2:], dtype=centres.dtype, device=centres.device)
-    # align_corners=False: -1 and 1 are the outer rims of the first and the last cell
-    at = (2 * (centres + 0.5) / step - size) / size
-    half = sides[:, None] / step / size
-    theta = centres.new_zeros((len(centres), 2, 3))
-    theta[:, 0, 0], theta[:, 0, 2] = half[:, 1], at[:, 1]
-    theta[:, 1, 1], theta[:, 1, 2] = half[:, 0], at[:, 0]
-    grid = affine_grid(theta, [len(centres), 1, ROI_CELLS, ROI_CELLS], align_corners=False)
-    if len(level) == 1:  # one frame: windows as rows of one tall grid, no copy of the frame
-        tall = grid.reshape(1, -1, ROI_CELLS, 2)
-        found = grid_sample(level, tall, mode=mode, padding_mode="zeros", align_corners=False)
-        return found.view(len(centres), 1, ROI_CELLS, ROI_CELLS)
-    return grid_sample(level[owner], grid, mode=mode, padding_mode="zeros", align_corners=False)
+def _pyramid(images: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Images at halved resolutions, one after the other.
+
+    Returns
+    -------
+    flat : (C, T) all cells. sizes : (top + 1, 2) int64, (h, w). starts : (top + 1,) int64.
+    """
+    levels = [images]
+    for _ in range(top):
+        levels.append(_coarser(levels[-1], 2))
+    device = images.device
+    sizes = torch.tensor([level.shape[-2:] for level in levels], device=device)
+    counts = torch.tensor([level[:, 0].numel() for level in levels], device=device)
+    flat = torch.cat([level.transpose(0, 1).flatten(1) for level in levels], dim=1)
+    return flat, sizes, counts.cumsum(0) - counts
+
+
+def _taps(place: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Cells below and above a place, (N, 64) int64, and their weights; 0 outside the image."""
+    low = place.floor()
+    high = place - low
+    found = []
+    for index, weight in ((low, 1 - high), (low + 1, high)):
+        inside = (index >= 0) & (index < size)
+        found.append((index.to(torch.int64).clamp_min(0).minimum(size - 1), weight * inside))
+    return found
 
 
 def roi_input(
@@ -194,8 +213,11 @@ def roi_values(
     value : (N, 1, 64, 64) float32, OD; 0 where nothing is valid.
     usable : (N, 1, 64, 64) bool.
     """
-    share = sample_windows(valid.to(od.dtype), owner, centres, sides)
-    value = sample_windows(torch.where(valid, od, od.new_zeros(())), owner, centres, sides)
+    seen = od.new_empty((len(od), 2, *od.shape[-2:]))
+    torch.where(valid, od, od.new_zeros(()), out=seen[:, :1])
+    seen[:, 1:] = valid
+    both = sample_windows(seen, owner, centres, sides)
+    value, share = both[:, :1], both[:, 1:]
     usable = share > 0.5
     return torch.where(usable, value / share.clamp_min(0.5), value.new_zeros(())), usable
 

@@ -83,7 +83,8 @@ def _seen_from(contours: Contours, one: NDArray[np.intp], other: NDArray[np.intp
 def others(contours: Contours, pairs: Pairs) -> Map:
     """Probability of anybody else in the window of each contour, (N, S, S)."""
     found = np.zeros_like(contours.share)
-    np.maximum.at(found, pairs.one, pairs.share)
+    for one, share in zip(pairs.one, pairs.share, strict=True):
+        np.maximum(found[one], share, out=found[one])
     return found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..detections import Detections
@@ -11,6 +14,7 @@ from .confirm import Rims
 from .contours import Contours, Floats, Map
 from .inputs import ROI_CELLS
 
+Box = tuple[slice, slice]
 _TOUCHES = 2  # cells beside invalid ones from which a mask is cut
 
 
@@ -28,19 +32,17 @@ def paint(
     shape : of the frame (H, W). doubt : see `Detections`.
     """
     labels = np.zeros(shape, np.int32)
-    best: dict[int, tuple[tuple[slice, slice], Map]] = {}
-    bounds = np.zeros((len(contours), 4), np.int64)
-    for i in range(len(contours)):
-        box, chance = _fine(contours, i, shape)
+    drawn: list[tuple[Box, Map]] = []
+    for i, (box, chance) in enumerate(_fine(contours, shape)):
         target = labels[box]
         inside = chance > 0.5
-        taken = np.unique(target[inside & (target > 0)])
-        for n in taken.tolist():
-            inside &= ~((target == n) & (_part(best[n], box) >= chance))
+        if (target * inside).any():
+            for n in np.unique(target[inside & (target > 0)]).tolist():
+                inside &= (target != n) | (chance > _part(drawn[n - 1], box))
         target[inside] = i + 1
-        best[i + 1] = (box, chance)
-    for i in range(len(contours)):
-        bounds[i] = _bounds(labels, i + 1, best[i + 1][0])
+        drawn.append((box, chance))
+    found_in = [_bounds(labels, i + 1, box) for i, (box, _) in enumerate(drawn)]
+    bounds = np.array(found_in, np.int64).reshape(-1, 4)
     return Detections(
         labels=labels,
         yx=contours.yx,
@@ -54,25 +56,36 @@ def paint(
     )
 
 
-def _fine(contours: Contours, i: int, shape: tuple[int, int]) -> tuple[tuple[slice, slice], Map]:
-    """Pixels where a mask may be, and its probability there, by bilinear interpolation."""
-    share, cell, centre = contours.share[i], contours.cell[i], contours.centres[i]
-    spans, weights, cells = [], [], []
-    for axis in (0, 1):
-        some = np.flatnonzero(share.max(1 - axis) > 0.25)
-        ends = (np.array([some[0] - 1, some[-1] + 2]) - ROI_CELLS / 2) * cell + centre[axis]
-        low, high = max(int(ends[0]), 0), max(min(int(ends[1]) + 2, shape[axis]), 0)
-        low = min(low, high)
-        place = (np.arange(low, high) - centre[axis]) / cell + (ROI_CELLS - 1) / 2
-        used = slice(max(int(some[0]) - 2, 0), int(some[-1]) + 3)
-        near = np.arange(used.start, min(used.stop, ROI_CELLS))
-        weights.append(np.maximum(0, 1 - np.abs(place[:, None] - near)).astype(np.float32))
-        spans.append(slice(low, high))
-        cells.append(used)
-    return (spans[0], spans[1]), weights[0] @ share[cells[0], cells[1]] @ weights[1].T
+def _fine(contours: Contours, shape: tuple[int, int]) -> Iterator[tuple[Box, Map]]:
+    """Pixels where each mask may be, and its probability there, by bilinear interpolation."""
+    cells = contours.cell
+    likely = contours.share > 0.25
+    for share, rows, columns, centre, cell in zip(
+        contours.share, likely.any(2), likely.any(1), contours.centres, cells, strict=True
+    ):
+        down, y, high = _axis(rows, centre[0], cell, shape[0])
+        across, x, wide = _axis(columns, centre[1], cell, shape[1])
+        # Torch, as its threads are bounded by the processor; those of NumPy's products are not.
+        part = torch.from_numpy(share[high, wide])
+        yield (y, x), (down @ part @ across.T).numpy()
 
 
-def _part(drawn: tuple[tuple[slice, slice], Map], box: tuple[slice, slice]) -> Map:
+def _axis(
+    likely: NDArray[np.bool_], centre: float, cell: float, size: int
+) -> tuple[torch.Tensor, slice, slice]:
+    """Weights of cells in pixels, and which pixels and cells these are, along one axis."""
+    some = np.flatnonzero(likely)
+    first, last = max(int(some[0]) - 2, 0), min(int(some[-1]) + 3, ROI_CELLS)
+    low, high = (
+        min(max(int((end - ROI_CELLS / 2) * cell + centre) + k, 0), size)
+        for end, k in ((some[0] - 1, 0), (some[-1] + 2, 2))
+    )
+    place = (np.arange(low, high) - centre) / cell + (ROI_CELLS - 1) / 2
+    weight = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(first, last)))
+    return torch.from_numpy(weight.astype(np.float32)), slice(low, high), slice(first, last)
+
+
+def _part(drawn: tuple[Box, Map], box: Box) -> Map:
     """What was drawn in one box, as seen in another."""
     (rows, columns), chance = drawn
     out = np.zeros([s.stop - s.start for s in box], np.float32)
@@ -85,9 +98,7 @@ def _part(drawn: tuple[tuple[slice, slice], Map], box: tuple[slice, slice]) -> M
     return out
 
 
-def _bounds(
-    labels: NDArray[np.int32], n: int, box: tuple[slice, slice]
-) -> tuple[int, int, int, int]:
+def _bounds(labels: NDArray[np.int32], n: int, box: Box) -> tuple[int, int, int, int]:
     mask = labels[box] == n
     y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     top, left = box[0].start, box[1].start
