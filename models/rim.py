@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ _TILT = 1.0  # how much the gain may vary over a radius, in units of itself
 _UNKNOWNS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rim:
     """Pixels about the rim of a template, any leading share of them spread over all of it.
 
@@ -148,23 +149,23 @@ def _shrink(known: Mask) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class _System:
-    """Rims side by side: points (N, M, 2), model and instrument (N, 8, M), present (N, M)."""
+    """Rims side by side: points (N, 2, M), model and instrument (N, 8, M), absent (N, M)."""
 
     points: Tensor
     model: Tensor
     instrument: Tensor
-    present: Tensor
+    absent: Tensor
 
     def thin(self, factor: int) -> _System:
         """The first of so many points."""
         if factor == 1:
             return self
-        size = -(-self.present.shape[1] // factor)
+        size = -(-self.absent.shape[1] // factor)
         return _System(
-            self.points[:, :size],
+            self.points[..., :size],
             self.model[..., :size].contiguous(),
             self.instrument[..., :size].contiguous(),
-            self.present[:, :size],
+            self.absent[:, :size],
         )
 
 
@@ -207,17 +208,17 @@ def fit_rims(
     rims : N templates.
     start : (N, 2) float64, where to begin, px.
     sample : gives the image at places (N, m, 2) float32, px, as (N, m), NaN where unusable; the
-        places are those of the first m points of every rim.
+        places are those of the first m points of every rim, which are whole pixels apart.
     tilt : prior of the variation of the gain over a radius, relative to the gain; 0 for none.
     """
-    system = _stack(rims, device)
+    system = _stacked(tuple(rims), device)
     place = torch.from_numpy(start).to(device)
     relax = _Relax.begin(place)
     part, solved = system, None
     for thinning, rounds, enough in _STAGES:
         part, outlying, before = system.thin(thinning), None, torch.inf
         for _ in range(rounds):
-            image = sample(place.float()[:, None] + part.points)
+            image = sample((place.float()[:, :, None] + part.points).transpose(1, 2))
             solved = _solve(part, image, outlying, solved, tilt)
             outlying = _outlying(solved)
             relax, move = relax.next(solved.step)
@@ -235,12 +236,13 @@ def fit_rims(
 def _solve(
     part: _System, image: Tensor, outlying: Tensor | None, before: _Solved | None, tilt: float
 ) -> _Solved:
-    usable = part.present & torch.isfinite(image)
-    weight = usable.float() if outlying is None else usable * outlying
-    image = image.masked_fill(~usable, 0.0)
+    missing = image.isnan().logical_or_(part.absent)
+    weight = torch.ones_like(image) if outlying is None else outlying
+    weight = weight.masked_fill(missing, 0.0)
+    image = image.masked_fill(missing, 0.0)
     # about their mean: a background as high as the rims would drown them in single precision
     total = weight.sum(1, keepdim=True)
-    image = image - (image * weight).sum(1, keepdim=True) / total.clamp(min=1)
+    image = image.sub_(torch.linalg.vecdot(image, weight)[:, None] / total.clamp(min=1))
     weighted = part.instrument * weight[:, None]
     matrix = (weighted @ part.model.transpose(1, 2)).double()
     right = (image[:, None] @ weighted.transpose(1, 2)).double().transpose(1, 2)
@@ -250,7 +252,7 @@ def _solve(
         ridge[:, 1:3] += known[:, None]
     matrix = matrix + torch.diag_embed(ridge)
     solution = torch.linalg.solve(matrix, right)[..., 0]
-    error = image - (solution.float()[:, None] @ part.model)[:, 0]
+    error = torch.baddbmm(image[:, None], solution.float()[:, None], part.model, alpha=-1)[:, 0]
     power = torch.linalg.vecdot(error * weight, error)
     noise = (power / (total[:, 0] - _UNKNOWNS).clamp(min=1)).double().clamp(min=1e-10)
     return _Solved(solution, ridge, noise, weight, error)
@@ -259,7 +261,8 @@ def _solve(
 def _outlying(solved: _Solved) -> Tensor:
     """Weights (N, M) of Huber, for what is far from the model."""
     limit = _HUBER * solved.noise.sqrt()[:, None].float()
-    return (limit / solved.error.abs().clamp(min=1e-9)).clamp(max=1)
+    far = solved.error.abs().clamp_(min=1e-9)
+    return torch.div(limit, far, out=far).clamp_(max=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +304,7 @@ def _told(part: _System, solved: _Solved, place: Tensor, step: Tensor) -> RimFit
     weighted = part.instrument * solved.weight[:, None]
     power = (weighted @ part.instrument.transpose(1, 2)).double() + torch.diag_embed(solved.ridge)
     covariance = torch.linalg.inv(power) * solved.noise[:, None, None]
-    usable = (solved.weight > 0).sum(1) / part.present.sum(1)
+    usable = (solved.weight > 0).sum(1) / part.absent.logical_not().sum(1)
     return RimFit(
         yx=_numpy(place),
         gain=_numpy(gain),
@@ -319,36 +322,35 @@ def kernel(rim: Rim, keep: slice) -> NDArray[np.float64]:
 
     Of the fit without robust weights.
     """
-    design = _stack([rim], torch.device("cpu")).instrument[0, :, keep].double()
+    design = _stack((rim,), torch.device("cpu")).instrument[0, :, keep].double()
     return _numpy(torch.linalg.pinv(design.T)[6:])
 
 
-def _stack(rims: Sequence[Rim], device: torch.device) -> _System:
+def _stack(rims: tuple[Rim, ...], device: torch.device) -> _System:
     """Rims side by side, the shorter ones padded with points that are not present."""
     count, longest = len(rims), max(len(rim.value) for rim in rims)
-    packed = np.zeros((count, 8, longest), np.float32)
-    points = np.zeros((count, longest, 2), np.float32)
-    present = np.zeros((count, longest), bool)
+    points = np.zeros((count, 2, longest), np.float32)
+    model, instrument = (np.zeros((count, 8, longest), np.float32) for _ in range(2))
+    absent = np.ones((count, longest), bool)
     for n, rim in enumerate(rims):
         m = len(rim.value)
         level = rim.clean_value.mean()
-        points[n, :m], present[n, :m] = rim.points, True
-        packed[n, 0, :m], packed[n, 1:3, :m] = rim.value - level, rim.slope.T
-        packed[n, 3, :m], packed[n, 4:6, :m] = rim.clean_value - level, rim.clean_slope.T
-        packed[n, 6:, :m] = rim.points.T / rim.radius
-    whole = torch.from_numpy(packed).to(device)
-    u = whole[:, 6:]
-    return _System(
-        points=torch.from_numpy(points).to(device),
-        model=_rows(whole[:, :1], whole[:, 1:3], u),
-        instrument=_rows(whole[:, 3:4], whole[:, 4:6], u),
-        present=torch.from_numpy(present).to(device),
-    )
+        points[n, :, :m], absent[n, :m] = rim.points.T, False
+        _fill(model[n, :, :m], rim, rim.value - level, rim.slope)
+        _fill(instrument[n, :, :m], rim, rim.clean_value - level, rim.clean_slope)
+    return _System(*(torch.from_numpy(a).to(device) for a in (points, model, instrument, absent)))
 
 
-def _rows(value: Tensor, slope: Tensor, u: Tensor) -> Tensor:
-    """(N, 8, M): template, its variation over the particle, plane, and motion."""
-    return torch.cat([value, value * u, torch.ones_like(value), u, -slope], dim=1)
+# mostly, the rims are those of the frame before
+_stacked = lru_cache(maxsize=4)(_stack)
+
+
+def _fill(rows: Image, rim: Rim, value: Image, slope: Image) -> None:
+    """Rows (8, M): template, its variation over the particle, plane, and motion."""
+    u = rim.points.T / np.float32(rim.radius)
+    rows[0], rows[3], rows[4:6] = value, 1, u
+    np.multiply(value, u, out=rows[1:3])
+    np.negative(slope.T, out=rows[6:])
 
 
 def _numpy(values: Tensor) -> NDArray[np.float64]:

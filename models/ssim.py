@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _RADIUS = 5
 _SIGMA = 1.5
+_BLOCK = 32  # rows or columns smoothed by one product
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothed:
+    """Images with their local means: what SSIM needs of each of a pair, to be made once.
+
+    Attributes
+    ----------
+    image : (B, 1, H, W) float32, 0 where invalid.
+    mean, variance : (B, 1, H - 10, W - 10) float32, over the Gaussian window.
+    whole : (B, 1, H - 10, W - 10) bool, windows whose pixels are all valid.
+    """
+
+    image: Tensor
+    mean: Tensor
+    variance: Tensor
+    whole: Tensor
+
+    def row(self, index: int) -> Smoothed:
+        """One of the images, still a batch."""
+        one = slice(index, index + 1)
+        return Smoothed(self.image[one], self.mean[one], self.variance[one], self.whole[one])
 
 
 def ssim(first: Tensor, second: Tensor, data_range: float) -> Tensor:
@@ -27,36 +54,84 @@ def ssim(first: Tensor, second: Tensor, data_range: float) -> Tensor:
     -------
     (B,) float32; NaN where no window is valid.
     """
-    block = max(1, round(min(first.shape[-2:]) / 256))
+    return similarity(smooth(first), smooth(second), data_range)
+
+
+def smooth(images: Tensor) -> Smoothed:
+    """Local means of images (B, 1, H, W), for `similarity`."""
+    block = max(1, round(min(images.shape[-2:]) / 256))
     if block > 1:
-        first, second = F.avg_pool2d(first, block), F.avg_pool2d(second, block)
-    valid = torch.isfinite(first) & torch.isfinite(second)
-    a = torch.where(valid, first, torch.zeros_like(first))
-    b = torch.where(valid, second, torch.zeros_like(second))
-    stack = torch.cat([a, b, a * a, b * b, a * b, (~valid).to(a.dtype)], dim=1)
-    smooth = _window(a, a.shape[-2]) @ stack @ _window(a, a.shape[-1]).T
-    mean_a, mean_b, square_a, square_b, product, invalid = smooth.split(1, dim=1)
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    variance = square_a - mean_a**2 + square_b - mean_b**2
-    covariance = product - mean_a * mean_b
-    index = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
-        (mean_a**2 + mean_b**2 + c1) * (variance + c2)
+        images = F.avg_pool2d(images, block)
+    bad = images - images != 0  # NaN or infinite, at half the cost of isfinite
+    image = images.masked_fill(bad, 0.0)
+    mean, square = _means(torch.cat([image, image * image], dim=1)).split(1, dim=1)
+    whole = _all_of_eleven(_all_of_eleven(~bad, 2), 3)
+    return Smoothed(image, mean, square.addcmul(mean, mean, value=-1), whole)
+
+
+def joined(parts: Sequence[Smoothed]) -> Smoothed:
+    """Several batches of images of one size as one."""
+    return Smoothed(
+        torch.cat([p.image for p in parts]),
+        torch.cat([p.mean for p in parts]),
+        torch.cat([p.variance for p in parts]),
+        torch.cat([p.whole for p in parts]),
     )
-    whole = invalid < 1e-6
-    count = whole.sum(dim=(1, 2, 3))
-    total = torch.where(whole, index, torch.zeros_like(index)).sum(dim=(1, 2, 3))
+
+
+def similarity(first: Smoothed, second: Smoothed, data_range: float) -> Tensor:
+    """Mean SSIM (B,) float32 of each pair, as `ssim` has it; NaN where no window is valid."""
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    covariance = _means(first.image * second.image)
+    both = first.mean * second.mean
+    index = covariance.sub_(both).mul_(2).add_(c2).mul_(both.mul_(2).add_(c1))
+    power = torch.addcmul(second.mean * second.mean, first.mean, first.mean).add_(c1)
+    index.div_(power.mul_((first.variance + second.variance).add_(c2)))
+    whole = first.whole & second.whole
+    count = whole.flatten(1).sum(1, dtype=torch.int32)
+    total = index.mul_(whole).flatten(1).sum(1)
     return torch.where(count > 0, total / count.clamp(min=1), torch.full_like(total, torch.nan))
 
 
-def _window(like: Tensor, size: int) -> Tensor:
-    """The Gaussian window along one axis as a matrix (size - 10, size).
+def _means(images: Tensor) -> Tensor:
+    """Means (..., H - 10, W - 10) over the Gaussian window.
 
-    A product with a band matrix is several times faster on a CPU than a depthwise convolution.
+    A product with a band matrix is several times faster on a CPU than a depthwise convolution;
+    block by block most of the zeros of that matrix are left out.
     """
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=like.dtype, device=like.device)
+    rows = [
+        _window(size - 2 * _RADIUS, images.dtype, images.device) @ images.narrow(-2, first, size)
+        for first, size in _blocks(images.shape[-2])
+    ]
+    images = torch.cat(rows, dim=-2)
+    columns = [
+        images.narrow(-1, first, size) @ _window(size - 2 * _RADIUS, images.dtype, images.device).T
+        for first, size in _blocks(images.shape[-1])
+    ]
+    return torch.cat(columns, dim=-1)
+
+
+def _blocks(size: int) -> list[tuple[int, int]]:
+    """First pixel and extent of overlapping blocks along an axis."""
+    last = size - 2 * _RADIUS
+    return [(i, min(_BLOCK, last - i) + 2 * _RADIUS) for i in range(0, last, _BLOCK)]
+
+
+@lru_cache(maxsize=64)
+def _window(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The Gaussian window along one axis as a matrix (size, size + 10)."""
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=dtype, device=device)
     kernel = torch.exp(-0.5 * (offsets / _SIGMA) ** 2)
     kernel = kernel / kernel.sum()
-    matrix = like.new_zeros((size - 2 * _RADIUS, size))
+    matrix = torch.zeros((size, size + 2 * _RADIUS), dtype=dtype, device=device)
     for i, weight in enumerate(kernel):
         matrix.diagonal(i).fill_(weight)
     return matrix
+
+
+def _all_of_eleven(good: Tensor, axis: int) -> Tensor:
+    """Whether a pixel and the next ten along an axis are all good, ten shorter."""
+    for step in (1, 2, 4, 3):  # 2, 4, 8, 11 pixels
+        size = good.shape[axis] - step
+        good = good.narrow(axis, 0, size) & good.narrow(axis, step, size)
+    return good

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import grid_sample, pad
 
-_MARGIN = 2
-_BAND = 32768  # px
+_BAND = 16384  # px
 _SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
 _INVERSE = (-0.31706868, -1.1268279, 4.78433048, -23.104755)
+_A = -0.75  # of the kernel of grid_sample
 
 
 def resample(
@@ -35,124 +35,176 @@ def resample(
     (B, 1, h, w) float32; NaN where a sample needs pixels that lie outside or are not valid.
     A sample at a pixel centre needs that pixel only.
     """
-    usable = torch.isfinite(images)
+    known = (images - images).add_(images)  # NaN for all that is not finite
     if valid is not None:
-        usable = usable & valid
-    clean = torch.where(usable, images, images.new_zeros(()))
-    return torch.stack(
-        [_resample_one(clean[b, 0], usable[b, 0], yx_map[b]) for b in range(images.shape[0])]
-    )[:, None]
+        known.masked_fill_(~valid, torch.nan)
+    return torch.stack([_resample_one(k, yx) for k, yx in zip(known[:, 0], yx_map, strict=True)])[
+        :, None
+    ]
 
 
-def point_sampler(image: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+def crop(image: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut square windows out of one image at sub-pixel places; see `resample`.
+
+    All pixels of a window have the same fraction, so that rows and columns are interpolated one
+    after the other.
+
+    Parameters
+    ----------
+    image : (1, 1, H, W) float32, NaN where it may not be used.
+    corners : (P, 2) float64, px; pixel (i, j) of a window is the image at corner + (i, j).
+    side : S, px.
+
+    Returns
+    -------
+    (P, 1, S, S) float32, NaN as in `resample`.
+    """
+    pixel, taps, lone = _weights(corners)
+    row, column = _neighbours(pixel, side, image.shape).unbind(1)
+    framed = pad(image[0, 0], (1, 1, 1, 1), value=torch.nan)
+    at = row[:, :, None] * framed.shape[1] + column[:, None, :]
+    raw = framed.view(-1).index_select(0, at.view(-1)).view(at.shape)
+    bad = raw.isnan()
+    some = bool(bad.any())
+    out = raw.masked_fill_(bad, 0.0) if some else raw
+    for axis in (1, 2):
+        out = _combined(out, taps[:, axis - 1].to(out.dtype), axis)
+        bad = _spread(bad, lone[:, axis - 1], axis) if some else bad
+    return (out.masked_fill_(bad, torch.nan) if some else out)[:, None]
+
+
+def point_sampler(
+    image: torch.Tensor, *, lattice: bool = False
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """Prepare one image to be sampled at scattered points often; see `resample`.
 
     Parameters
     ----------
     image : (1, 1, H, W) float32, NaN where it may not be used.
+    lattice : the places of each row are whole pixels apart, which saves most of the arithmetic.
 
     Returns
     -------
-    Takes places (..., 2) float32, px, and gives (...) float32; NaN where one of the 4 x 4 pixels
-    around is outside or NaN, needed or not.
+    Takes places (N, M, 2) float32, px, and gives (N, M) float32; NaN where one of the 4 x 4 pixels
+    around is outside or NaN, needed or not. Fastest where y and x lie apart in memory.
     """
-    # what lies outside is read off the frame: NaN there answers for it
-    framed = pad(image, (1, 1, 1, 1), value=torch.nan)
-    scale = 2.0 / (image.new_tensor(framed.shape[-2:]) - 1)
-    first = scale - 1.0
+    # what lies outside is read off the frame: NaN there answers for it. With equal sides, places
+    # are scaled by one number
+    height, width = image.shape[-2:]
+    side = max(height, width) + 2
+    framed = pad(image, (1, side - width - 1, 1, side - height - 1), value=torch.nan)
+    scale = 2.0 / (side - 1)
+    first = image.new_tensor(scale - 1.0)
     # grid_sample wants (x, y): (y, x) of the transposed image, whose kernel is the same
-    across = framed.transpose(-1, -2).contiguous()
+    across = framed.transpose(-1, -2)
 
     def sample(yx: torch.Tensor) -> torch.Tensor:
-        whole = yx.floor()
-        asked = _asked(yx - whole).add_(whole)
-        grid = torch.addcmul(first, asked, scale).reshape(1, 1, -1, 2)
-        out = grid_sample(across, grid, "bicubic", "border", align_corners=True)
-        return out.reshape(yx.shape[:-1])
+        if lattice:
+            one = yx[:, :1]
+            offset = torch.add(first, _correction(one - one.floor()), alpha=scale)
+            grid = torch.add(offset, yx, alpha=scale)
+        else:
+            # negative places get a wrong fraction, but remain outside
+            asked = _correction(yx.frac()).add_(yx)
+            grid = torch.add(first, asked, alpha=scale, out=asked)
+        return grid_sample(across, grid[None], "bicubic", "border", align_corners=True)[0, 0]
 
     return sample
 
 
-def _resample_one(image: torch.Tensor, usable: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    places = yx.reshape(-1, 2)
-    code = _needs(usable)
+def _resample_one(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
+    sample = point_sampler(image[None, None])
     # bands keep the temporaries of a CPU in its cache; a GPU wants all at once
-    size = _BAND if image.device.type == "cpu" else max(len(places), 1)
-    bands = [_band(image, code, part) for part in places.split(size)]
-    out = torch.cat(bands) if bands else places.new_zeros(0)
-    return out.reshape(yx.shape[:2])
+    rows = max(1, _BAND // max(yx.shape[1], 1)) if image.device.type == "cpu" else len(yx)
+    out = torch.cat([sample(band) for band in yx.split(max(rows, 1))])
+    # samples at pixel centres need less than the sixteen pixels around: ask them again
+    row, column = out.isnan().nonzero(as_tuple=True)
+    again = yx[row, column]
+    on_pixel = ((again - again.round()).abs_() <= _SNAP).any(dim=1)
+    if bool(on_pixel.any()):
+        out[row[on_pixel], column[on_pixel]] = _on_pixels(image, again[on_pixel])
+    return out
 
 
-def _band(image: torch.Tensor, code: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    """Sample at places (N, 2)."""
-    known = yx.nan_to_num(nan=-1e6, posinf=-1e6, neginf=-1e6)
-    grid = torch.empty_like(known)
-    bad = torch.zeros(len(known), dtype=torch.bool, device=known.device)
-    whole, case = [], torch.zeros(len(known), dtype=torch.uint8, device=known.device)
-    # grid_sample wants (x, y): the first axis of the image goes into the second column
-    for axis, column in ((0, 1), (1, 0)):
-        size = image.shape[axis]
-        place = known[:, axis].contiguous()
-        bad |= (place < -_SNAP) | (place > size - 1 + _SNAP)
-        pixel = (place + _SNAP).floor_().clamp_(0, size - 1)
-        fraction = (place - pixel).clamp_(0, 1)
-        case = 2 * case + (fraction > _SNAP).byte()
-        asked = _asked(fraction).add_(pixel)
-        grid[:, column] = asked.mul_(2.0 / max(size - 1, 1)).sub_(1)
-        whole.append(pixel.int())
-    out = grid_sample(image[None, None], grid[None, None], "bicubic", "border", align_corners=True)[
-        0, 0, 0
-    ]
-    bad |= _unusable(code, whole[0], whole[1], case, image.shape[1])
-    return out.masked_fill_(bad, torch.nan)
+def _on_pixels(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
+    """Sample at places (N, 2) of which some need one row or column of pixels only."""
+    pixel, taps, _ = _weights(yx)
+    row, column = _neighbours(pixel, 1, image.shape).unbind(1)
+    framed = pad(image, (1, 1, 1, 1), value=torch.nan)
+    values = framed[row[:, :, None], column[:, None, :]]
+    weight = taps[:, 0, :, None] * taps[:, 1, None, :]
+    return (values.where(weight != 0, 0.0) * weight).sum((1, 2))
+
+
+def _weights(yx: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pixel (N, 2) and weights (N, 2, 4) along y and x of it and its neighbours; which are alone.
+
+    A pixel alone (N, 2) is so close that its neighbours have no weight.
+    """
+    pixel = (yx + _SNAP).floor()
+    fraction = (yx - pixel).clamp(0, 1)
+    lone = fraction <= _SNAP
+    taps = _taps(_asked(fraction)).masked_fill(lone[..., None], 0.0)
+    taps[..., 1] += lone
+    return pixel, taps, lone
+
+
+def _neighbours(pixel: torch.Tensor, side: int, shape: torch.Size) -> torch.Tensor:
+    """Rows and columns (N, 2, S + 3) that S pixels from one on need, of an image with a frame."""
+    last = torch.tensor(shape[-2:], device=pixel.device)[:, None] + 1
+    steps = torch.arange(side + 3, device=pixel.device)
+    # what lies outside is read off the frame
+    near = pixel.clamp(-side - 3, max(shape[-2:]) + 1).long()
+    return (near[..., None] + steps).clamp(min=0).minimum(last)
 
 
 def _asked(fraction: torch.Tensor) -> torch.Tensor:
-    """Fraction at which grid_sample must be asked to answer for a fraction.
+    """Fraction at which grid_sample must be asked to answer for a fraction."""
+    return _correction(fraction).add_(fraction)
+
+
+def _correction(fraction: torch.Tensor) -> torch.Tensor:
+    """By how much off a fraction grid_sample must be asked to answer for it.
 
     Its kernel puts a sample asked for at s at s + s (1 - s) (1 - 2 s) / 2, as a ramp shows. This
     polynomial inverts that to 1.4e-4 px.
     """
+    c = fraction.new_tensor(_INVERSE)
     both = torch.addcmul(fraction, fraction, fraction, value=-1)
-    factor = both * _INVERSE[-1]
-    for coefficient in _INVERSE[-2:0:-1]:
-        factor.add_(coefficient).mul_(both)
-    factor.add_(_INVERSE[0]).mul_(both)
-    return torch.addcmul(fraction, factor, torch.rsub(fraction, 1, alpha=2))
+    factor = torch.add(c[2], both, alpha=_INVERSE[3])
+    torch.addcmul(c[1], factor, both, out=factor)
+    torch.addcmul(c[0], factor, both, out=factor)
+    factor.mul_(both)
+    return factor.addcmul_(factor, fraction, value=-2)
 
 
-def _needs(usable: torch.Tensor) -> torch.Tensor:
-    """Which samples would need a pixel that is outside or not usable, for each first tap.
-
-    Four bits: the pixel only, the row, the column, the square of sixteen.
-    """
-    bad = pad((~usable)[None, None], (_MARGIN,) * 4, value=True)[0, 0].byte()
-    wide = _any_of_four(bad, 1)
-    own = bad[:, 1:-2]
-    high = _any_of_four(own, 0)
-    square = _any_of_four(wide, 0)
-    code = torch.zeros_like(bad)
-    code[:-3, :-3] = own[1:-2] + 2 * wide[1:-2] + 4 * high + 8 * square
-    return code.reshape(-1)
+def _taps(fraction: torch.Tensor) -> torch.Tensor:
+    """Weights (..., 4) of the pixels about a place, as grid_sample has them."""
+    s = fraction[..., None] + fraction.new_tensor([1.0, 0.0, -1.0, -2.0])
+    s = s.abs_()
+    near = ((_A + 2) * s - (_A + 3)) * s * s + 1
+    far = ((_A * s - 5 * _A) * s + 8 * _A) * s - 4 * _A
+    return torch.where(s <= 1, near, far)
 
 
-def _unusable(
-    code: torch.Tensor, y: torch.Tensor, x: torch.Tensor, case: torch.Tensor, width: int
-) -> torch.Tensor:
-    """Whether the pixels that samples need are not all usable.
+def _combined(windows: torch.Tensor, taps: torch.Tensor, axis: int) -> torch.Tensor:
+    """Weighted sum over four neighbours along an axis of (P, h, w), three shorter; taps (P, 4)."""
+    size = windows.shape[axis] - 3
+    weights = taps[:, :, None, None]
+    out = windows.narrow(axis, 0, size) * weights[:, 0]
+    for i in (1, 2, 3):
+        out.addcmul_(windows.narrow(axis, i, size), weights[:, i])
+    return out
 
-    Parameters
-    ----------
-    code : see `_needs`. y, x : (N,) int32, whole pixels. case : (N,) uint8, its bit.
-    """
-    row = width + 2 * _MARGIN
-    first = torch.add(x, y, alpha=row).add_((_MARGIN - 1) * (row + 1))
-    picked = code.index_select(0, first)
-    return picked.bitwise_right_shift_(case).bitwise_and_(1).bool()
+
+def _spread(bad: torch.Tensor, lone: torch.Tensor, axis: int) -> torch.Tensor:
+    """Whether a pixel that is needed is bad: one of four along an axis, or the pixel where lone."""
+    own = bad.narrow(axis, 1, bad.shape[axis] - 3)
+    return torch.where(lone[:, None, None], own, _any_of_four(bad, axis))
 
 
 def _any_of_four(bad: torch.Tensor, axis: int) -> torch.Tensor:
-    """Whether any of a pixel and the next three along an axis is bad (uint8, three shorter)."""
+    """Whether any of a pixel and the next three along an axis is bad, three shorter."""
     n = bad.shape[axis] - 3
     parts = [bad.narrow(axis, i, n) for i in range(4)]
     return parts[0] | parts[1] | parts[2] | parts[3]

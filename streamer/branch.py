@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models.detections import Detections
-from ..models.ssim import ssim
+from ..models.ssim import Smoothed, joined, similarity, smooth
 from .frame_results import frame_result, particle_results
 from .frames import Corrected
 from .link import LinkState, Sighting, TrackState
@@ -37,7 +38,7 @@ class Branch:
 
     Attributes
     ----------
-    rois : last ROI of each particle (1, S, S), for the similarity of neighbours.
+    rois : last ROI of each particle, for the similarity of neighbours.
     moments : last central second moments of each particle's whole mask, px^2.
     misses : frames for which a particle has coasted.
     memories : what each particle looks like.
@@ -46,7 +47,7 @@ class Branch:
 
     link: LinkState
     motion: MotionState
-    rois: dict[int, Tensor]
+    rois: dict[int, Smoothed]
     moments: dict[int, Array]
     misses: dict[int, int]
     memories: dict[int, Memory]
@@ -120,14 +121,13 @@ def register(
     now = _instant(frame, places, settings)
     motion, field = motion_core.update(branch.motion, now, settings)
     rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), side)
-    likeness = compare(branch.rois, field, rois, settings.ssim_range)
+    likeness, fresh = compare(branch.rois, field, rois, settings.ssim_range)
     moments = _moments(branch.moments, frame.alive, detections)
     aligned = fuse(image, field, moments).cpu().numpy()
     particles = particle_results(frame.sightings, field, corrected, detections, (rois, likeness))
     result = frame_result(corrected, field, aligned, particles)
     # what has retired is forgotten: dust comes and goes for days
     living = {track.particle for track in branch.link.tracks}
-    fresh = {m.particle: rois[i] for i, m in enumerate(field.moved)}
     views = rois.cpu().numpy()[:, 0]
     pictures = {m.particle: (m.yx, views[i]) for i, m in enumerate(field.moved)}
     memories = remember(branch.memories, places, pictures, corrected, detections)
@@ -148,19 +148,26 @@ def register(
 
 
 def compare(
-    before: dict[int, Tensor], field: FieldMotion, rois: Tensor, data_range: float
-) -> Array:
-    """Structural similarity of the ROIs (P, 1, S, S) with those before; NaN without one."""
+    before: Mapping[int, Smoothed], field: FieldMotion, rois: Tensor, data_range: float
+) -> tuple[Array, dict[int, Smoothed]]:
+    """Structural similarity of the ROIs (P, 1, S, S) with those before.
+
+    Returns
+    -------
+    (P,), NaN without one before, and what the next frame is compared with.
+    """
+    now = smooth(rois)
     values = np.full(len(field.moved), np.nan)
     rows = [
         i
         for i, m in enumerate(field.moved)
-        if m.particle in before and before[m.particle].shape == rois.shape[1:]
+        if m.particle in before and before[m.particle].image.shape == now.image[:1].shape
     ]
     if rows:
-        old = torch.stack([before[field.moved[i].particle] for i in rows])
-        values[rows] = ssim(old, rois[rows], data_range).cpu().numpy()
-    return values
+        old = joined([before[field.moved[i].particle] for i in rows])
+        new = now if len(rows) == len(values) else joined([now.row(i) for i in rows])
+        values[rows] = similarity(old, new, data_range).cpu().numpy()
+    return values, {m.particle: now.row(i) for i, m in enumerate(field.moved)}
 
 
 def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.ssim import Smoothed
 from .branch import compare
 from .gaps import fill_gaps
 from .link import TrackState
@@ -203,7 +204,7 @@ def _revised(item: Measured, found: _Found) -> Measured:
 def _results(
     scan: Scan, revisions: list[_Revision], settings: RegisterSettings
 ) -> Iterator[FrameResult]:
-    before: dict[int, Tensor] = {}
+    before: dict[int, Smoothed] = {}
     for revision in revisions:
         item, field = revision.record, revision.field
         loaded = scan.load(item.result.frame)
@@ -211,8 +212,8 @@ def _results(
             continue
         image = loaded[0]
         rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), scan.side)
-        likeness = compare(before, field, rois, settings.ssim_range)
-        before = {**before, **{m.particle: rois[i] for i, m in enumerate(field.moved)}}
+        likeness, fresh = compare(before, field, rois, settings.ssim_range)
+        before = {**before, **fresh}
         yield replace(
             item.result,
             revision=item.result.revision + 1,

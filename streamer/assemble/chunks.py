@@ -11,8 +11,8 @@ from ..errors import FrameError
 from ..frames import Frame, FrameKey, FrameRef
 from .values import NUMERIC_KINDS
 
-_TILES = 16
-_SAMPLED_SIDE = 160
+_TILES = 8
+_SAMPLED_SIDE = 96
 _PAIRS = 4
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
@@ -46,11 +46,17 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     if len(good) == 1:
         return [_frame(ref, np.array(chunk[good[0]], np.float32), ref.key.index)]
     kept = chunk if len(good) == len(chunk) else chunk[good]
+    return [_frame(ref, _mean(kept), ref.key.index, len(good), noise_of_mean(kept))]
+
+
+def _mean(chunk: NDArray[Any]) -> NDArray[np.float32]:
     # Sums of up to 256 16-bit counts are exact in float32, at half the cost.
-    exact = kept.dtype.kind in "bui" and kept.dtype.itemsize <= 2 and len(kept) <= 256
-    total = np.float32 if exact else np.float64
-    mean = kept.mean(axis=0, dtype=total).astype(np.float32, copy=False)
-    return [_frame(ref, mean, ref.key.index, len(good), noise_of_mean(kept))]
+    exact = chunk.dtype.kind in "bui" and chunk.dtype.itemsize <= 2 and len(chunk) <= 256
+    total = chunk[0].astype(np.float32 if exact else np.float64)
+    for image in chunk[1:]:
+        total += image
+    total /= len(chunk)
+    return total.astype(np.float32, copy=False)
 
 
 def noise_of_mean(chunk: NDArray[Any]) -> float:
@@ -151,7 +157,7 @@ def _frame(
 
 
 def _tiles(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(tiles, pixels) of a (n, H, W) stack, on a grid of at most 16 x 16; the rest is cropped."""
+    """(tiles, pixels) of a (n, H, W) stack, on a grid of at most 8 x 8; the rest is cropped."""
     n, height, width = stack.shape
     rows, columns = min(_TILES, height), min(_TILES, width)
     h, w = height // rows, width // columns

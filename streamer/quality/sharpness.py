@@ -114,13 +114,7 @@ def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
 
 
 def _measure(corrected: Corrected, detections: Detections) -> Sharpness | None:
-    found = [
-        _along_x(od, valid, labels)
-        for od, valid, labels in (
-            (corrected.od.T, corrected.valid.T, detections.labels.T),  # along y
-            (corrected.od, corrected.valid, detections.labels),
-        )
-    ]
+    found = [_along(axis, corrected, detections.labels) for axis in (0, 1)]
     pairs = [pair for pair in found if pair is not None]
     if len(pairs) < len(found):
         return None
@@ -135,11 +129,11 @@ def _measure(corrected: Corrected, detections: Detections) -> Sharpness | None:
     )
 
 
-def _along_x(
-    od: NDArray[np.float32], valid: NDArray[np.bool_], labels: NDArray[np.int32]
+def _along(
+    axis: int, corrected: Corrected, labels: NDArray[np.int32]
 ) -> tuple[float, float, float] | None:
     """Share of fine structure in the rims, its error, and the step: medians of the particles."""
-    lines, owner = _lines(od, valid, labels)
+    lines, owner = _lines(axis, corrected.od, corrected.valid, labels)
     _, which, count = np.unique(owner, return_inverse=True, return_counts=True)
     enough = count >= _CROSSINGS
     if not enough.any():
@@ -168,9 +162,9 @@ def _along_x(
 
 
 def _lines(
-    od: NDArray[np.float32], valid: NDArray[np.bool_], labels: NDArray[np.int32]
+    axis: int, od: NDArray[np.float32], valid: NDArray[np.bool_], labels: NDArray[np.int32]
 ) -> tuple[Array, NDArray[np.int32]]:
-    """Optical density along x across the rims of particles.
+    """Optical density along an axis across the rims of particles.
 
     Places where another particle or an invalid pixel is near, or the rim is slanted, are left out.
 
@@ -180,18 +174,23 @@ def _lines(
     owner : (N,) label of the particle.
     """
     inside = labels > 0
-    row, column = np.nonzero(inside[:, 1:] != inside[:, :-1])
-    fits = (column >= _OUTSIDE) & (column < labels.shape[1] - _OUTSIDE - 1)
-    fits &= (row >= _SLANT) & (row < len(labels) - _SLANT)
-    row, column = row[fits, None], column[fits, None]
-    steps = np.arange(-_INSIDE + 1, _OUTSIDE + 1)
-    # from right to left where the particle lies to the right
-    at = np.where(inside[row, column], column + steps, column + 1 - steps)
-    names = labels[row, at]
+    rim = inside[:, 1:] != inside[:, :-1] if axis else inside[1:] != inside[:-1]
+    place = np.nonzero(rim)
+    along, beside = place[axis], place[1 - axis]
+    fits = (along >= _OUTSIDE) & (along < labels.shape[axis] - _OUTSIDE - 1)
+    fits &= (beside >= _SLANT) & (beside < labels.shape[1 - axis] - _SLANT)
+    # pixels by their number in the flat frame: `step` apart along the axis
+    step, aside = (1, labels.shape[1]) if axis else (labels.shape[1], 1)
+    first = (along[fits] * step + beside[fits] * aside)[:, None]
+    steps = step * np.arange(-_INSIDE + 1, _OUTSIDE + 1)
+    # backwards where the particle lies behind
+    at = first + np.where(inside.take(first), steps, step - steps)
+    names = labels.take(at)
     own = names[:, :1]
     clean = (names[:, :_INSIDE] == own).all(axis=1) & (names[:, _INSIDE:] == 0).all(axis=1)
-    clean &= valid[row, at].all(axis=1)
-    for away in (-_SLANT, _SLANT):
-        clean &= labels[row + away, at[:, [_INSIDE - 1 - _SLANT]]][:, 0] == own[:, 0]
-        clean &= labels[row + away, at[:, [_INSIDE + _SLANT]]][:, 0] == 0
-    return od[row, at][clean].astype(np.float64), own[clean, 0]
+    at, own = at[clean], own[clean]
+    clean = valid.take(at).all(axis=1)
+    for away in (-_SLANT * aside, _SLANT * aside):
+        clean &= labels.take(at[:, _INSIDE - 1 - _SLANT] + away) == own[:, 0]
+        clean &= labels.take(at[:, _INSIDE + _SLANT] + away) == 0
+    return od.take(at[clean]).astype(np.float64), own[clean, 0]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...models.warp import resample
+from ...models.warp import crop, resample
 from .motion import FieldMotion
 
 Array = NDArray[np.float64]
@@ -37,15 +36,9 @@ def crop_rois(image: Tensor, centres: Array, side: int) -> Tensor:
     -------
     (P, 1, S, S) float32, NaN outside the image and where it is invalid.
     """
-    count = len(centres)
-    if count == 0:
+    if len(centres) == 0:
         return image.new_zeros((0, 1, side, side))
-    steps = torch.arange(side, dtype=torch.float32, device=image.device) - (side - 1) / 2
-    middle = torch.from_numpy(centres.astype(np.float32)).to(image.device)
-    y = (middle[:, 0, None] + steps)[:, :, None].expand(count, side, side)
-    x = (middle[:, 1, None] + steps)[:, None, :].expand(count, side, side)
-    tall = torch.stack([y, x], dim=-1).reshape(1, count * side, side, 2)
-    return resample(image, tall).reshape(count, 1, side, side)
+    return crop(image, torch.from_numpy(centres - (side - 1) / 2).to(image.device), side)
 
 
 def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tensor:
@@ -67,22 +60,23 @@ def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tenso
     (H, W) float32, NaN where the pixel was outside the image or invalid.
     """
     height, width = image.shape[-2:]
-    field = _coarse_field((height, width), motion, moments)
-    coarse = torch.from_numpy(field.astype(np.float32)).to(image.device)
-    # the coarse nodes lie at multiples of the grid step: corners aligned
-    rows, columns = field.shape[1:]
-    size = ((rows - 1) * _GRID_PX + 1, (columns - 1) * _GRID_PX + 1)
-    dense = F.interpolate(coarse[None], size=size, mode="bilinear", align_corners=True)[0]
-    dense = dense[:, :height, :width]
-    y = torch.arange(height, dtype=torch.float32, device=image.device)[:, None] + dense[0]
-    x = torch.arange(width, dtype=torch.float32, device=image.device)[None, :] + dense[1]
-    return resample(image, torch.stack([y, x], dim=-1)[None])[0, 0]
+    nodes = _coarse_places((height, width), motion, moments).transpose(2, 0, 1)
+    places = _between(torch.from_numpy(nodes.astype(np.float32)).to(image.device), width)
+    return resample(image, places[:, :height].movedim(0, -1)[None])[0, 0]
 
 
-def _coarse_field(shape: tuple[int, int], motion: FieldMotion, moments: dict[int, Array]) -> Array:
-    """Displacement at every eighth pixel, (2, h, w) px."""
-    y = np.arange(0, shape[0] + _GRID_PX - 1, _GRID_PX, dtype=np.float64)
-    x = np.arange(0, shape[1] + _GRID_PX - 1, _GRID_PX, dtype=np.float64)
+def _between(nodes: Tensor, width: int) -> Tensor:
+    """Linear interpolation of (2, h, w) between nodes a grid step apart, `width` columns of it."""
+    share = torch.arange(_GRID_PX, device=nodes.device) / _GRID_PX
+    near = nodes[..., None]
+    wide = torch.lerp(near[:, :, :-1], near[:, :, 1:], share).flatten(2)[:, :, None, :width]
+    return torch.lerp(wide[:, :-1], wide[:, 1:], share[:, None]).flatten(1, 2)
+
+
+def _coarse_places(shape: tuple[int, int], motion: FieldMotion, moments: dict[int, Array]) -> Array:
+    """Where every eighth pixel is found in the image, and one beyond, (h, w, 2) px."""
+    y = np.arange(0, shape[0] + _GRID_PX, _GRID_PX, dtype=np.float64)
+    x = np.arange(0, shape[1] + _GRID_PX, _GRID_PX, dtype=np.float64)
     points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
     total = np.zeros(points.shape[:2])
     own = np.zeros(points.shape)
@@ -99,7 +93,7 @@ def _coarse_field(shape: tuple[int, int], motion: FieldMotion, moments: dict[int
         own[window] += weight[..., None] * moved.residual
     field = motion.drift + motion.affine.at(points.reshape(-1, 2)).reshape(points.shape)
     field += own / np.maximum(total, 1.0)[..., None]
-    return (motion.view.to_image(points + field) - points).transpose(2, 0, 1)
+    return motion.view.to_image(points + field)
 
 
 def _weight(offset: Array, moments: Array) -> Array:

@@ -75,10 +75,10 @@ def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[i
     start = np.array([r.start for r in chosen], dtype=np.float64)
     blocked = _blocked(labels, chosen, rims).to(image.device)
 
-    look = point_sampler(image)
+    look = point_sampler(image, lattice=True)
 
     def sample(places: Tensor) -> Tensor:
-        return look(places).masked_fill(blocked[:, : places.shape[1]], torch.nan)
+        return look(places).masked_fill_(blocked[:, : places.shape[1]], torch.nan)
 
     fit = fit_rims(rims, start, sample, image.device)
     good = _good(fit, start, np.array([r.reach for r in chosen]))
@@ -105,21 +105,25 @@ def _good(fit: RimFit, start: Array, reach: Array) -> NDArray[np.bool_]:
 
 def _blocked(labels: Labels, requests: list[Request], rims: list[Rim]) -> Tensor:
     """Points (N, M) on or next to the mask of another particle."""
-    longest = max(len(rim.value) for rim in rims)
-    at = np.full((len(rims), longest, 2), -1.0, np.float32)
-    for n, (request, rim) in enumerate(zip(requests, rims, strict=True)):
-        at[n, : len(rim.points)] = rim.points + request.start
-    # a mask that holds our centre holds us: merged with a neighbour, or taken for another's
-    last = np.array(labels.shape) - 1
-    middle = np.clip(np.rint([r.start for r in requests]), 0, last).astype(int)
-    under = labels[middle[:, 0], middle[:, 1]][:, None]
-    own = np.array([r.label for r in requests], np.int32)[:, None]
+    blocked = np.zeros((len(rims), max(len(rim.value) for rim in rims)), bool)
     framed = np.pad(labels, _AROUND + 1)
-    width = framed.shape[1]
-    at = np.clip(at, -1, last + 1)
-    first = ((np.rint(at) + _AROUND + 1) @ np.array([width, 1.0])).astype(np.intp)
-    blocked = np.zeros(first.shape, bool)
-    for step in (0, _AROUND, -_AROUND, _AROUND * width, -_AROUND * width):
-        label = framed.ravel().take(first + step)
-        blocked |= (label != 0) & (label != own) & (label != under)
+    last = np.array(labels.shape) - 1
+    for row, request, rim in zip(blocked, requests, rims, strict=True):
+        # a mask that holds our centre holds us: merged with a neighbour, or taken for another's
+        middle = np.clip(np.rint(request.start), 0, last).astype(int)
+        ours = (0, request.label, int(labels[tuple(middle)]))
+        at = np.clip(np.rint(rim.points + request.start), -1, last + 1).astype(np.intp)
+        low, high = at.min(axis=0), at.max(axis=0) + 2 * _AROUND + 3
+        window = framed[low[0] : high[0], low[1] : high[1]]
+        foreign = (window != ours[0]) & (window != ours[1]) & (window != ours[2])
+        if foreign.any():
+            row[: len(at)] = _near(foreign, at - low + _AROUND + 1)
     return torch.from_numpy(blocked)
+
+
+def _near(mask: NDArray[np.bool_], at: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether points (M, 2) lie on a mask, or straight beside it."""
+    width = mask.shape[1]
+    first, flat = at[:, 0] * width + at[:, 1], mask.ravel()
+    steps = (0, _AROUND, -_AROUND, _AROUND * width, -_AROUND * width)
+    return np.logical_or.reduce([flat.take(first + step) for step in steps])

@@ -44,11 +44,11 @@ def background_response(
     centres = _centres(od.shape, reach)
     at = centres[:, None] + points[None]
     flat = at[..., 0] * od.shape[1] + at[..., 1]
-    usable = free.reshape(-1)[flat]
+    usable = free.take(flat)
     enough = usable.mean(axis=1) >= _FREE
     if np.count_nonzero(enough) < _LEAST:
         return np.full(2, np.nan)
-    values, usable = od.reshape(-1)[flat[enough]].astype(np.float64), usable[enough]
+    values, usable = od.take(flat[enough]).astype(np.float64), usable[enough]
     mean = (values * usable).sum(axis=1, keepdims=True) / usable.sum(axis=1, keepdims=True)
     answers = np.where(usable, values - mean, 0.0) @ weights.T
     return np.asarray(_NORMAL * np.median(np.abs(answers), axis=0), dtype=np.float64)

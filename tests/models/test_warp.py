@@ -107,4 +107,16 @@ def test_points_are_sampled_as_images_are() -> None:
     # between pixels both need the same sixteen
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5, equal_nan=True)
     assert 200 < torch.isfinite(found).sum() < found.numel()
-    assert torch.isnan(sample(torch.tensor([[30.5, 11.5]]))).all()
+    assert torch.isnan(sample(torch.tensor([[[30.5, 11.5]]]))).all()
+
+
+def test_points_of_a_lattice_are_sampled_as_any_points_are() -> None:
+    image = blob(40, 50, (18.3, 25.1))
+    image[0, 0, 30, 10] = torch.nan
+    steps = torch.cartesian_prod(torch.arange(-9.5, 10), torch.arange(-6.5, 7))
+    places = torch.tensor([[20.3, 25.9], [4.1, 47.75], [35.0, 11.0]])[:, None] + steps
+    found = point_sampler(image, lattice=True)(places)
+    assert 100 < torch.isnan(found).sum() < 500
+    torch.testing.assert_close(
+        found, point_sampler(image)(places), atol=1e-5, rtol=0, equal_nan=True
+    )
