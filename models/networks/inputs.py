@@ -141,14 +141,12 @@ def sample_windows(images: Tensor, owner: Tensor, centres: Tensor, sides: Tensor
         place = (centres[:, axis, None] + 0.5 + cell * sides[:, None]) / step - 0.5
         taps.append(_taps(place, sizes[power, axis][:, None]))
     width = sizes[power, 1]
-    total = None
+    total = flat.new_zeros((channels, len(centres), ROI_CELLS, ROI_CELLS))
     for row, down in taps[0]:
         at = (begin[:, None] + row * width[:, None])[:, :, None]
         for column, across in taps[1]:
-            index = (at + column[:, None, :]).flatten()
-            found = flat.index_select(1, index).view(channels, -1, ROI_CELLS, ROI_CELLS)
-            found = found.mul_(down[:, :, None] * across[:, None, :])
-            total = found if total is None else total.add_(found)
+            found = flat.index_select(1, (at + column[:, None, :]).flatten()).view_as(total)
+            total.addcmul_(found, down[:, :, None] * across[:, None, :])
     return total.transpose(0, 1)
 
 

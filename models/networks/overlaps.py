@@ -54,11 +54,11 @@ def find_pairs(contours: Contours) -> Pairs:
     share = _seen_from(contours, one, other)
     common = np.minimum(share, contours.share[one]).sum((1, 2)) * contours.cell[one] ** 2
     smaller = np.minimum(contours.area[one], contours.area[other])
-    inside = common / np.maximum(smaller, 1e-9)
-    # A window does not show all of a larger mask beside it; the other one does.
     both = np.zeros((len(contours), len(contours)))
-    both[one, other] = inside
-    both = np.maximum(both, both.T)
+    both[one, other] = common / np.maximum(smaller, 1e-9)
+    # The smaller window has the finer cells, and all of the smaller mask.
+    rank = contours.sides.argsort(kind="stable").argsort()
+    both = np.where(rank[:, None] < rank[None], both, both.T)
     return Pairs(one=one, other=other, share=share, inside=both[one, other])
 
 

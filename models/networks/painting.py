@@ -58,10 +58,9 @@ def paint(
 
 def _fine(contours: Contours, shape: tuple[int, int]) -> Iterator[tuple[Box, Map]]:
     """Pixels where each mask may be, and its probability there, by bilinear interpolation."""
-    cells = contours.cell
-    likely = contours.share > 0.25
+    likely = [contours.share.max(axis) > 0.25 for axis in (2, 1)]
     for share, rows, columns, centre, cell in zip(
-        contours.share, likely.any(2), likely.any(1), contours.centres, cells, strict=True
+        contours.share, *likely, contours.centres, contours.cell, strict=True
     ):
         down, y, high = _axis(rows, centre[0], cell, shape[0])
         across, x, wide = _axis(columns, centre[1], cell, shape[1])
