@@ -230,7 +230,7 @@ def _job(
 ) -> Job:
     """The job of the options, or that of the checkpoint, which they must not contradict."""
     from ..errors import ConfigError
-    from ..training.job import make_job
+    from ..training.job import make_job, parse_job
 
     if checkpoint is None:
         return make_job(network, given, smoke=smoke)
@@ -241,4 +241,4 @@ def _job(
                 f"--resume: this training has {name} {stored.get(name)!r}, got {value!r}; leave "
                 "the option out, or start a training in another folder"
             )
-    return make_job(network, {k: v for k, v in stored.items() if k != "network"})
+    return parse_job(stored)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 from ..errors import TrainingError
 from .job import Job
@@ -24,6 +24,7 @@ _ABOUT_TRAINING = frozenset(
         "log.py",
         "result.py",
         "run.py",
+        "start.py",
         "recorded.py",
         "tasks.py",
         "__init__.py",
@@ -91,7 +92,10 @@ def code_version() -> str:
 
 
 def _read(path: Path) -> Pool:
+    damaged = f"{path}: damaged; delete it, and it is made again"
+    if not is_zipfile(path):
+        raise TrainingError(damaged)
     try:
         return Pool.load(path)
     except (KeyError, ValueError, OSError, BadZipFile) as error:
-        raise TrainingError(f"{path}: damaged; delete it, and it is made again") from error
+        raise TrainingError(damaged) from error

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...models.training.settings import TrainSettings
 from ..errors import ConfigError
+from .start import read_start
 
 NetworkName = Literal["dual-unet", "cyclegan"]
 _HELD_OUT_SEED = 1_000_000  # beyond the seeds that a person chooses
@@ -111,13 +112,31 @@ def make_job(network: NetworkName, given: Mapping[str, Any], *, smoke: bool = Fa
     scenes = {"scenes": 64, "held_out": 32} if smoke else {"scenes": 20_000, "held_out": 500}
     usual = (_SMOKE if smoke else _USUAL)[network]
     if given.get("start") is not None:
-        usual = {**usual, "paired_steps": 0}  # what the warm start is for is there already
+        # what the warm start is for is there already
+        usual = {**usual, "paired_steps": 0, **_size_of(given)}
+    return parse_job({**scenes, **usual, "network": network, **given})
+
+
+def parse_job(fields: Mapping[str, Any]) -> Job:
+    """Make a job of all its fields; see `make_job`."""
     try:
-        job = Job(network=network, **{**scenes, **usual, **given})
+        job = Job.model_validate(fields)
     except ValidationError as error:
         wrong = error.errors()[0]
         name = ".".join(map(str, wrong["loc"]))
-        raise ConfigError(f"train {network}: {name}: {wrong['msg']}") from error
-    if job.steps + job.paired_steps == 0:
-        raise ConfigError(f"train {network}: no steps to take; set --steps or --paired-steps")
+        raise ConfigError(f"train: {name}: {wrong['msg']}, got {wrong['input']!r}") from error
+    if not job.phases:
+        raise ConfigError(f"train {job.network}: no steps to take; set --steps or --paired-steps")
     return job
+
+
+def _size_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Size of the generator that is begun with."""
+    _, size = read_start(given["start"])
+    for name, value in size.items():
+        if given.get(name, value) != value:
+            raise ConfigError(
+                f"--start: the generator in {given['start']} has {name} {value}, got "
+                f"{given[name]}; leave the option out"
+            )
+    return size

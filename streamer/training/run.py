@@ -25,7 +25,8 @@ from .data import Progress as DataProgress
 from .job import Job
 from .log import Log
 from .result import familiar, features_of, rounded, write_weights
-from .tasks import NETWORKS, arguments_of, make_task, read_recorded, read_start
+from .start import read_start
+from .tasks import NETWORKS, arguments_of, make_task, read_recorded
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
@@ -153,7 +154,9 @@ class _Run:
         self, phases: tuple[str, ...], resume: Checkpoint | None, log: Log
     ) -> Training | None:
         """The last training; None if it was stopped."""
-        start = read_start(self._job.start)[0] if self._job.start else None
+        # what a resumed training began with is in its checkpoint
+        given = self._job.start if resume is None else None
+        start = read_start(given)[0] if given is not None else None
         training = None
         for phase in phases:
             training = self._training(phase, start, resume)

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...models.networks.ood import PREFIX
-from ...models.networks.weights import WeightsError, fetch
 from ...models.training.cycle_task import CycleTask
 from ...models.training.dual_task import DualTask
 from ...models.training.paired_task import PairedTask
 from ...models.training.task import Task
 from ..config import load_settings
-from ..errors import ConfigError, TrainingError
+from ..errors import TrainingError
 from .data import Data
 from .job import Job
 from .recorded import recorded_crops
@@ -82,23 +79,9 @@ def read_recorded(job: Job) -> NDArray[np.float16] | None:
     """
     if job.recording is None:
         return None
+    settings = load_settings(job.profile)
+    step = settings.detect.networks.step
     try:
-        return recorded_crops(Path(job.recording), load_settings(job.profile), seed=job.seed)
+        return recorded_crops(Path(job.recording), settings, step=step, seed=job.seed)
     except ValueError as error:
         raise TrainingError(str(error)) from error
-
-
-def read_start(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights of a generator to begin with, and what its file says about them.
-
-    Raises
-    ------
-    ConfigError
-        If there are none in that file.
-    """
-    try:
-        found = fetch("generator", path)
-    except WeightsError as error:
-        raise ConfigError(str(error)) from error
-    own = {k: t for k, t in found.tensors.items() if not k.startswith(PREFIX)}
-    return own, found.about
