@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and make:
 #   make demo    the whole path live: RunEngine -> 0MQ -> processor -> Tiled, with a report
 #   make test    lint, import contracts and all tests
-# and one makes the weights in models/weights again, in some hours:
+# and one makes the weights in models/weights again, in about an hour on two cores:
 #   make train
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,10 +29,12 @@ bench: $(READY)
 # the weights that are shipped; `make train TRAINED=DIR` keeps checkpoints and logs in DIR, from
 # which an interrupted training goes on with: operando train dual-unet --out DIR/dual-unet --resume
 TRAINED ?= build/trained
+SCENES := --scenes 6000 --held-out 300 --patience 40 --pools $(TRAINED)
 
 train: $(READY)
-	$(BIN)/operando train dual-unet --out $(TRAINED)/dual-unet --pools $(TRAINED)
-	$(BIN)/operando train cyclegan --out $(TRAINED)/cyclegan --pools $(TRAINED)
+	$(BIN)/operando train dual-unet $(SCENES) --steps 5500 --out $(TRAINED)/dual-unet
+	$(BIN)/operando train cyclegan $(SCENES) --width 16 --paired-steps 5000 --steps 150 \
+	  --out $(TRAINED)/cyclegan
 	cp $(TRAINED)/*/*.safetensors models/weights/
 	cd models/weights && sha256sum *.safetensors > SHA256SUMS
 

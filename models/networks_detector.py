@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .defects import fill_defects
 from .detections import Detections, Expected
 from .networks import ood
-from .networks.confirm import confidence, rims
+from .networks.confirm import beside_densest, confidence, rims
 from .networks.contours import Contours, Tracer
 from .networks.dual_unet import DualUNet
 from .networks.folded import folded, half_pays
@@ -127,6 +127,7 @@ class NetworksDetector:
         apart = pairs.pick(pairs.inside <= s.networks.max_overlap)
         found = rims(contours, others(contours, apart) > np.maximum(contours.share, 0.5))
         score = confidence(contours, found, s.networks.min_rim)
+        score = beside_densest(score, found.contrast, contours.owner, s.min_relative_contrast)
         score[(found.contrast < s.min_contrast) | (score < s.min_score)] = 0.0
         keep = without_duplicates(pairs, score, s.networks.max_overlap)
         rows = [np.flatnonzero(keep & (contours.owner == n)) for n in range(len(doubts))]

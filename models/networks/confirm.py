@@ -30,11 +30,12 @@ _OFFSET = 3  # bins by which a contour may be off
 _FEWEST = 2.0  # independent pixels of a sector, inside and outside
 _CLEAR = 1.0  # standard errors above which a sector has a rim
 _INDEPENDENT = 0.45  # interpolation averages neighbours: of two thirds along each axis, squared
-_SHARP = 0.42  # share of the fall at the contour, for even odds; a cloud has less
-_BLURRED = 0.03  # less in the smallest, which optics blur
-_SMALL = (15.0, 24.0)  # diameters of these, px
+# Share of the fall at the contour, for even odds: diameters, px, and what optics leave of rims.
+_SHARP = ((15.0, 24.0, 40.0, 70.0), (0.40, 0.42, 0.45, 0.52))
+_DOUBT = 0.5  # standard errors that are in favour of a rim
 _CLOSED = 0.6
 _KNOWN = 0.3
+_SURE = 0.5  # score above which a particle is beyond doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,8 @@ class Rims:
     t : (N,) `contrast` over its standard error.
     closed : (N,) share of the directions that can be judged in which density falls clearly.
     known : (N,) share of the directions that can be judged: not hidden by others or the frame.
-    sharpness : (N,) share of the fall that happens at the contour, where a cloud has little; one
-        standard error more, so that the noise does not tell against a particle.
+    sharpness : (N,) share of the fall that happens at the contour, where a cloud has little; and
+        somewhat more, so that noise does not tell against a particle.
     outside : (N,) mean density just outside, OD.
     """
 
@@ -140,7 +141,7 @@ def _variance(outer: tuple[Floats, ...], low: Floats, known: NDArray[np.bool_]) 
 def _steepness(
     table: _Table, known: NDArray[np.bool_], variance: Floats, per_cell: Floats
 ) -> Floats:
-    """Share of the whole fall that happens at the contour, and its standard error on top, (N,).
+    """Share of the whole fall that happens at the contour, and some of its standard error, (N,).
 
     Of a Gaussian cloud it is 0.31 at most, wherever it is cut and however large it is.
     """
@@ -158,29 +159,49 @@ def _steepness(
     whole = np.maximum(mean[:, 0] - mean[:, -1], 1e-9)
     few = np.minimum(number[rows, high[steepest]], number[rows, low[steepest]])
     error = np.sqrt(2 * variance / np.maximum(few * per_cell[:, 0], 1)) / whole
-    return (falls[rows, steepest] / whole + error).clip(max=2.0)
+    return (falls[rows, steepest] / whole + _DOUBT * error).clip(max=2.0)
 
 
 def confidence(contours: Contours, found: Rims, least_t: float) -> Floats:
     """How sure it is that there is a particle, (N,) 0..1.
 
-    The probability of the networks, times what the frame says to it.
+    The probability of the networks, times what the frame says to it. Networks that hesitate are
+    believed where noise explains it; where the rim of a particle would stand out, they must not.
 
     Parameters
     ----------
     found : rims of the contours.
     least_t : rim contrast for even odds, in its standard errors.
     """
-    low, high = _SMALL
-    blurred = ((high - contours.diameter) / (high - low)).clip(0.0, 1.0)
+    probability = np.sqrt(contours.presence * contours.prior)
+    clear = ((found.t - _NOISY[0]) / (_NOISY[1] - _NOISY[0])).clip(0.0, 1.0)
+    doubtful = _HESITANT[0] + (_HESITANT[1] - _HESITANT[0]) * clear
     return (
-        np.sqrt(contours.presence * contours.prior)
+        probability
+        * _soft(probability, doubtful, 0.012)
         * _soft(found.t, least_t, 0.12 * least_t)
         * _soft(found.closed, _CLOSED, 0.06)
         * _soft(found.known, _KNOWN, 0.04)
-        * _soft(found.sharpness, _SHARP - _BLURRED * blurred, 0.008)
+        * _soft(found.sharpness, np.interp(contours.diameter, *_SHARP), 0.01)
     )
 
 
-def _soft(value: Floats, middle: Floats | float, width: float) -> Floats:
-    return 1 / (1 + np.exp(((middle - value) / max(width, 1e-9)).clip(-50.0, 50.0)))
+def beside_densest(
+    score: Floats, contrast: Floats, owner: NDArray[np.int64], least: float
+) -> Floats:
+    """Score of each contour less what is faint beside the densest sure one of its frame, (N,).
+
+    Parameters
+    ----------
+    score, contrast : (N,). owner : (N,) frame of each.
+    least : contrast in units of that of the densest, for even odds.
+    """
+    densest = np.zeros(owner.max(initial=0) + 1)
+    sure = score > _SURE
+    np.maximum.at(densest, owner[sure], contrast[sure])
+    limit = least * densest[owner]
+    return score * _soft(contrast, limit, 0.15 * limit)
+
+
+def _soft(value: Floats, middle: Floats | float, width: Floats | float) -> Floats:
+    return 1 / (1 + np.exp(((middle - value) / np.maximum(width, 1e-9)).clip(-50.0, 50.0)))
