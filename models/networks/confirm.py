@@ -33,6 +33,8 @@ _INDEPENDENT = 0.45  # interpolation averages neighbours: of two thirds along ea
 # Share of the fall at the contour, for even odds: diameters, px, and what optics leave of rims.
 _SHARP = ((15.0, 24.0, 40.0, 70.0), (0.40, 0.42, 0.45, 0.52))
 _DOUBT = 0.5  # standard errors that are in favour of a rim
+_NOISY = (10.0, 18.0)  # rim contrast in standard errors: hidden by noise, and standing out
+_HESITANT = (0.82, 0.9)  # probability for even odds at these
 _CLOSED = 0.6
 _KNOWN = 0.3
 _SURE = 0.5  # score above which a particle is beyond doubt
