@@ -19,6 +19,7 @@ from .settings import LinkSettings
 from .ssim_scores import Bodies, bodies, pair_ssim, side_of, views
 from .tracks import LinkResult, LinkState, Sighting, Track
 
+_PLACE = 0.25  # share of its worth that a pair loses at the gate
 _ENTERING = 0.01  # what a pair is worth at least of which the track was never seen whole
 
 Array = NDArray[np.float64]
@@ -46,15 +47,15 @@ class SsimLinker:
     below `ssim_floor`. Of a particle that leaves, the last whole ROI is kept; one that enters
     needs no likeness until it was seen whole, as it shows another share of itself in every frame.
 
-    Place decides only what is compared: detections within `wide_gate_px` of where a track is
-    expected, after the common shift of the field. In simulated scans with jitter of 8 px and with
-    40 particles identities were the same without that shift; it is used as it lets a field jump
-    by more than the gate, and unseen particles coast along. Touching particles are divided by
-    their expected masks before, as for every linker.
+    Place decides what is compared: detections within `wide_gate_px` of where a track is expected
+    after the common shift of the field. In simulated scans with jitter of 8 px, and of 40
+    particles, identities were the same without that shift; it is used as it lets a field jump by
+    more than the gate, and unseen particles coast along. Beyond the paper, a pair loses up to a
+    quarter of its worth towards the gate, for particles that look the same. Touching particles are
+    divided by their expected masks before, as for every linker.
 
-    Limits: SSIM falls with noise and where a mask is wrong, so that faint particles lose their
-    identities earlier than by place and shape, and particles that look the same within the gate
-    cannot be told apart. Use the linker `voting` where this matters.
+    Limits: a mask that is wrong in one frame has another look, so that its particle may become a
+    new one; particles that look the same and change places within a frame exchange identities.
     """
 
     settings: LinkSettings
@@ -111,52 +112,58 @@ class _Pairs:
     tracks, looks : (K,) their rows.
     rois : K last ROIs of the tracks, (S, S) each.
     centres : (K, 2) float64, where the centre of the particle would be, px.
+    away : (K,) float64, how far that is from where it is expected, 0..1 of how far it may be.
     """
 
     tracks: NDArray[np.intp]
     looks: NDArray[np.intp]
     rois: list[NDArray[np.float32]]
     centres: Array
+    away: Array
 
 
 def _match(scene: Scene, found: Bodies, settings: LinkSettings) -> dict[int, Match]:
     """Find the detections of tracks: among the sure ones, then among the weak ones."""
-    table = _table(scene, found, settings)
-    worth = _worth(table, scene, settings)
-    sure = np.array([look.score >= settings.min_score for look in scene.looks], dtype=bool)
-    pairs = _assign(np.where(sure, worth, 0.0))
-    weak = np.where(sure, 0.0, worth)
-    weak[[t for t, _ in pairs]] = 0.0
-    return {t: Match(row=n, similarity=float(table[t, n])) for t, n in [*pairs, *_assign(weak)]}
-
-
-def _table(scene: Scene, found: Bodies, settings: LinkSettings) -> NDArray[np.float32]:
-    """Structural similarity of each track's last ROI with each detection, (T, N); NaN outside."""
-    table = np.full((len(scene.tracks), len(scene.looks)), np.nan, np.float32)
     pairs = _pairs(scene, np.maximum(settings.wide_gate_px, scene.gates))
-    if len(pairs.tracks):
-        sides = np.array([side_of(scene.tracks[t].area) for t in pairs.tracks])
-        now = views(found, pairs.looks, pairs.centres, sides, settings.ssim_size)
-        last = torch.from_numpy(np.stack(pairs.rois))[:, None]
-        table[pairs.tracks, pairs.looks] = pair_ssim(last, now)
-    return table
+    if not pairs.rois:
+        return {}
+    table = np.full((len(scene.tracks), len(scene.looks)), np.nan, np.float32)
+    table[pairs.tracks, pairs.looks] = _likeness(pairs, scene, found, settings.ssim_size)
+    worth = _worth(table, scene, settings)
+    # particles that look the same are told apart by place
+    worth[pairs.tracks, pairs.looks] *= 1.0 - _PLACE * pairs.away**2
+    sure = np.array([look.score >= settings.min_score for look in scene.looks], dtype=bool)
+    first = _assign(np.where(sure, worth, 0.0))
+    weak = np.where(sure, 0.0, worth)
+    weak[[t for t, _ in first]] = 0.0
+    return {t: Match(row=n, similarity=float(table[t, n])) for t, n in [*first, *_assign(weak)]}
+
+
+def _likeness(pairs: _Pairs, scene: Scene, found: Bodies, size: int) -> NDArray[np.float32]:
+    """Structural similarity (K,) of the last ROIs of tracks with what is seen now."""
+    sides = np.array([side_of(scene.tracks[t].area) for t in pairs.tracks])
+    now = views(found, pairs.looks, pairs.centres, sides, size)
+    return pair_ssim(torch.from_numpy(np.stack(pairs.rois))[:, None], now)
 
 
 def _pairs(scene: Scene, reach: Array) -> _Pairs:
-    tracks, looks, rois, centres = [], [], [], []
+    tracks, looks, rois, centres, away = [], [], [], [], []
     for t, n in np.argwhere(within(scene, reach)):
         track, expected = scene.tracks[t], scene.expected[t]
         yx = _centre(scene, int(t), int(n))
-        if track.roi is not None and np.hypot(*(yx - expected.yx)) <= reach[t]:
+        distance = np.hypot(*(yx - expected.yx)) / reach[t]
+        if track.roi is not None and distance <= 1:
             tracks.append(t)
             looks.append(n)
             rois.append(track.roi)
             centres.append(yx)
+            away.append(distance)
     return _Pairs(
         tracks=np.array(tracks, np.intp),
         looks=np.array(looks, np.intp),
         rois=rois,
         centres=positions(centres),
+        away=np.array(away),
     )
 
 

@@ -106,6 +106,17 @@ def test_particles_that_change_places_are_told_by_their_look(linker):
     np.testing.assert_allclose(results[2].sightings[0].yx, near[1], atol=2)
 
 
+def test_particles_that_look_the_same_are_told_by_place(linker, see):
+    rng = np.random.default_rng(0)
+    grid = np.array([(70.0 + 32 * i, 70.0 + 32 * j) for i in range(4) for j in range(4)])
+    scenes = []
+    for _ in range(5):
+        detections, od = see(grid + rng.normal(0, 3, 2) + rng.normal(0, 0.7, grid.shape), [12] * 16)
+        scenes.append((detections, od + rng.normal(0, 0.1, od.shape).astype(np.float32)))
+    _, results = follow(linker, scenes)
+    assert [ids(r) for r in results] == [{i: i for i in range(16)}] * 5
+
+
 def test_a_jump_of_the_field_keeps_identities(linker):
     _, results = follow(linker, [field(), field(CENTRES + (0, 40)), field(CENTRES)])
     assert [ids(r) for r in results] == [SAME] * 3
