@@ -22,6 +22,7 @@ SHIPPED: Mapping[str, str] = {
 """Files in the package, by network; their checksums are in ``SHA256SUMS`` beside them."""
 
 _META = "operando"
+_PACKAGE = "operando.models"
 
 
 class WeightsError(ValueError):
@@ -88,7 +89,7 @@ def fetch(network: str, path: str | Path | None = None) -> Weights:
     """
     name = str(path) if path is not None else SHIPPED[network]
     try:
-        source = Path(path) if path is not None else files(__package__).parent / "weights" / name
+        source = Path(path) if path is not None else files(_PACKAGE) / "weights" / name
         content = source.read_bytes()
     except (OSError, TypeError) as error:
         raise WeightsError(f"weights of the {network}: cannot read {name} ({error})") from error
@@ -121,7 +122,7 @@ def _parse(network: str, name: str, content: bytes, digest: str) -> Weights:
 
 def _promised(name: str) -> str:
     """Checksum of a shipped file."""
-    folder = files(__package__).parent / "weights"
+    folder = files(_PACKAGE) / "weights"
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, _, file = line.partition("  ")
         if file.strip() == name:

@@ -37,7 +37,7 @@ def package(tmp_path, monkeypatch, network) -> Path:
     """A package folder with shipped weights of its own."""
     folder = tmp_path / "models" / "weights"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(module, "files", lambda _: tmp_path / "models" / "networks")
+    monkeypatch.setattr(module, "files", lambda _: tmp_path / "models")
     name = SHIPPED["dual_unet"]
     digest = store(folder / name, "dual_unet", network.state_dict(), ABOUT)
     (folder / "SHA256SUMS").write_text(f"{'0' * 64}  other\n{digest}  {name}\n")
