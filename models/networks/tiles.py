@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .generator import STRIDE, Generator
 
 _AT_A_TIME = 2**22  # cells
+_LAYOUT = torch.channels_last
 
 
 def reach(generator: Generator) -> int:
@@ -42,10 +44,13 @@ def masks_of(generator: Generator, images: Tensor, tile: int) -> tuple[Tensor, T
 
 
 def _translated(generator: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = images.shape[-2:]
+    # too small to be reflected at its rim
+    amount = (0, max(STRIDE - width, 0), 0, max(STRIDE - height, 0))
+    x = pad(images, amount) if any(amount) else images
     kind = generator.head.weight.dtype
-    x = images.to(kind).contiguous(memory_format=torch.channels_last)
-    logits, features = generator.translate(x)
-    return logits.float().sigmoid_(), features.float()
+    logits, features = generator.translate(x.to(kind).contiguous(memory_format=_LAYOUT))
+    return logits[..., :height, :width].float().sigmoid_(), features.float()
 
 
 def _tiled(generator: Generator, images: Tensor, tile: int) -> tuple[Tensor, Tensor]:

@@ -5,25 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from operando import models
 from operando.models import DETECTORS, Detector, DetectSettings, make_detector, resolve_device
 from operando.models.detections import Detections
 
 PARTICLES = [(60.0, 60.0, 28.0, 0.8), (70.0, 150.0, 16.0, 0.5), (150.0, 110.0, 36.0, 1.0)]
-WEIGHTS = Path(models.__file__).parent / "weights" / "SHA256SUMS"
 FIELDS = ("labels", "yx", "area", "moments", "bbox", "contrast", "score", "cut")
 
 
 @pytest.fixture(params=sorted(DETECTORS))
 def detector(request: pytest.FixtureRequest, device: torch.device) -> Detector:
-    if request.param == "networks" and not WEIGHTS.exists():
-        pytest.skip("no weights of the networks")
     return make_detector(DetectSettings(kind=request.param), device)
 
 
