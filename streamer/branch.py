@@ -156,8 +156,10 @@ def compare(
     -------
     (P,), NaN without one before, and what the next frame is compared with.
     """
-    now = smooth(rois)
     values = np.full(len(field.moved), np.nan)
+    if not len(values):  # before the first particle, ROIs have no size yet
+        return values, {}
+    now = smooth(rois)
     rows = [
         i
         for i, m in enumerate(field.moved)

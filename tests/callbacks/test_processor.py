@@ -400,3 +400,14 @@ def test_interleaved_runs_of_one_sample_share_no_identity(raw):
             ids.setdefault(owner[doc["descriptor"]], set()).add(doc["data"]["particle"])
     first, second = ids.values()
     assert not first & second
+
+
+def test_a_run_in_which_no_particle_is_ever_seen():
+    empty = SMALL.model_copy(update={"n_particles": 0, "energies": (8360.0, 8370.0, 8380.0)})
+    results = run(simulate_documents(empty, order="flat_first"))
+    frames = table(results, "frames")
+    assert list(frames["frame"]) == [0, 1, 2]
+    assert set(frames["status"]) == {"degraded"}
+    assert frames["reason"].str.contains("no_particles").all()
+    assert (frames["n_particles"] == 0).all()
+    assert all(image.shape == (240, 240) for image in frames["aligned"])
