@@ -20,7 +20,7 @@ from .networks.folded import folded, half_pays
 from .networks.generator import Generator
 from .networks.overlaps import find_pairs, others, without_duplicates
 from .networks.painting import paint
-from .networks.search import Search
+from .networks.search import Look, Search
 from .networks.weights import Weights, fetch
 from .settings import DetectSettings
 
@@ -28,6 +28,7 @@ _SIZES = (0.8, 1.2)  # of the least and of the largest diameter that are asked f
 _FOLLOWED = (0.7, 1.4)  # found over expected diameter of a particle that is followed
 _STRAYED = 0.5  # how far it may be from where the others are, diameters
 _SURE = 0.5  # score above which a particle that is followed is beyond doubt
+_EMPTY = 0.02  # standard deviation of what the generator sees; 0.008 OD
 _OUT = "out_of_distribution"
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -80,11 +81,11 @@ class NetworksDetector:
     def detect(self, od: Tensor, valid: Tensor) -> list[Detections]:
         """Find particles; see `Detector.detect`."""
         od, valid = self._prepared(od, valid)
-        regions, features = self._search(od, valid)
+        regions, look = self._search(od, valid)
         contours = self._trace(
             od, valid, regions.owner, regions.yx, regions.diameter, regions.probability
         )
-        doubts = self._doubts(features)
+        doubts = self._doubts(look)
         return self._rated(contours, (od.shape[-2], od.shape[-1]), doubts)
 
     @torch.inference_mode()
@@ -111,10 +112,12 @@ class NetworksDetector:
         usable = valid if bool(torch.isfinite(od.sum())) else valid & torch.isfinite(od)
         return (od, usable) if bool(usable.all()) else fill_defects(od, usable)
 
-    def _doubts(self, features: Tensor) -> list[str]:
+    def _doubts(self, look: Look) -> list[str]:
         if self._known is None:
-            return [""] * len(features)
-        far = ood.distance(features, self._known) > self._known["ood.threshold"]
+            return [""] * len(look.features)
+        far = ood.distance(look.features, self._known) > self._known["ood.threshold"]
+        # an empty frame is not like others, but there is nothing in it to be wrong about
+        far &= look.spread > _EMPTY
         return [_OUT if one else "" for one in far.tolist()]
 
     def _rated(

@@ -55,6 +55,20 @@ class Regions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What B frames look like, at the finest level.
+
+    Attributes
+    ----------
+    features : (B, 2 C) float32, see `Generator.translate`.
+    spread : (B,) float32, standard deviation of the input of the generator.
+    """
+
+    features: Tensor
+    spread: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """Finds regions.
 
@@ -77,7 +91,7 @@ class Search:
         """How many resolutions, each half the one before, the largest particles need."""
         return 1 + max(0, ceil(log2(self.most / (self.step * _WIDEST))))
 
-    def __call__(self, od: Tensor, valid: Tensor) -> tuple[Regions, Tensor]:
+    def __call__(self, od: Tensor, valid: Tensor) -> tuple[Regions, Look]:
         """Look for particles.
 
         Parameters
@@ -87,7 +101,7 @@ class Search:
         Returns
         -------
         regions : of all frames, in the order of the frames.
-        features : (B, 2 C) float32, of the generator's bottleneck at the finest level.
+        look : what the frames look like.
         """
         images = frame_levels(od, valid, self.step, self.levels)
         seen = [masks_of(self.generator, image, self.tile) for image in images]
@@ -98,7 +112,8 @@ class Search:
         for level, part in enumerate(flat.split(sizes, dim=1)):
             shape = images[level].shape[-2:]
             levels.append(self._regions(part.numpy().reshape(-1, *shape), self.step * 2**level))
-        return merged(levels, [self.step * 2**level for level in range(len(levels))]), seen[0][1]
+        look = Look(features=seen[0][1], spread=images[0].flatten(1).std(dim=1))
+        return merged(levels, [self.step * 2**level for level in range(len(levels))]), look
 
     def _regions(self, masks: NDArray[np.uint8], step: int) -> Regions:
         """Connected regions of one level."""

@@ -112,6 +112,21 @@ def test_nobody_expected_is_nobody_found(detector: NetworksDetector, draw_frame:
     assert len(found) == 0
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.003, 0.03, 0.3])
+def test_a_frame_without_particles_is_not_doubted(find: Callable, noise: float) -> None:
+    rng = np.random.default_rng(0)
+    found = find(noise * rng.standard_normal((460, 460)).astype(np.float32))
+    assert len(found) == 0
+    assert found.doubt == ""
+
+
+def test_a_frame_like_no_other_is_doubted(find: Callable, draw_frame: Callable) -> None:
+    y, x = np.indices((300, 300))
+    assert find(draw_frame(PARTICLES, clouds=0.02)).doubt == ""
+    for strange in ((y // 8 + x // 8) % 2, np.sin(x / 3)):
+        assert find(strange.astype(np.float32)).doubt == "out_of_distribution"
+
+
 def test_half_precision_is_nearly_as_good(draw_frame: Callable) -> None:
     od = torch.from_numpy(draw_frame(PARTICLES))[None, None]
     valid = torch.ones_like(od, dtype=torch.bool)

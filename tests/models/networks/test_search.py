@@ -88,8 +88,10 @@ def test_discs_of_all_sizes_are_one_region_each() -> None:
     od = torch.from_numpy(image)[None, None].repeat(2, 1, 1, 1)
     od[1] = 0
     search = Search(generator=Bright(), threshold=0.5, step=2, least=15.0, most=320.0, tile=512)
-    found, features = search(od, torch.ones_like(od, dtype=torch.bool))
-    assert features.shape == (2, 2)
+    found, look = search(od, torch.ones_like(od, dtype=torch.bool))
+    assert look.features.shape == (2, 2)
+    assert look.spread[0] > 0.1
+    assert look.spread[1] == 0
     assert found.owner.tolist() == [0, 0, 0]
     order = np.argsort(found.diameter)
     np.testing.assert_allclose(found.yx[order], [d[:2] for d in discs], atol=0.7)
