@@ -22,7 +22,7 @@ _PEERS = (
     "flow_tvl1",
     "flow_ilk",
 )
-_LEAST_WIDTH = 230
+_LEAST_WIDTH = 190
 
 
 def paper(
@@ -99,16 +99,16 @@ def _show(result: PaperResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..bench.paper.table import HEAD, remarks, rows
+    from ..bench.paper.columns import TERMINAL
+    from ..bench.paper.table import head, remarks, rows
 
     table = Table(title="beside Su et al. 2024", title_justify="left")
-    for head in HEAD:
-        table.add_column(head, justify="left" if head == HEAD[0] else "right", no_wrap=True)
-    for row in rows(result):
+    for number, name in enumerate(head(TERMINAL)):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in rows(result, TERMINAL):
         table.add_row(*row)
     console = Console()
     # a pipe has 80 columns, in which nothing of this could be read
-    wide = Console(width=max(console.width, _LEAST_WIDTH))
-    wide.print(table)
+    Console(width=max(console.width, _LEAST_WIDTH)).print(table)
     for line in remarks(result):
         console.print(f"- {line}", highlight=False)

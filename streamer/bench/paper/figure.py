@@ -28,7 +28,7 @@ def draw(result: PaperResult, title: str) -> Figure:
     ----------
     result : of the bench. title : heading.
     """
-    figure = Figure(figsize=(19, 17), layout="constrained")
+    figure = Figure(figsize=(19, 20), layout="constrained")
     FigureCanvasAgg(figure)
     truth = result.series.truth
     seed = result.series.simulator.settings.seed
@@ -38,9 +38,9 @@ def draw(result: PaperResult, title: str) -> Figure:
         "for the paper's particle 2",
         fontsize=14,
     )
-    parts = figure.subfigures(3, 1, height_ratios=(1.05, 1.0, 1.15))
+    parts = figure.subfigures(3, 1, height_ratios=(1.6, 1.0, 1.25))
     top, middle, bottom = np.asarray(parts, dtype=object)
-    left, right = top.subfigures(1, 2, width_ratios=(1.0, 2.1))
+    left, right = top.subfigures(1, 2, width_ratios=(1.0, 2.4))
     _frames(left, result)
     _maps(right, differential_maps(result))
     name = followed(result)
@@ -120,12 +120,13 @@ def _similarities(figure: Any, result: PaperResult) -> None:
         x=0.02,
         ha="left",
     )
-    axes = figure.subplots(1, 4, sharey=True, width_ratios=(1, 1, 0.8, 1))
+    axes = figure.subplots(1, 5, sharey=True, width_ratios=(1, 1, 0.7, 0.8, 0.9))
     names = list(result.measured)
     _means(axes[0], result, clean=False)
     _means(axes[1], result, clean=True)
     _variances(axes[2], result)
-    _errors(axes[3], result)
+    _lasting(axes[3], result)
+    _errors(axes[4], result)
     axes[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     for ax in axes:
@@ -146,7 +147,7 @@ def _means(axes: Axes, result: PaperResult, *, clean: bool) -> None:
     axes.set_xlim(right=1.01)
     kind = "frames without noise" if clean else "frames as measured"
     axes.set_title(
-        f"mean SSIM, {kind}\n(dashed: {published.SIMILARITY:.2%} in the paper, for one particle "
+        f"mean SSIM, {kind}\n(dashed: {published.SIMILARITY:.2%} in the paper, for one\nparticle "
         "of its own set)",
         fontsize=9,
     )
@@ -166,6 +167,18 @@ def _variances(axes: Axes, result: PaperResult) -> None:
         fontsize=9,
     )
     axes.set_xlabel("variance")
+
+
+def _lasting(axes: Axes, result: PaperResult) -> None:
+    for row, name in enumerate(result.measured):
+        figures = result.figures[name]
+        axes.plot(figures["far"], row, "|", color=colour(name), ms=20, mew=3)
+        axes.plot(figures["far_one"], row, "D", color=colour(name), ms=7, mec="black")
+        numbers = f"{figures['far_one']:.4f}"
+        axes.text(figures["far_one"], row - 0.32, numbers, ha="center", va="center", fontsize=8)
+    axes.margins(x=0.2)
+    axes.set_title("mean SSIM with the last frame,\nabove the edge, without noise", fontsize=9)
+    axes.set_xlabel("SSIM (axis does not start at 0)")
 
 
 def _errors(axes: Axes, result: PaperResult) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.ssim import ssim
 from ...evaluate import Score, score
 from ...evaluate.differential import compare_maps
-from ...evaluate.similarity import adjacent_ssim, compare_ssim
+from ...evaluate.similarity import adjacent_ssim, compare_ssim, sides_of, windows
 from ...simulate import Truth
 from ..accuracy.estimates import Estimate
 from ..accuracy.positions import path_errors, rms
@@ -54,6 +55,7 @@ def measure(estimate: Estimate, series: Series, particle: int) -> Measured:
     figures = {
         **similarity(pairs, series.oracle, particle),
         **_prefixed("clean_", similarity(clean, series.oracle_clean, particle)),
+        **_lasting(series, inside, particle),
         **_residuals(series, inside),
         "rms": rms(errors),
         "p95": _p95(distances),
@@ -76,6 +78,7 @@ def oracle(series: Series, particle: int) -> Measured:
     figures = {
         **similarity(series.oracle, series.oracle, particle),
         **_prefixed("clean_", similarity(series.oracle_clean, series.oracle_clean, particle)),
+        **_lasting(series, yx, particle),
         **_residuals(series, yx),
         "rms": 0.0,
         "p95": 0.0,
@@ -112,6 +115,39 @@ def similarity(values: Images, best: Images, particle: int) -> dict[str, float]:
         "oracle": all_.oracle_mean,
         "worst": min(means, default=float("nan")),
     }
+
+
+def last_ssim(images: Images, yx: Floats, radius: Floats) -> Images:
+    """SSIM of each particle's ROI in every frame with that in the last one.
+
+    Adjacent pairs do not see an error that grows slowly; these do.
+
+    Parameters
+    ----------
+    images : (F, H, W) OD, NaN where invalid. yx : (F, P, 2) px, NaN where there is none.
+    radius : (P,) px.
+
+    Returns
+    -------
+    (F - 1, P) float32, NaN where one of the two is not known.
+    """
+    sides = sides_of(radius)
+    (last,) = windows(images[-1:], yx[-1:], sides)
+    values = [ssim(rois, last, 1.0).numpy() for rois in windows(images[:-1], yx[:-1], sides)]
+    return np.array(values, np.float32).reshape(-1, len(radius))
+
+
+def _lasting(series: Series, yx: Floats, particle: int) -> dict[str, float]:
+    """Mean SSIM, without noise, with the last frame; above the edge, where contrast is alike."""
+    truth = series.truth
+    chosen = np.flatnonzero(truth.region == "above")
+    values = last_ssim(series.clean[chosen], yx[chosen], truth.radius)
+    return {"far_one": _mean(values[:, particle]), "far": _mean(values)}
+
+
+def _mean(values: Images) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _trajectories(estimate: Estimate, truth: Truth) -> tuple[Score, Floats, Floats]:

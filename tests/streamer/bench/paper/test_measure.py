@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from operando.models.ssim import ssim
 from operando.streamer.bench.paper.cost import _Traffic
 from operando.streamer.bench.paper.curves import cumulative
 from operando.streamer.bench.paper.maps import UNALIGNED, contrast, differential_maps
-from operando.streamer.bench.paper.measure import similarity
+from operando.streamer.bench.paper.measure import last_ssim, similarity
 from operando.streamer.bench.paper.runner import ORACLE
 from operando.streamer.evaluate.similarity import adjacent_ssim
 
@@ -55,6 +56,19 @@ def test_a_stack_that_is_aligned_by_its_true_motion_is_alike():
     assert still.max() < 0.5
 
 
+def test_an_error_that_grows_slowly_shows_against_the_last_frame():
+    smooth = gaussian_filter(np.random.default_rng(0).random((80, 80)), 3).astype(np.float32) * 4
+    stack = np.stack([smooth] * 20)
+    true = np.full((20, 1, 2), 40.0)
+    drifting = true + np.linspace(0, 4, 20)[:, None, None]
+    radius = np.array([8.0])
+    assert last_ssim(stack, true, radius) == pytest.approx(np.ones((19, 1)), abs=1e-4)
+    adjacent, far = (f(stack, drifting, radius) for f in (adjacent_ssim, last_ssim))
+    assert adjacent.min() > 0.95
+    assert far[0, 0] < 0.8
+    assert (np.diff(far[:, 0]) > -0.02).all()
+
+
 def test_contrast_of_two_pictures():
     first = np.array([[0.0, 1.0], [2.0, np.nan]])
     assert contrast(first, 3 * first + 0.5) == pytest.approx((3.0, 0.5))
@@ -81,7 +95,8 @@ def test_alignment_that_is_worse_shows_in_every_figure(result):
     assert ours["rms"] < 0.4
     n = result.series.truth.n_frames
     assert noisy["rms"] == pytest.approx(np.sqrt(2 * (1 - 1 / n)), rel=0.2)
-    for key in ("ssim_one", "ssim", "clean_ssim_one", "clean_ssim", "clean_worst"):
+    keys = ("ssim_one", "ssim", "clean_ssim_one", "clean_ssim", "clean_worst", "far_one", "far")
+    for key in keys:
         assert ours[key] > noisy[key] + 0.02, key
 
 

@@ -13,7 +13,7 @@ from operando.streamer.bench.paper import published
 from operando.streamer.bench.paper.device import NOT_MEASURED
 from operando.streamer.bench.paper.report import write_report
 from operando.streamer.bench.paper.runner import ORACLE
-from operando.streamer.bench.paper.table import HEAD, rows
+from operando.streamer.bench.paper.table import head, rows
 from operando.streamer.bench.paper.ways import WAYS, missing
 
 
@@ -28,7 +28,7 @@ def test_the_table_has_a_row_for_the_paper_and_each_method(paths, result):
     for name in names:
         assert sum(line.startswith(f"| {name} |") for line in lines) == 1
     assert [row[0] for row in rows(result)] == names
-    assert all(len(row) == len(HEAD) for row in rows(result))
+    assert all(len(row) == len(head()) for row in rows(result))
     (paper,) = (line for line in lines if line.startswith(f"| {published.NAME}"))
     assert "0.9832" in paper
     assert "< 10" in paper
