@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 _FAR = 0.15  # error of the assumed centre, in diameters, from which the window is moved
 _OFF = (0.8, 1.25)  # found over assumed diameter, outside of which the window is resized
 _FEWEST = 12  # cells
+_AT_A_TIME = 16  # windows
 _BEYOND = 2  # cells around the contour that may be inside in part
 
 
@@ -131,7 +132,10 @@ class Tracer:
         value, usable = roi_values(od, valid, frame, place[:, :2], sides)
         kind = self.network.contour.head.weight.dtype
         roi = standardised(value, usable).to(kind).contiguous(memory_format=torch.channels_last)
-        chance = self.network(roi)[1].float().sigmoid_() if len(roi) else value
+        # so many that what is in between stays in the cache
+        some = roi.split(_AT_A_TIME) if roi.device.type == "cpu" else (roi,)
+        drawn = torch.cat([self.network(part)[1] for part in some]) if len(roi) else roi
+        chance = drawn.float().sigmoid_()
         # All that leaves the device, at once.
         every = torch.cat([chance * usable, value, usable.to(value.dtype)], dim=1).cpu().numpy()
         return measured(owner, places.astype(np.float64), prior, every)
