@@ -9,7 +9,7 @@ import torch
 
 from ..models.candidates import collect
 from ..models.detections import Detections
-from ..models.detector import IncrementalDetector, make_detector
+from ..models.detector import Detector, IncrementalDetector, make_detector
 from ..models.settings import DetectSettings
 from ..streamer import ladder
 from ..streamer.frames import Corrected
@@ -17,6 +17,7 @@ from ..streamer.ladder import Effort, Observation, Rung
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult
 from . import batches
+from .ahead import Ahead
 from .backlog import Backlog
 from .raw_run import RawRun
 
@@ -69,6 +70,19 @@ class Detection:
         self._follower: IncrementalDetector | None = None
         if isinstance(detector, IncrementalDetector) and settings.search_every > 1:
             self._follower = detector
+        hurried = settings.deadline_s is not None  # what a frame costs is then told by its rung
+        alone = device.type == "cpu" and self._follower is None and not hurried
+        self._ahead = Ahead(detector, device) if alone else None
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def expect(self, frame: Corrected) -> None:
+        """Be told of a frame that will be in the queue."""
+        if self._ahead is not None:
+            self._ahead.start(frame)
 
     def each(
         self, queue: Queue
@@ -78,7 +92,8 @@ class Detection:
         Each must have been linked when the next is asked for: where particles are followed, they
         are looked for where the frame before has them.
         """
-        step = max(len(queue), 1) if self._follower is None else 1
+        together = self._follower is None and self._ahead is None
+        step = max(len(queue), 1) if together else 1
         for start in range(0, len(queue), step):
             part = queue[start : start + step]
             frames = [(run, item) for run, item in part if isinstance(item, Corrected)]
@@ -137,7 +152,7 @@ class Detection:
         """Look with the detector of the settings, and again with the classical one if need be."""
         looked = self._followed(frames)
         rest = [(run, frame) for run, frame in frames if id(frame) not in looked]
-        found = batches.detect(self.detector, self._device, rest)
+        found = self._detect(self.detector, rest)
         looked |= {key: (Effort(Rung.NETWORKS), one) for key, one in found.items()}
         again: dict[str, Frames] = {}
         for run, frame in frames:
@@ -150,9 +165,25 @@ class Detection:
         return looked
 
     def _classically(self, frames: Frames, why: str) -> Looked:
-        found = batches.detect(self._classical, self._device, frames)
+        found = self._detect(self._classical, frames)
         effort = Effort(Rung.CLASSICAL, why)
         return {id(frame): (effort, found.get(id(frame))) for _, frame in frames}
+
+    def _detect(self, detector: Detector, frames: Frames) -> dict[int, Detections]:
+        """What a detector finds in each frame, or has found ahead, by identity."""
+        found: dict[int, Detections] = {}
+        ahead = self._ahead if detector is self.detector else None
+        for run, frame in frames if ahead is not None else ():
+            try:
+                one = ahead.take(frame) if ahead is not None else None
+            except Exception as error:  # noqa: BLE001 - it is tried again, alone
+                what = f"the detector {detector.name} failed on frame {frame.frame}, in advance"
+                run.remarks.warn(f"frames on which {detector.name} failed", what, error)
+                continue
+            if one is not None:
+                found[id(frame)] = one
+        rest = [(run, frame) for run, frame in frames if id(frame) not in found]
+        return found | batches.detect(detector, self._device, rest)
 
     def _followed(self, frames: Frames) -> Looked:
         """Look at known particles only, in those frames in which that is enough."""

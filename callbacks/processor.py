@@ -124,6 +124,7 @@ class StreamProcessor:
                 self._guarded(output)
         for uid in list(self._runs):
             self._stop(uid, None)
+        self._detection.close()
         self._images.close()
         self._raw.close()
         self._rescan.close()
@@ -218,6 +219,8 @@ class StreamProcessor:
 
     def _enqueue(self, run: RawRun, item: Corrected | FrameResult) -> None:
         self._queue.append((run, item))
+        if isinstance(item, Corrected):
+            self._detection.expect(item)
         if len(self._queue) >= self.settings.process.max_batch:
             self._flush()
 

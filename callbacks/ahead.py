@@ -1,0 +1,58 @@
+"""Detection of frames that wait, while those before them are registered."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from ..models.detections import Detections
+from ..models.detector import Detector
+from ..streamer.frames import Corrected
+from . import batches
+
+
+class Ahead:
+    """Runs a detector in a thread of its own, one frame after the other.
+
+    Detection does not depend on other frames, so that it may run ahead of linking and
+    registration, which do; torch lets go of the interpreter meanwhile. For a CPU: a GPU is better
+    fed with batches.
+
+    Parameters
+    ----------
+    detector : keeps no memory of earlier frames. device : where its tensors live.
+    """
+
+    def __init__(self, detector: Detector, device: torch.device) -> None:
+        self._detector = detector
+        self._device = device
+        self._found: dict[int, Future[Detections]] = {}
+        # torch counts threads per thread; the others are left to registration
+        self._thread = ThreadPoolExecutor(
+            1, "detect-ahead", initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+    def start(self, frame: Corrected) -> None:
+        """Have a frame looked at as soon as those before it are done."""
+        self._found[id(frame)] = self._thread.submit(self._detect, frame)
+
+    def take(self, frame: Corrected) -> Detections | None:
+        """What was found in a frame, once; None if it was not started. Waits until it is done.
+
+        Raises
+        ------
+        Exception
+            Whatever the detector raised.
+        """
+        found = self._found.pop(id(frame), None)
+        return None if found is None else found.result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._found.clear()
+        self._thread.shutdown(cancel_futures=True)
+
+    def _detect(self, frame: Corrected) -> Detections:
+        (found,) = self._detector.detect(*batches.tensors([frame], self._device))
+        return found
