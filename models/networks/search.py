@@ -22,6 +22,7 @@ _SMALLEST = 0.6  # of the least diameter
 _FEWEST = 6  # cells
 _NEAR = 0.3  # distance of two regions that are the same, in diameters of the larger
 _ALIKE = 0.65  # ratio of their diameters
+_BESIDE, _LIKE = 0.4, 0.35  # the same of two of which the worse is beyond what its level sees best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,8 @@ def merged(levels: Sequence[Regions], steps: Sequence[int]) -> Regions:
     smaller = np.minimum.outer(sorted_.diameter, sorted_.diameter)
     apart = np.hypot(*(sorted_.yx[:, None] - sorted_.yx[None]).transpose(2, 0, 1))
     same = (apart < _NEAR * larger) & (smaller > _ALIKE * larger)
+    # what a level sees badly is not where it seems to be, nor of that size
+    same |= (badness[order] > 1) & (apart < _BESIDE * larger) & (smaller > _LIKE * larger)
     same &= sorted_.owner[:, None] == sorted_.owner[None]
     keep = np.ones(len(order), bool)
     for i in range(len(order)):

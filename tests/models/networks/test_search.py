@@ -52,6 +52,13 @@ def test_the_better_level_is_kept() -> None:
     assert sorted(found.diameter.tolist()) == [20.0, 200.0]
 
 
+def test_what_a_coarse_level_hardly_sees_is_not_looked_at_twice() -> None:
+    fine, coarse = regions((50.0, 50.0, 40.0)), regions((58.0, 47.0, 18.0), (90.0, 50.0, 18.0))
+    found = merged([fine, coarse], [2, 4])
+    assert found.diameter.tolist() == [40.0, 18.0]
+    assert found.yx[1].tolist() == [90.0, 50.0]
+
+
 def test_the_finer_of_two_good_ones_is_kept() -> None:
     found = merged([regions((50.0, 50.0, 60.0)), regions((51.0, 51.0, 63.0))], [2, 4])
     assert found.diameter.tolist() == [60.0]
