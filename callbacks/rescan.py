@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,13 +18,41 @@ from ..streamer.records import Record
 from ..streamer.register.settings import RegisterSettings
 from ..streamer.results import FrameResult
 from ..streamer.whole_scan import Scan, look_again
+from . import overlap
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_WORKERS = 2  # threads; what they cannot do at the same time is done in Python
+
+
+@dataclass(frozen=True, slots=True)
+class _Masks:
+    """Labels (H, W) as runs of equal pixels, row by row: where each begins, and its label.
+
+    A hundredth of their size, and far faster than a general compression.
+    """
+
+    begins: NDArray[np.uint32]
+    values: NDArray[np.int32]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int32]) -> _Masks:
+        flat = labels.ravel()
+        begins = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+        height, width = labels.shape
+        return cls(begins.astype(np.uint32), flat[begins], (height, width))
+
+    def labels(self) -> NDArray[np.int32]:
+        ends = np.append(self.begins[1:], self.shape[0] * self.shape[1])
+        return np.repeat(self.values, ends - self.begins).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     record: Record
-    masks: bytes
-    shape: tuple[int, int]
+    masks: _Masks
 
 
 class Rescan:
@@ -62,12 +90,9 @@ class Rescan:
             self._too_long.add(run)
         if run in self._too_long:
             return
-        labels = record.labels
-        masks = zlib.compress(labels.astype(np.uint16).tobytes(), 1)
         bare = replace(record, labels=np.zeros((0, 0), np.int32))
-        height, width = labels.shape
-        frames = self._runs.setdefault(run, {})
-        frames[corrected.frame] = _Kept(bare, masks, (height, width))
+        kept = _Kept(bare, _Masks.of(record.labels))
+        self._runs.setdefault(run, {})[corrected.frame] = kept
         od = np.where(corrected.valid, corrected.od, np.float32(np.nan))
         self._store.put((run, corrected.frame), od)
 
@@ -88,6 +113,7 @@ class Rescan:
             memories=branch.memories,
             before=state.before,
             side=state.roi,
+            each=self._each,
         )
         motion, results = look_again(scan, self._settings)
         living = branch.motion.particles.keys()
@@ -113,12 +139,17 @@ class Rescan:
         self._too_long.clear()
         self._store.close()
 
+    def _each(self, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Do it beside this thread; a GPU is kept busy by one."""
+        if self._device.type != "cpu":
+            return map(call, items)
+        return overlap.each(call, items, workers=_WORKERS)
+
     def _load(self, run: str, frame: int) -> tuple[Tensor, NDArray[np.int32]] | None:
         kept = self._runs[run][frame]
         try:
             od = self._store.get((run, frame))
         except KeyError:
             return None
-        labels = np.frombuffer(zlib.decompress(kept.masks), np.uint16).reshape(kept.shape)
         image = torch.from_numpy(od)[None, None].to(self._device)
-        return image, labels.astype(np.int32)
+        return image, kept.masks.labels()

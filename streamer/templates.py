@@ -97,15 +97,11 @@ def _with_response(anchor: Anchor, od: Image, free: Mask) -> Anchor:
 def _labels(labels: NDArray[np.int32], yx: Array, side: int, label: int) -> tuple[Mask, Mask]:
     """Own mask and that of others, widened, in the window of an ROI, (S, S) bool."""
     corner = np.rint(yx - (side - 1) / 2).astype(int)
-    rows = np.arange(corner[0], corner[0] + side)
-    columns = np.arange(corner[1], corner[1] + side)
-    inside = ((rows >= 0) & (rows < labels.shape[0]))[:, None] & (
-        (columns >= 0) & (columns < labels.shape[1])
-    )
-    window = labels[
-        np.clip(rows, 0, labels.shape[0] - 1)[:, None], np.clip(columns, 0, labels.shape[1] - 1)
-    ]
-    window = np.where(inside, window, 0)
+    low, high = np.maximum(corner, 0), np.minimum(corner + side, labels.shape)
+    window = np.zeros((side, side), labels.dtype)
+    if (low < high).all():
+        to = (slice(*at) for at in zip(low - corner, high - corner, strict=True))
+        window[tuple(to)] = labels[low[0] : high[0], low[1] : high[1]]
     others = (window != 0) & (window != label)
     if others.any():
         others = _widened(others)

@@ -75,34 +75,31 @@ def _between(nodes: Tensor, width: int) -> Tensor:
 
 def _coarse_places(shape: tuple[int, int], motion: FieldMotion, moments: dict[int, Array]) -> Array:
     """Where every eighth pixel is found in the image, and one beyond, (h, w, 2) px."""
-    y = np.arange(0, shape[0] + _GRID_PX, _GRID_PX, dtype=np.float64)
-    x = np.arange(0, shape[1] + _GRID_PX, _GRID_PX, dtype=np.float64)
-    points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
-    total = np.zeros(points.shape[:2])
-    own = np.zeros(points.shape)
+    y, x = (np.arange(0.0, size + _GRID_PX, _GRID_PX) for size in shape)
+    total = np.zeros((len(y), len(x)))
+    own = np.zeros((2, *total.shape))
     for moved in motion.moved:
         if moved.particle not in moments:
             continue
-        shape_of = moments[moved.particle]
-        reach = _OUTSIDE * 2.0 * np.sqrt(shape_of[:2])
-        low = np.searchsorted(y, moved.reference_yx[0] + np.array([-1, 1]) * reach[0])
-        across = np.searchsorted(x, moved.reference_yx[1] + np.array([-1, 1]) * reach[1])
-        window = (slice(*low), slice(*across))
-        weight = _weight(points[window] - moved.reference_yx, shape_of)
+        dy, dx = y - moved.reference_yx[0], x - moved.reference_yx[1]
+        reach = _OUTSIDE * 2.0 * np.sqrt(moments[moved.particle][:2])
+        rows, columns = np.abs(dy) <= reach[0], np.abs(dx) <= reach[1]
+        weight = _weight(dy[rows, None], dx[columns], moments[moved.particle])
+        window = np.ix_(rows, columns)
         total[window] += weight
-        own[window] += weight[..., None] * moved.residual
+        own[:, *window] += weight * moved.residual[:, None, None]
+    points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1)
     field = motion.drift + motion.affine.at(points.reshape(-1, 2)).reshape(points.shape)
-    field += own / np.maximum(total, 1.0)[..., None]
+    field += (own / np.maximum(total, 1.0)).transpose(1, 2, 0)
     return motion.view.to_image(points + field)
 
 
-def _weight(offset: Array, moments: Array) -> Array:
+def _weight(dy: Array, dx: Array, moments: Array) -> Array:
     """1 inside the scaled ellipse of equal moments, falling smoothly to 0 outside."""
     yy, xx, yx = moments
     determinant = max(yy * xx - yx**2, 1e-3)
     # an ellipse has half-axes of twice the root of its second moments
-    dy, dx = offset[..., 0], offset[..., 1]
-    quadratic = xx * dy**2 - 2 * yx * dy * dx + yy * dx**2
+    quadratic = xx * dy**2 + (yy * dx - 2 * yx * dy) * dx
     radius = np.sqrt(np.maximum(quadratic / determinant, 0.0)) / 2.0
     step = np.clip((_OUTSIDE - radius) / (_OUTSIDE - _INSIDE), 0.0, 1.0)
     return step * step * (3 - 2 * step)

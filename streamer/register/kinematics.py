@@ -49,11 +49,11 @@ def rates(times: Array, positions: Array, sigmas: Array) -> Rates:
     if not np.isfinite(times).all():
         return UNKNOWN
     advance = times - times[-1]
-    span = float(np.ptp(advance))
+    span = float(advance.max() - advance.min())
     if not span > 0:
         return UNKNOWN
     # times that all but coincide tell no rate between them
-    distinct = len(np.unique(np.round(advance / span, _SAME)))
+    distinct = len(set(np.round(advance / span, _SAME).tolist()))
     degree = min(2, distinct - 1)
     design = (advance / span)[:, None] ** np.arange(degree + 1)
     # one row of weights for each component

@@ -370,9 +370,9 @@ def _remember(
     return replace(
         known,
         path=known.path + float(np.hypot(step[0], step[1])),
-        times=np.append(known.times[-keep:], time),
-        positions=np.vstack([known.positions[-keep:], yx]),
-        sigmas=np.vstack([known.sigmas[-keep:], sigma]),
+        times=np.concatenate([known.times[-keep:], [time]]),
+        positions=np.concatenate([known.positions[-keep:], yx[None]]),
+        sigmas=np.concatenate([known.sigmas[-keep:], sigma[None]]),
     )
 
 
