@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +17,6 @@ from ..streamer.records import Record
 from ..streamer.register.settings import RegisterSettings
 from ..streamer.results import FrameResult
 from ..streamer.whole_scan import Scan, look_again
-from . import overlap
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-_WORKERS = 2  # threads; what they cannot do at the same time is done in Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +106,6 @@ class Rescan:
             memories=branch.memories,
             before=state.before,
             side=state.roi,
-            each=self._each,
         )
         motion, results = look_again(scan, self._settings)
         living = branch.motion.particles.keys()
@@ -138,12 +130,6 @@ class Rescan:
         self._runs.clear()
         self._too_long.clear()
         self._store.close()
-
-    def _each(self, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Do it beside this thread; a GPU is kept busy by one."""
-        if self._device.type != "cpu":
-            return map(call, items)
-        return overlap.each(call, items, workers=_WORKERS)
 
     def _load(self, run: str, frame: int) -> tuple[Tensor, NDArray[np.int32]] | None:
         kept = self._runs[run][frame]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import grid_sample
 
 _BAND = 16384  # px
 _SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
@@ -61,8 +61,8 @@ def crop(image: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
     """
     pixel, taps, lone = _weights(corners)
     row, column = _neighbours(pixel, side, image.shape).unbind(1)
-    framed = pad(image[0, 0], (1, 1, 1, 1), value=torch.nan)
-    at = row[:, :, None] * framed.shape[1] + column[:, None, :]
+    framed = _framed(image)
+    at = row[:, :, None] * framed.shape[-1] + column[:, None, :]
     raw = framed.view(-1).index_select(0, at.view(-1)).view(at.shape)
     bad = raw.isnan()
     some = bool(bad.any())
@@ -88,13 +88,24 @@ def point_sampler(
     Takes places (N, M, 2) float32, px, and gives (N, M) float32; NaN where one of the 4 x 4 pixels
     around is outside or NaN, needed or not. Fastest where y and x lie apart in memory.
     """
-    # what lies outside is read off the frame: NaN there answers for it. With equal sides, places
-    # are scaled by one number
+    return _sampler(_framed(image), lattice)
+
+
+def _framed(image: torch.Tensor) -> torch.Tensor:
+    """Image (1, 1, H, W) in a frame of NaN, which answers for what lies outside.
+
+    It is a pixel wide, or more: with equal sides, places are scaled by one number.
+    """
     height, width = image.shape[-2:]
     side = max(height, width) + 2
-    framed = pad(image, (1, side - width - 1, 1, side - height - 1), value=torch.nan)
-    scale = 2.0 / (side - 1)
-    first = image.new_tensor(scale - 1.0)
+    framed = image.new_full((1, 1, side, side), torch.nan)
+    framed[..., 1 : height + 1, 1 : width + 1] = image
+    return framed
+
+
+def _sampler(framed: torch.Tensor, lattice: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    scale = 2.0 / (framed.shape[-1] - 1)
+    first = framed.new_tensor(scale - 1.0)
     # grid_sample wants (x, y): (y, x) of the transposed image, whose kernel is the same
     across = framed.transpose(-1, -2)
 
@@ -113,7 +124,8 @@ def point_sampler(
 
 
 def _resample_one(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    sample = point_sampler(image[None, None])
+    framed = _framed(image[None, None])
+    sample = _sampler(framed, lattice=False)
     # bands keep the temporaries of a CPU in its cache; a GPU wants all at once
     rows = max(1, _BAND // max(yx.shape[1], 1)) if image.device.type == "cpu" else len(yx)
     out = torch.cat([sample(band) for band in yx.split(max(rows, 1))])
@@ -122,16 +134,15 @@ def _resample_one(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
     again = yx[row, column]
     on_pixel = ((again - again.round()).abs_() <= _SNAP).any(dim=1)
     if bool(on_pixel.any()):
-        out[row[on_pixel], column[on_pixel]] = _on_pixels(image, again[on_pixel])
+        out[row[on_pixel], column[on_pixel]] = _on_pixels(framed, image.shape, again[on_pixel])
     return out
 
 
-def _on_pixels(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
+def _on_pixels(framed: torch.Tensor, shape: torch.Size, yx: torch.Tensor) -> torch.Tensor:
     """Sample at places (N, 2) of which some need one row or column of pixels only."""
     pixel, taps, _ = _weights(yx)
-    row, column = _neighbours(pixel, 1, image.shape).unbind(1)
-    framed = pad(image, (1, 1, 1, 1), value=torch.nan)
-    values = framed[row[:, :, None], column[:, None, :]]
+    row, column = _neighbours(pixel, 1, shape).unbind(1)
+    values = framed[0, 0, row[:, :, None], column[:, None, :]]
     weight = taps[:, 0, :, None] * taps[:, 1, None, :]
     return (values.where(weight != 0, 0.0) * weight).sum((1, 2))
 

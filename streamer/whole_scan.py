@@ -8,10 +8,8 @@ motion is followed again from the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +34,6 @@ from .results import FrameResult, ParticleResult
 
 Array = NDArray[np.float64]
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Each(Protocol):
-    """Calls a function with each item and gives the results in order, as `map` does."""
-
-    def __call__(self, call: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
-        """See `map`."""
-        ...
-
 
 _REACH_PX = 3.0
 # what an uneven chemistry may still do to a place, per variation of the gain over a radius
@@ -62,8 +49,7 @@ class Scan:
     records : of its frames, in their order. load : gives image and masks of a frame, None if they
         are no longer there.
     memories : what each particle looks like. before : motion when the scan began.
-    side : of the ROIs, px. each : does what frames do not need each other for; `map`, or one that
-        does it in other threads: `load` is called there.
+    side : of the ROIs, px.
     """
 
     records: Sequence[Record]
@@ -71,7 +57,6 @@ class Scan:
     memories: Mapping[int, Memory]
     before: MotionState
     side: int
-    each: Each = map
 
 
 def look_again(scan: Scan, settings: RegisterSettings) -> tuple[MotionState, Iterator[FrameResult]]:
@@ -128,8 +113,7 @@ class _Found:
 def _places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]:
     """Revised places by frame and particle, and how far from a template's mark they are, px."""
     best = {p: m.best for p, m in scan.memories.items() if m.best.rim is not None}
-    found = scan.each(partial(_fits, scan, best), scan.records)
-    fits = {item.result.frame: fit for item, fit in zip(scan.records, found, strict=True)}
+    fits = {item.result.frame: _fits(scan, best, item) for item in scan.records}
     fits = fill_gaps(scan.records, fits, best, scan.load)
     numbers = [p for p in best if any(p in found for found in fits.values())]
     tracks = [_track(scan.records, fits, p, best[p]) for p in numbers]
@@ -222,12 +206,14 @@ def _results(
     scan: Scan, revisions: list[_Revision], settings: RegisterSettings
 ) -> Iterator[FrameResult]:
     before: dict[int, Smoothed] = {}
-    pictures = scan.each(partial(_pictures, scan), revisions)
-    for revision, picture_of in zip(revisions, pictures, strict=True):
-        if picture_of is None:
-            continue
+    for revision in revisions:
         item, field = revision.record, revision.field
-        likeness, fresh = compare(before, field, picture_of.rois, settings.ssim_range)
+        loaded = scan.load(item.result.frame)
+        if loaded is None:
+            continue
+        image = loaded[0]
+        rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), scan.side)
+        likeness, fresh = compare(before, field, rois, settings.ssim_range)
         before = {**before, **fresh}
         yield replace(
             item.result,
@@ -237,27 +223,9 @@ def _results(
             gauge=field.gauge,
             affine=field.affine,
             magnification=field.magnification,
-            aligned=picture_of.aligned,
-            particles=_particles(revision, picture_of.rois.cpu().numpy()[:, 0], likeness),
+            aligned=fuse(image, field, item.moments).cpu().numpy(),
+            particles=_particles(revision, rois.cpu().numpy()[:, 0], likeness),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pictures:
-    """ROIs (P, 1, S, S) of a frame, and its aligned image (H, W)."""
-
-    rois: Tensor
-    aligned: NDArray[np.float32]
-
-
-def _pictures(scan: Scan, revision: _Revision) -> _Pictures | None:
-    """Resample a frame; None if it is no longer there."""
-    loaded = scan.load(revision.record.result.frame)
-    if loaded is None:
-        return None
-    places = np.array([m.yx for m in revision.field.moved]).reshape(-1, 2)
-    aligned = fuse(loaded[0], revision.field, revision.record.moments)
-    return _Pictures(crop_rois(loaded[0], places, scan.side), aligned.cpu().numpy())
 
 
 def _particles(

@@ -11,6 +11,8 @@ from .coarse import bright_level, coarsen
 from .settings import CorrectSettings
 from .state import Reference
 
+_BAND = 16384  # px, of which the temporaries stay in the cache of a processor
+
 
 def prepare_flat(
     flat: NDArray[np.float32],
@@ -87,18 +89,27 @@ def _outliers(net: NDArray[np.float32], sigmas: float) -> NDArray[np.bool_]:
     Four neighbours instead of 3 x 3: their median takes a few passes instead of a sort per pixel,
     and one bad neighbour does not move it.
     """
-    inner = net[1:-1, 1:-1]
-    up, down, left, right = net[:-2, 1:-1], net[2:, 1:-1], net[1:-1, :-2], net[1:-1, 2:]
-    # the middle two of four: the higher of the lower ones, and the lower of the higher ones
-    middle = np.maximum(np.minimum(up, down), np.minimum(left, right))
-    residual = np.minimum(np.maximum(up, down), np.maximum(left, right))
-    middle += residual
-    middle *= np.float32(0.5)
-    np.abs(np.subtract(inner, middle, out=residual), out=residual)
-    # Counting noise grows with the root of the counts: dividing by it lets one threshold do.
-    residual /= np.sqrt(np.maximum(middle, 1, out=middle), out=middle)
+    height, width = net.shape
+    residual = np.empty((height - 2, width - 2), np.float32)
+    rows = max(1, _BAND // width)
+    for first in range(0, height - 2, rows):
+        _residuals(net[first : first + rows + 2], out=residual[first : first + rows])
     step = -(-int(residual.size**0.5) // 256)
     noise = float(np.median(residual[::step, ::step])) / 0.6745
     marked = np.zeros(net.shape, bool)
     marked[1:-1, 1:-1] = residual > sigmas * max(noise, 1e-6)
     return marked
+
+
+def _residuals(net: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Difference from the median of the neighbours over its counting noise, inside of a band."""
+    inner = net[1:-1, 1:-1]
+    up, down, left, right = net[:-2, 1:-1], net[2:, 1:-1], net[1:-1, :-2], net[1:-1, 2:]
+    # the middle two of four: the higher of the lower ones, and the lower of the higher ones
+    middle = np.maximum(np.minimum(up, down), np.minimum(left, right))
+    np.minimum(np.maximum(up, down), np.maximum(left, right), out=out)
+    middle += out
+    middle *= np.float32(0.5)
+    np.abs(np.subtract(inner, middle, out=out), out=out)
+    # Counting noise grows with the root of the counts: dividing by it lets one threshold do.
+    out /= np.sqrt(np.maximum(middle, 1, out=middle), out=middle)

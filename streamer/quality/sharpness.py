@@ -99,18 +99,18 @@ def assess(
 
 def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
     """Median share of the nearest frames in energy of like contrast, None if there are too few."""
-    alike = [
-        f
-        for f in state.frames[::-1]
-        if f.provisional == now.provisional
-        and np.abs(np.log(f.step / now.step)).max() <= np.log(_ALIKE)
-    ]
-    if len(alike) < count:
+    if not state.frames:
         return None
+    steps = np.array([f.step for f in state.frames])
+    alike = np.abs(np.log(steps / now.step)).max(axis=1) <= np.log(_ALIKE)
+    alike &= np.array([f.provisional == now.provisional for f in state.frames])
+    if alike.sum() < count:
+        return None
+    kept = [state.frames[i] for i in np.flatnonzero(alike)[::-1]]
     # of frames of one energy the newest: a stable sort
-    away = np.abs(np.nan_to_num([f.energy - now.energy for f in alike]))
+    away = np.abs(np.nan_to_num([f.energy - now.energy for f in kept]))
     nearest = np.argsort(away, kind="stable")[:count]
-    return cast("Array", np.median([alike[i].share for i in nearest], axis=0))
+    return cast("Array", np.median([kept[i].share for i in nearest], axis=0))
 
 
 def _measure(corrected: Corrected, detections: Detections) -> Sharpness | None:

@@ -106,18 +106,22 @@ def _good(fit: RimFit, start: Array, reach: Array) -> NDArray[np.bool_]:
 def _blocked(labels: Labels, requests: list[Request], rims: list[Rim]) -> Tensor:
     """Points (N, M) on or next to the mask of another particle."""
     blocked = np.zeros((len(rims), max(len(rim.value) for rim in rims)), bool)
-    framed = np.pad(labels, _AROUND + 1)
+    margin = _AROUND + 1
+    framed = np.zeros(np.add(labels.shape, 2 * margin), labels.dtype)
+    framed[margin:-margin, margin:-margin] = labels
     last = np.array(labels.shape) - 1
     for row, request, rim in zip(blocked, requests, rims, strict=True):
         # a mask that holds our centre holds us: merged with a neighbour, or taken for another's
         middle = np.clip(np.rint(request.start), 0, last).astype(int)
-        ours = (0, request.label, int(labels[tuple(middle)]))
-        at = np.clip(np.rint(rim.points + request.start), -1, last + 1).astype(np.intp)
-        low, high = at.min(axis=0), at.max(axis=0) + 2 * _AROUND + 3
+        under = int(labels[tuple(middle)])
+        reach = np.abs(rim.points).max(axis=0) + margin
+        low = np.clip(np.floor(request.start - reach), -margin, last).astype(int) + margin
+        high = np.clip(np.ceil(request.start + reach), 0, last + margin).astype(int) + margin + 1
         window = framed[low[0] : high[0], low[1] : high[1]]
-        foreign = (window != ours[0]) & (window != ours[1]) & (window != ours[2])
+        foreign = (window != 0) & (window != request.label) & (window != under)
         if foreign.any():
-            row[: len(at)] = _near(foreign, at - low + _AROUND + 1)
+            at = np.clip(np.rint(rim.points + request.start), -1, last + 1).astype(np.intp)
+            row[: len(at)] = _near(foreign, at + margin - low)
     return torch.from_numpy(blocked)
 
 
