@@ -30,7 +30,9 @@ def folded(network: Network, device: torch.device, *, half: bool) -> Network:
         if isinstance(module, nn.Sequential):
             _fold(module)
     kind = torch.bfloat16 if half else torch.float32
-    return copy.to(device=device, dtype=kind, memory_format=torch.channels_last)
+    copy = copy.to(device=device, dtype=kind)
+    # torch's stubs do not know that a module takes a memory format
+    return copy.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _fold(layers: nn.Sequential) -> None:
