@@ -67,8 +67,13 @@ class ImageReader:
             if asset is not None and asset.resource != reopened:
                 self._assets.reopen(asset.resource)
                 reopened = asset.resource
-            if not self._read(run, run.later[0], last=last):
-                return
+            ref = run.later[0]
+            try:
+                if not self._read(run, ref, last=last):
+                    return
+            except Exception as error:  # noqa: BLE001 - it must not be in the way of others
+                run.remarks.warn("images failed", f"image {ref.key.seq_num} failed", error)
+                self._reject(ref, "internal_error", str(error))
             run.later.popleft()
 
     def _read(self, run: RawRun, ref: FrameRef, *, last: bool) -> bool:

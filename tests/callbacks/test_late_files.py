@@ -8,7 +8,9 @@ import pytest
 from event_model import compose_run
 
 from operando.callbacks import StreamProcessor
+from operando.streamer import correct
 from operando.streamer.config import load_settings
+from operando.streamer.frames import Role
 from operando.streamer.simulate import SimSettings, Simulator
 
 SETTINGS = SimSettings(
@@ -127,6 +129,40 @@ def test_images_that_never_come_are_skipped_and_counted(tmp_path, images):
     ledger = found[-1][1]["ledger"]
     assert ledger["balanced"]
     assert sum(ledger["skipped"].values()) == 2
+
+
+@pytest.mark.parametrize("faulty", [2, 4])
+def test_a_fault_of_ours_on_a_late_image_costs_that_image_alone(
+    tmp_path, images, faulty, monkeypatch
+):
+    """Neither those that wait behind it, nor the one that came when it was read at last."""
+    update, docs = correct.update, list(documents(tmp_path))
+    write(tmp_path / "frames.h5", images[:2])
+
+    def fail(state, frame, settings):
+        if frame.role is Role.SAMPLE and frame.key.seq_num == faulty + 1:
+            raise RuntimeError("no such plan")
+        return update(state, frame, settings)
+
+    monkeypatch.setattr(correct, "update", fail)
+
+    stops = []
+
+    def feed(processor):
+        processor.subscribe(lambda _, doc: stops.append(doc["ledger"]), "stop")
+        for name, doc in docs:
+            if name == "stop":
+                write(tmp_path / "frames.h5", images[2:])
+            processor(name, doc)
+        assert len(stops) == 1  # nor is the run left open
+
+    found = process(tmp_path, feed)
+    status = ["aligned"] * 6
+    status[faulty] = "skipped"
+    assert rows(found) == [(i, i + 1, status[i]) for i in range(6)]
+    (ledger,) = stops
+    assert ledger["balanced"]
+    assert ledger["skipped"] == {"internal_error": 1}
 
 
 def test_a_declared_shape_that_is_wrong_is_told_once(tmp_path, images, caplog):
