@@ -27,7 +27,8 @@ class Ahead:
     def __init__(self, detector: Detector, device: torch.device) -> None:
         self._detector = detector
         self._device = device
-        self._found: dict[int, Future[Detections]] = {}
+        # with the frames: another one may get the identity of one that is gone
+        self._found: dict[int, tuple[Corrected, Future[Detections]]] = {}
         # torch counts threads per thread; the others are left to registration
         self._thread = ThreadPoolExecutor(
             1, "detect-ahead", initializer=torch.set_num_threads, initargs=(1,)
@@ -35,7 +36,7 @@ class Ahead:
 
     def start(self, frame: Corrected) -> None:
         """Have a frame looked at as soon as those before it are done."""
-        self._found[id(frame)] = self._thread.submit(self._detect, frame)
+        self._found[id(frame)] = frame, self._thread.submit(self._detect, frame)
 
     def take(self, frame: Corrected) -> Detections | None:
         """What was found in a frame, once; None if it was not started. Waits until it is done.
@@ -45,8 +46,14 @@ class Ahead:
         Exception
             Whatever the detector raised.
         """
-        found = self._found.pop(id(frame), None)
-        return None if found is None else found.result()
+        started = self._found.pop(id(frame), None)
+        return None if started is None else started[1].result()
+
+    def forget(self) -> None:
+        """Drop the frames that nobody has taken."""
+        for _, found in self._found.values():
+            found.cancel()
+        self._found.clear()
 
     def close(self) -> None:
         """End the thread."""

@@ -92,6 +92,15 @@ class Detection:
         Each must have been linked when the next is asked for: where particles are followed, they
         are looked for where the frame before has them.
         """
+        try:
+            yield from self._each(queue)
+        finally:  # whatever has come in between: nobody else will ask for these
+            if self._ahead is not None:
+                self._ahead.forget()
+
+    def _each(
+        self, queue: Queue
+    ) -> Iterator[tuple[RawRun, Corrected | FrameResult, Detections | None]]:
         together = self._follower is None and self._ahead is None
         step = max(len(queue), 1) if together else 1
         for start in range(0, len(queue), step):
@@ -196,10 +205,10 @@ class Detection:
 
     def _follow(self, run: RawRun, frame: Corrected) -> Detections | None:
         every = self._settings.search_every
-        expected = Pipeline.expected(self._state(run), frame, every)
-        if self._follower is None or expected is None:
-            return None
         try:
+            expected = Pipeline.expected(self._state(run), frame, every)
+            if self._follower is None or expected is None:
+                return None
             return self._follower.follow(*batches.tensors([frame], self._device), expected)
         except Exception as error:  # noqa: BLE001 - the whole frame is searched instead
             what = f"the detector {self.detector.name} could not follow into frame {frame.frame}"

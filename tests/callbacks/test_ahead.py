@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from operando.callbacks.ahead import Ahead
+from operando.callbacks.detection import Detection
 from operando.models.detector import make_detector
 from operando.models.settings import DetectSettings
 from operando.streamer.frames import Corrected, FrameKey
@@ -82,6 +83,32 @@ def test_a_fault_of_the_detector_reaches_who_asks_and_no_other_frame(detector):
         ahead.take(bad)
     assert len(ahead.take(good)) == 1
     ahead.close()
+
+
+def test_what_is_forgotten_is_never_taken_for_another_frame(detector):
+    """A frame may get the identity of one that is gone; found in it is nothing of the other."""
+    ahead = Ahead(detector, CPU)
+    ahead.start(gone := frame(0, 20))
+    number = id(gone)
+    del gone
+    others = [frame(n, 30) for n in range(1, 6)]
+    assert all(id(one) != number or ahead.take(one) is None for one in others)
+    ahead.start(gone := frame(6, 20))
+    ahead.forget()
+    assert ahead.take(gone) is None
+    ahead.close()
+
+
+def test_a_flush_that_breaks_off_leaves_nothing_behind(detector):
+    detection = Detection(DetectSettings(), CPU, lambda _: None, lambda: 0.0)
+    queue = [(None, frame(n, 20)) for n in range(3)]
+    for _, one in queue:
+        detection.expect(one)
+    each = detection.each(queue)
+    next(each)
+    each.close()
+    assert [detection._ahead.take(one) for _, one in queue] == [None] * 3
+    detection.close()
 
 
 def test_close_ends_the_thread_and_drops_what_waits(detector):

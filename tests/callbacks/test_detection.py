@@ -16,6 +16,7 @@ from operando.models.detector import IncrementalDetector
 from operando.models.settings import DetectSettings
 from operando.models.threshold import ThresholdDetector
 from operando.streamer.config import load_settings
+from operando.streamer.pipeline import Pipeline
 from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
 
 SMALL = SimSettings(
@@ -302,3 +303,15 @@ def test_a_new_particle_is_found_at_the_next_search(counted):
     late = first[1] - first[0]
     assert len(first[0]) == len(first[1])
     assert 0 <= late.max() < CROPS["search_every"]
+
+
+def test_places_that_cannot_be_foreseen_are_searched(raw, usual, counted, monkeypatch, caplog):
+    def fail(*_):
+        raise ValueError("no such place")
+
+    monkeypatch.setattr(Pipeline, "expected", fail)
+    frames, particles, ledger = process([raw], CROPS)
+    assert set(frames["status"]) == {"aligned"}
+    assert ledger["balanced"]
+    pd.testing.assert_frame_equal(plain(particles), plain(usual[1]), check_exact=True)
+    assert len([r for r in caplog.records if "could not follow" in r.getMessage()]) == 1
