@@ -27,10 +27,10 @@ class ImagePool:
 
     def _one(self, image: Tensor) -> Tensor:
         if len(self.images) < self._size:
-            self.images.append(image)
+            self.images.append(image.clone())  # not a view of its batch
             return image
         if torch.rand((), generator=self._random) < 0.5:
             return image
         place = int(torch.randint(self._size, (), generator=self._random))
-        old, self.images[place] = self.images[place], image
+        old, self.images[place] = self.images[place], image.clone()
         return old

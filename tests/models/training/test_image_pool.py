@@ -37,3 +37,11 @@ def test_no_image_is_kept_twice():
 def test_gradients_end_at_the_pool():
     pool = ImagePool(2, torch.Generator())
     assert not pool.exchange(images(0).requires_grad_()).requires_grad
+
+
+def test_one_image_does_not_keep_its_batch_in_memory():
+    """Nor in checkpoints: what shares memory is written with all of it."""
+    pool = ImagePool(3, torch.Generator().manual_seed(0))
+    for start in range(0, 80, 8):
+        pool.exchange(images(start, 8))
+        assert all(image.untyped_storage().nbytes() == image.nbytes for image in pool.images)
