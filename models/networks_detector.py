@@ -21,7 +21,7 @@ from .networks.generator import Generator
 from .networks.overlaps import find_pairs, others, without_duplicates
 from .networks.painting import paint
 from .networks.search import Look, Search
-from .networks.weights import Weights, fetch
+from .networks.weights import Weights, WeightsError, fetch
 from .settings import DetectSettings
 
 _SIZES = (0.8, 1.2)  # of the least and of the largest diameter that are asked for
@@ -165,7 +165,13 @@ def _is_where_expected(
 
 def _loaded(kind: type[Network], weights: Weights) -> Network:
     """The network with its weights; what else is in the file is not for it."""
-    network = kind(**weights.about["arguments"])
     own = {k: t for k, t in weights.tensors.items() if not k.startswith(ood.PREFIX)}
-    network.load_state_dict(own)
+    try:
+        network = kind(**weights.about["arguments"])
+        network.load_state_dict(own)
+    except (TypeError, RuntimeError) as error:
+        raise WeightsError(
+            f"weights of the {weights.network}: wanted those of a {kind.__name__} with "
+            f"{weights.about['arguments']}, got others ({error})"
+        ) from error
     return network

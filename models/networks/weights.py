@@ -116,14 +116,24 @@ def _parse(network: str, name: str, content: bytes, digest: str) -> Weights:
         raise WeightsError(
             f"{name}: wanted weights of the {network}, got those of {about.get('network')!r}"
         )
+    if not isinstance(about.get("arguments"), dict):
+        raise WeightsError(
+            f"{name}: wanted the arguments of the {network}, got {about.get('arguments')!r}; "
+            "write weights with `operando train`"
+        )
     floats = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
     return Weights(network=network, tensors=floats, about=about, sha256=digest)
 
 
 def _promised(name: str) -> str:
     """Checksum of a shipped file."""
-    folder = files(_PACKAGE) / "weights"
-    for line in (folder / "SHA256SUMS").read_text().splitlines():
+    try:
+        lines = (files(_PACKAGE) / "weights" / "SHA256SUMS").read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(
+            f"SHA256SUMS of the weights cannot be read ({error}); install the package again"
+        ) from error
+    for line in lines:
         digest, _, file = line.partition("  ")
         if file.strip() == name:
             return digest

@@ -153,3 +153,12 @@ def test_missing_weights_are_an_error() -> None:
     settings = DetectSettings(networks=NetworkSettings(dual_unet="/nowhere/w.safetensors"))
     with pytest.raises(WeightsError, match="cannot read /nowhere"):
         NetworksDetector(settings, CPU)
+
+
+@pytest.mark.parametrize("arguments", [{"width": 8, "blocks": 1}, {"widht": 4}, {}])
+def test_weights_of_another_width_are_an_error(tmp_path: Path, arguments: dict) -> None:
+    other = tmp_path / "other.safetensors"
+    store(other, "generator", Generator(4, 1).state_dict(), {"arguments": arguments})
+    settings = DetectSettings(networks=NetworkSettings(generator=str(other)))
+    with pytest.raises(WeightsError, match="wanted those of a Generator"):
+        NetworksDetector(settings, CPU)

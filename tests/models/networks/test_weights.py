@@ -92,6 +92,23 @@ def test_shipped_weights_without_a_checksum_are_refused(package):
         fetch("dual_unet")
 
 
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_shipped_weights_with_unreadable_checksums_are_refused(package, content):
+    if content is None:
+        (package / "SHA256SUMS").unlink()
+    else:
+        (package / "SHA256SUMS").write_bytes(content)
+    with pytest.raises(WeightsError, match="SHA256SUMS"):
+        fetch("dual_unet")
+
+
+@pytest.mark.parametrize("about", [{}, {"arguments": [2]}, {"arguments": None}])
+def test_weights_that_do_not_say_what_they_are_for_are_refused(tmp_path, network, about):
+    store(tmp_path / "x", "dual_unet", network.state_dict(), about)
+    with pytest.raises(WeightsError, match="arguments"):
+        fetch("dual_unet", tmp_path / "x")
+
+
 def test_weights_that_were_not_shipped_are_missed(package):
     with pytest.raises(WeightsError, match="weights of the generator: cannot read"):
         fetch("generator")
