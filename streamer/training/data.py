@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 from zipfile import BadZipFile, is_zipfile
 
 from ..errors import TrainingError
@@ -67,9 +68,13 @@ def make_data(job: Job, folder: Path, workers: int, progress: Progress) -> Data:
         pool = build_pool(
             seed, scenes, workers=workers, progress=lambda done, of: progress(what, done, of)
         )
-        beside = path.with_suffix(".new.npz")
-        pool.save(beside)
-        os.replace(beside, path)  # noqa: PTH105 - atomic, also over an existing file
+        # another training may be making the same scenes in the same folder
+        beside = path.with_suffix(f".{uuid4().hex}.npz")
+        try:
+            pool.save(beside)
+            os.replace(beside, path)  # noqa: PTH105 - atomic, also over an existing file
+        finally:
+            beside.unlink(missing_ok=True)
         return pool
 
     return Data(

@@ -20,6 +20,7 @@ from operando.streamer.training.checkpoint import Checkpoint, save
 from operando.streamer.training.data import code_version, make_data
 from operando.streamer.training.job import Job, make_job
 from operando.streamer.training.log import COLUMNS, Log
+from operando.streamer.training.pool import Pool
 from operando.streamer.training.run import CHECKPOINT, LOG, Watch, read_checkpoint, run
 
 CPU = torch.device("cpu")
@@ -264,6 +265,22 @@ def test_scenes_are_made_once(tmp_path):
     assert first.code == code_version()
     seeds = [set(map(tuple, p.seeds.tolist())) for p in (first.train, first.held_out)]
     assert not seeds[0] & seeds[1]
+
+
+def test_two_trainings_may_make_the_same_scenes_at_once(tmp_path, monkeypatch):
+    one, write = job("dual-unet"), Pool.save
+    others = []
+
+    def both(pool, path):
+        write(pool, path)
+        if not others:
+            others.append(None)
+            others.append(make_data(one, tmp_path, 1, lambda *_: None))
+
+    monkeypatch.setattr(Pool, "save", both)
+    data = make_data(one, tmp_path, 1, lambda *_: None)
+    assert (data.train.frames == others[1].train.frames).all()
+    assert len(list(tmp_path.iterdir())) == 2  # nothing is left over
 
 
 def test_damaged_scenes_say_so(tmp_path):
