@@ -35,8 +35,15 @@ class Ahead:
         )
 
     def start(self, frame: Corrected) -> None:
-        """Have a frame looked at as soon as those before it are done."""
-        self._found[id(frame)] = frame, self._thread.submit(self._detect, frame)
+        """Have a frame looked at as soon as those before it are done.
+
+        Not if there is no thread: after `close`, while Python ends, or if none can be had.
+        """
+        try:
+            found = self._thread.submit(self._detect, frame)
+        except RuntimeError:  # who asks for it then looks at it himself
+            return
+        self._found[id(frame)] = frame, found
 
     def take(self, frame: Corrected) -> Detections | None:
         """What was found in a frame, once; None if it was not started. Waits until it is done.

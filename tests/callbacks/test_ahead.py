@@ -117,3 +117,13 @@ def test_close_ends_the_thread_and_drops_what_waits(detector):
         ahead.start(frame(number, 20))
     ahead.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("detect-ahead")]
+
+
+def test_after_the_end_frames_are_looked_at_in_line(detector):
+    """As when a processor is closed, and then gets another run after all."""
+    detection = Detection(DetectSettings(), CPU, lambda _: None, lambda: 0.0)
+    detection.close()
+    queue = [(None, frame(n, 20)) for n in range(3)]
+    for _, one in queue:
+        detection.expect(one)
+    assert [len(found) for _, _, found in detection.each(queue)] == [1, 1, 1]
