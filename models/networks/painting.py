@@ -24,7 +24,8 @@ def paint(
     """The detections of one frame.
 
     Pixels that lie in two masks belong to that with the higher probability; centre, area and
-    moments are those of the whole mask all the same.
+    moments are those of the whole mask all the same. One of which others leave no pixel is left
+    out.
 
     Parameters
     ----------
@@ -43,6 +44,9 @@ def paint(
         drawn.append((box, chance))
     found_in = [_bounds(labels, i + 1, box) for i, (box, _) in enumerate(drawn)]
     bounds = np.array(found_in, np.int64).reshape(-1, 4)
+    shown = bounds[:, 2] > bounds[:, 0]
+    if not shown.all():
+        return paint(contours.pick(shown), found.pick(shown), score[shown], shape, doubt)
     return Detections(
         labels=labels,
         yx=contours.yx,

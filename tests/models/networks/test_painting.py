@@ -54,6 +54,15 @@ def test_touching_particles_share_no_pixel(traced: Callable) -> None:
     assert min(sizes[0] / apart.area[0], sizes[1] / found.area[1]) > 0.8
 
 
+def test_what_others_leave_no_pixel_of_is_no_detection(traced: Callable) -> None:
+    place, other = (120.0, 100.0, 40.0), (60.0, 180.0, 30.0)
+    found = draw(traced(np.zeros(SHAPE, np.float32), [place, place, other]))
+    assert len(found) == 2
+    assert np.unique(found.labels).tolist() == [0, 1, 2]
+    assert found.labels[60, 180] == 2
+    np.testing.assert_allclose(found.yx, [place[:2], other[:2]], atol=0.1)
+
+
 def test_cut_by_the_frame_or_by_what_is_invalid(traced: Callable) -> None:
     valid = np.indices(SHAPE)[1] < 200
     places = [(10.0, 60.0, 40.0), (120.0, 195.0, 40.0), (180.0, 80.0, 40.0), (225.0, 170.0, 50.0)]
