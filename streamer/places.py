@@ -25,8 +25,6 @@ _REACH_SHARE = 0.2
 _ASTRAY_PX = 2.0
 _KNOWN_FRAMES = 4  # a template finds the cloud of which it was made for ever
 _REACH_PER_MISS_PX = 1.5
-_AGREE_PX = 0.6
-_AGREE_SIGMAS = 2.0
 _LIKE = 1.8  # by how much the contrast may change while a particle is not detected
 
 
@@ -179,16 +177,6 @@ def _plausible(particle: int, found: Refined, known: Known) -> bool:
     return 1 / _LIKE < ratio < _LIKE
 
 
-def _agreed(rim: Array, mask: Array, sigma: float) -> Array:
-    """Mean of the places from the rim and from the mask, if they agree.
-
-    What lies under a particle moves both, but differently: the mean is nearer than either. Where
-    they differ by more than noise explains, the mask is wrong, not the rim.
-    """
-    near = _AGREE_PX + _AGREE_SIGMAS * sigma
-    return (rim + mask) / 2 if np.hypot(*(rim - mask)) < near else rim
-
-
 def _place(
     sighting: Sighting,
     refined: Refined | None,
@@ -210,8 +198,6 @@ def _place(
         yx, error = refined.yx, refined.sigma
         if np.isfinite(anchor.response).all():
             error = np.hypot(error, anchor.response / refined.gain)
-        if clean:
-            yx = _agreed(yx, detections.yx[row], float(sigma[row]))
     item = Measured(
         particle=particle,
         yx=yx,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -68,20 +66,6 @@ def test_templates_tell_places_to_a_few_hundredths(draw, memories):
         assert (found.row, found.clean) == (particle, True)
         np.testing.assert_array_equal(found.mask_yx, frame.detections.yx[particle])
     assert places.misses == places.confirmed == {}
-
-
-def test_a_mask_that_agrees_with_the_rim_counts_half_and_one_that_does_not_nothing(draw, memories):
-    frame = draw(HOME + SHIFT, RADII)
-    alone, _ = look(frame, memories, frame.detections.yx)
-    for off, share in ((0.3, 0.5), (3.0, 0.0)):
-        moved = frame.detections.yx.copy()
-        moved[1] += [off, 0.0]
-        other = replace(frame, detections=replace(frame.detections, yx=moved))
-        both, _ = look(other, memories, frame.detections.yx)
-        rim = 2 * alone[1].yx - frame.detections.yx[1]  # the two agree without noise
-        expected = (rim + moved[1]) / 2 if share else rim
-        np.testing.assert_allclose(both[1].yx, expected, atol=1e-6)
-        np.testing.assert_array_equal(both[0].yx, alone[0].yx)
 
 
 def test_without_refinement_places_are_those_of_the_masks(draw, memories):
