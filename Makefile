@@ -33,7 +33,7 @@ SCENES := --scenes 6000 --held-out 300 --patience 40 --pools $(TRAINED)
 
 train: $(READY)
 	$(BIN)/operando train dual-unet $(SCENES) --steps 5500 --out $(TRAINED)/dual-unet
-	$(BIN)/operando train cyclegan $(SCENES) --width 16 --paired-steps 5000 --steps 150 \
+	$(BIN)/operando train cyclegan $(SCENES) --paired-steps 5000 --steps 150 \
 	  --out $(TRAINED)/cyclegan
 	cp $(TRAINED)/*/*.safetensors models/weights/
 	cd models/weights && sha256sum *.safetensors > SHA256SUMS

@@ -120,7 +120,7 @@ def cyclegan(
         float | None, typer.Option(help="Highest rate of the warm start. Default: 0.002.")
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="Channels at full resolution. Default: 12.")
+        int | None, typer.Option(min=1, help="Channels at full resolution. Default: 16.")
     ] = None,
     blocks: Annotated[
         int | None, typer.Option(min=1, help="Residual blocks of the generators. Default: 4.")

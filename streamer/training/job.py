@@ -72,7 +72,7 @@ class Job(BaseModel):
 _USUAL: Mapping[str, dict[str, Any]] = {
     "dual-unet": {"width": 8, "batch": 32, "rate": 2e-3, "steps": 8000, "score_every": 250},
     "cyclegan": {
-        "width": 12,
+        "width": 16,
         "batch": 16,
         "rate": 2e-4,
         "steps": 1000,

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import (
     find_objects,
-    maximum_filter,
-    minimum_filter,
     uniform_filter,
 )
 
@@ -24,26 +22,6 @@ _CLEAR = 0.15  # half the side of the free middle of a negative, in sides
 _DRAWS = 64
 _LIT = 0.4
 _NONE = np.int32(np.iinfo(np.int32).max)
-
-
-def seamed(labels: Labels, width: float = 1.5) -> NDArray[np.float32]:
-    """Mask of all particles with a seam of background between those that touch.
-
-    Parameters
-    ----------
-    labels : (H, W) int32, 0 for the background.
-    width : pixels nearer than this to another particle become background, px.
-
-    Returns
-    -------
-    (H, W) float32, 0 or 1.
-    """
-    reach = int(np.ceil(width))
-    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-    disc = np.hypot(y, x) <= width
-    highest = maximum_filter(labels, footprint=disc, mode="nearest")
-    lowest = minimum_filter(np.where(labels > 0, labels, _NONE), footprint=disc, mode="nearest")
-    return ((labels > 0) & (highest == lowest)).astype(np.float32)
 
 
 def generator_target(labels: Labels, step: int, valid: Mask | None = None) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from scipy.ndimage import label
 
 from operando.streamer.training.regimes import REGIMES, regimes_of
 from operando.streamer.training.scenes import random_scenes
-from operando.streamer.training.targets import cells_of, generator_target, lit, rois, seamed
+from operando.streamer.training.targets import cells_of, generator_target, lit, rois
 
 
 def touching(gap=0, at=16, slope=0.0):
@@ -20,23 +20,6 @@ def touching(gap=0, at=16, slope=0.0):
 
 def parts(mask):
     return label(mask, np.ones((3, 3)))[1]
-
-
-@pytest.mark.parametrize("width", [1.0, 1.5, 2.5])
-def test_a_seam_parts_what_touches(width):
-    labels = touching()
-    assert parts(labels > 0) == 1
-    mask = seamed(labels, width)
-    assert parts(mask > 0) == 2
-    row = mask[16]
-    # on both sides of the border, each as deep as the width
-    assert (row[3:60] == 0).sum() == 2 * int(width)
-    assert (mask[labels == 0] == 0).all()
-
-
-def test_particles_apart_have_no_seam():
-    labels = touching(gap=6)
-    np.testing.assert_array_equal(seamed(labels, 1.5) > 0, labels > 0)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
