@@ -46,6 +46,7 @@ class Detection:
     ----------
     detector : that of the best rung.
     backlog : of the documents from which the frames come.
+    ladder : which rung is in use, and what each has cost lately.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Detection:
         if self.detector.name != CLASSICAL:
             self._classical = make_detector(settings.model_copy(update={"kind": CLASSICAL}), device)
             rungs = (Rung.NETWORKS, *rungs)
-        self._ladder = ladder.init(rungs)
+        self.ladder = ladder.init(rungs)
         self._follower: IncrementalDetector | None = None
         if isinstance(detector, IncrementalDetector) and settings.search_every > 1:
             self._follower = detector
@@ -114,7 +115,7 @@ class Detection:
                 (effort, found), rung, cost = looked[id(item)], *taken[id(item)]
                 begin = self._timer()
                 yield run, replace(item, effort=effort), found
-                self._ladder = ladder.timed(self._ladder, rung, cost + self._timer() - begin)
+                self.ladder = ladder.timed(self.ladder, rung, cost + self._timer() - begin)
 
     def _look(self, frames: Frames, queued: int) -> tuple[Looked, dict[int, tuple[Rung, float]]]:
         """Choose a rung for each frame, and take those of one rung together.
@@ -138,20 +139,20 @@ class Detection:
     def _choose(self, run: RawRun, frame: Corrected, queued: int) -> Rung:
         deadline, waited = self._settings.deadline_s, self.backlog.waited
         if deadline is None or waited is None:
-            return self._ladder.rungs[0]
+            return self.ladder.rungs[0]
         now = Observation(
             deadline=deadline,
             spent=waited,
             queued=queued + self.backlog.to_come,
             known=Pipeline.can_coast(self._state(run), frame),
         )
-        self._ladder, rung = ladder.update(self._ladder, now)
+        self.ladder, rung = ladder.update(self.ladder, now)
         return rung
 
     def _take(self, rung: Rung, frames: Frames) -> Looked:
         if rung == Rung.NETWORKS:
             return self._best(frames)
-        why = "" if rung == self._ladder.rungs[0] else "deadline"
+        why = "" if rung == self.ladder.rungs[0] else "deadline"
         if rung == Rung.CLASSICAL:
             return self._classically(frames, why)
         effort = Effort(rung, why, searched=False)

@@ -13,6 +13,7 @@ from ..models.candidates import collect
 from ..models.detections import Detections
 from ..models.device import bounded_threads, resolve_device
 from ..streamer import assemble, correct
+from ..streamer.checkpoint import Blobs
 from ..streamer.config import Settings, load_settings
 from ..streamer.errors import ConfigError, FrameError
 from ..streamer.frame_store import FrameStore
@@ -116,6 +117,58 @@ class StreamProcessor:
                     self._guarded(output)
             self._flush()
 
+    @property
+    def config_sha256(self) -> str:
+        """What makes results what they are: settings and weights. Checkpoints are of one such."""
+        return str(self._provenance["config_sha256"])
+
+    @property
+    def open_runs(self) -> frozenset[str]:
+        """Uids of raw runs that have started and not stopped."""
+        return frozenset((*self._runs, *self._starts))
+
+    def snapshot(self, blobs: Blobs) -> dict[str, Any]:
+        """State between two calls of `process`, made of what `streamer.checkpoint` can encode.
+
+        Parameters
+        ----------
+        blobs : takes images that have spilled to disk.
+        """
+        return {
+            "assembler": self._assembler,
+            "starts": self._starts,
+            "samples": self._samples,
+            "next_particle": self._next_particle,
+            "ladder": self._detection.ladder,
+            "runs": {uid: run.snapshot() for uid, run in self._runs.items()},
+            "raw": self._raw.snapshot(blobs),
+            "rescan": self._rescan.snapshot(blobs),
+        }
+
+    def restore(self, state: Mapping[str, Any], blobs: Blobs) -> None:
+        """Go on from a snapshot; subscribers get the opening documents of open runs again.
+
+        Parameters
+        ----------
+        state : of a processor with the same `config_sha256`.
+        blobs : those that the snapshot was made with.
+        """
+        self._assembler = state["assembler"]
+        self._starts, self._samples = state["starts"], state["samples"]
+        self._next_particle, self._detection.ladder = state["next_particle"], state["ladder"]
+        for uid, known in state["runs"].items():
+            output = RunOutput.restored(known["output"], self._subscribers.emit, self._clock)
+            self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
+        self._raw.restore(state["raw"], blobs)
+        self._rescan.restore(state["rescan"], blobs)
+
+    def suspend(self) -> None:
+        """Release files and memory, and leave open runs as they are, to be gone on with."""
+        self._detection.close()
+        self._images.close()
+        self._raw.close()
+        self._rescan.close()
+
     def close(self) -> None:
         """End runs that never got a stop document, and release files and memory."""
         for uid in [*self._runs, *self._starts]:
@@ -124,10 +177,7 @@ class StreamProcessor:
                 self._guarded(output)
         for uid in list(self._runs):
             self._stop(uid, None)
-        self._detection.close()
-        self._images.close()
-        self._raw.close()
-        self._rescan.close()
+        self.suspend()
 
     def _guarded(self, output: assemble.Assembled) -> None:
         """Handle an output; a fault of ours costs one frame, not the beamtime."""

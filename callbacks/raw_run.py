@@ -39,6 +39,18 @@ class RawRun:
         self._waiting: dict[int, None] = {}
         self._held: dict[int, correct.Correction] = {}
 
+    def snapshot(self) -> dict[str, Any]:
+        """All that is remembered, for a checkpoint; remarks only count lines of the log."""
+        own = {k: v for k, v in vars(self).items() if k not in ("output", "remarks")}
+        return {"output": self.output.snapshot(), "own": own}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], output: RunOutput, remarks: Remarks) -> RawRun:
+        """Take back what `snapshot` told."""
+        run = cls(output, state["own"]["sample"], remarks)
+        vars(run).update(state["own"])
+        return run
+
     def saw(self, key: FrameKey) -> None:
         """Note that the sample event of this key has come."""
         self._seen.setdefault(key.stream, set()).add(key.seq_num)

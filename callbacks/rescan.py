@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..streamer.checkpoint import Blobs, decode, encode
+from ..streamer.checkpoint.files import pack_tree, unpack_tree
 from ..streamer.frame_store import FrameStore
 from ..streamer.frames import Corrected
 from ..streamer.pipeline import Pipeline, PipelineState
@@ -46,6 +49,19 @@ class _Masks:
 class _Kept:
     record: Record
     masks: _Masks
+    written: list[bytes] = field(default_factory=list, compare=False)
+
+    def packed(self) -> bytes:
+        """For a checkpoint; made once, as there is one of each frame in all checkpoints."""
+        if not self.written:
+            self.written.append(pack_tree(encode((self.record, self.masks))))
+        return self.written[0]
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> _Kept:
+        """Out of a checkpoint."""
+        record, masks = decode(unpack_tree(data))
+        return cls(record, masks, [data])
 
 
 class Rescan:
@@ -115,6 +131,24 @@ class Rescan:
         after = replace(state, final=branch, live=branch, waiting={})
         for result in results:
             yield after, result
+
+    def snapshot(self, blobs: Blobs) -> dict[str, Any]:
+        """What is kept, for a checkpoint."""
+        runs = {
+            run: {frame: kept.packed() for frame, kept in frames.items()}
+            for run, frames in self._runs.items()
+        }
+        too_long = frozenset(self._too_long)
+        return {"runs": runs, "too_long": too_long, "images": self._store.snapshot(blobs)}
+
+    def restore(self, state: Mapping[str, Any], blobs: Blobs) -> None:
+        """Take back what `snapshot` told."""
+        self._runs = {
+            run: {frame: _Kept.unpacked(data) for frame, data in frames.items()}
+            for run, frames in state["runs"].items()
+        }
+        self._too_long = set(state["too_long"])
+        self._store.restore(state["images"], blobs)
 
     def forget(self, run: str) -> None:
         """Forget a run and its frames."""

@@ -51,12 +51,31 @@ class RunOutput:
         self._emit = emit
         self._clock = clock
         self._ledger = Ledger()
+        self._opening: list[NamedDocument] = []
         self._waiting: list[FrameResult] = []
         self._time = number(start.get("time")) or 0.0
         raw = {**start, "time": self._time}
         self._run, opening = documents.start_document(raw, provenance)
         self._send(opening)
         self._shape: tuple[int, int] | None = None
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that is remembered, for a checkpoint."""
+        return {k: v for k, v in vars(self).items() if k not in ("_emit", "_clock")}
+
+    @classmethod
+    def restored(
+        cls,
+        state: Mapping[str, Any],
+        emit: Callable[[str, Document], None],
+        clock: Callable[[], float],
+    ) -> RunOutput:
+        """Take back what `snapshot` told, and open the run again for those that listen now."""
+        output = object.__new__(cls)
+        vars(output).update(state, _emit=emit, _clock=clock)
+        for name, doc in output._opening:
+            emit(name, doc)
+        return output
 
     @property
     def ledger(self) -> Ledger:
@@ -134,4 +153,6 @@ class RunOutput:
         self._send(document)
 
     def _send(self, document: NamedDocument) -> None:
+        if document[0] in ("start", "descriptor"):
+            self._opening.append(document)
         self._emit(*document)

@@ -14,6 +14,8 @@
     │   └── AssetNotReady    announced, but not (yet) flushed to the file
     ├── FrameError           pixels that cannot be used: wrong shape, dtype, all NaN
     ├── TrainingError        a training cannot be started, resumed or brought to an end
+    ├── JournalError         the journal of received documents cannot be written or read
+    ├── CheckpointError      a checkpoint cannot be written, or is not one of this version
     └── SinkError            results cannot be delivered
 
 Messages say what was wanted, what was got, and the remedy. ``reason`` is the short, stable word
@@ -93,6 +95,18 @@ class TrainingError(OperandoError):
     """A training cannot be started, resumed or brought to an end."""
 
     reason = "training"
+
+
+class JournalError(OperandoError):
+    """The journal of received documents cannot be written or read."""
+
+    reason = "journal"
+
+
+class CheckpointError(OperandoError):
+    """A checkpoint cannot be written, or is not one of this version."""
+
+    reason = "checkpoint"
 
 
 class SinkError(OperandoError):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .checkpoint.blobs import Blobs, link_or_copy
 
 StoreKey = tuple[str, int]
 """Uid of the raw run, and number of the frame in it."""
@@ -101,6 +104,21 @@ class FrameStore:
         for key in [k for k in (*self._memory, *self._disk) if k[0] == run]:
             self.drop(key)
 
+    def snapshot(self, blobs: Blobs) -> list[tuple[StoreKey, NDArray[np.float32] | str]]:
+        """What is kept, oldest first: images, or where they have spilled names of `blobs`."""
+        spilled = [(key, blobs.link(path)) for key, (path, _) in self._disk.items()]
+        return [*spilled, *self._memory.items()]
+
+    def restore(
+        self, kept: Iterable[tuple[StoreKey, NDArray[np.float32] | str]], blobs: Blobs
+    ) -> None:
+        """Take back what `snapshot` told."""
+        for key, image in kept:
+            if isinstance(image, str):
+                self._adopt(key, blobs.path(image))
+            else:
+                self.put(key, image)
+
     def close(self) -> None:
         """Forget everything and remove the folder."""
         self._memory.clear()
@@ -110,12 +128,22 @@ class FrameStore:
             self._folder.cleanup()
             self._folder = None
 
-    def _spill(self) -> None:
+    def _adopt(self, key: StoreKey, source: Path) -> None:
+        path = self._new_path()
+        link_or_copy(source, path)
+        size = path.stat().st_size
+        self._disk[key] = path, size
+        self._disk_bytes += size
+
+    def _new_path(self) -> Path:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="operando-", dir=self._parent)
-        key, image = self._memory.popitem(last=False)
-        path = Path(self._folder.name) / f"{self._serial}.npy"
         self._serial += 1
+        return Path(self._folder.name) / f"{self._serial - 1}.npy"
+
+    def _spill(self) -> None:
+        path = self._new_path()
+        key, image = self._memory.popitem(last=False)
         self._bytes -= image.nbytes
         try:
             np.save(path, image, allow_pickle=False)
