@@ -19,6 +19,7 @@ from .assemble.settings import AssembleSettings
 from .assets.settings import AssetSettings
 from .correct.settings import CorrectSettings
 from .errors import ConfigError
+from .journal.settings import JournalSettings
 from .link.settings import LinkSettings
 from .quality.settings import QualitySettings
 from .register.settings import RegisterSettings
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     link: LinkSettings = Field(default_factory=LinkSettings)
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
     tiled: TiledSettings = Field(default_factory=TiledSettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
 
     @property
     def sha256(self) -> str:

@@ -55,6 +55,7 @@ class Service:
     settings : how many at a time.
     raw : is called with each raw document and its time of arrival, s since the epoch, before the
         processor (a recorder), if given. If it fails, processing goes on.
+    after : is called after each step, with nothing half done (checkpoints).
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Service:
         processor: Processor,
         settings: ServiceSettings | None = None,
         raw: Callable[[str, Document, float], object] | None = None,
+        after: Callable[[], object] | None = None,
     ) -> None:
         self._source = source
         self._processor = processor
         self._settings = settings or ServiceSettings()
         self._raw = raw
+        self._after = after
         self._unrecorded = 0
 
     def step(self) -> int:
@@ -83,6 +86,8 @@ class Service:
             self._record(item)
         if documents:
             self._processor.process(documents)
+        if self._after is not None:
+            self._after()
         return len(documents)
 
     def run(self, stop: threading.Event, after_step: Callable[[], object] = lambda: None) -> int:

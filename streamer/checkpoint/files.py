@@ -30,13 +30,13 @@ class Checkpoint:
     position : of the journal; documents before it are in `state`.
     open_from : position of the first document of a run that was open, else `position`; from there
         on everything can be computed anew without `state`.
-    config_sha256 : of the settings and weights that made the state.
+    made_for : hash of the settings and weights that made the state, and of where results go.
     state : tree of `encode`.
     """
 
     position: int
     open_from: int
-    config_sha256: str
+    made_for: str
     state: Any
 
 
@@ -113,7 +113,7 @@ def pack(checkpoint: Checkpoint) -> bytes:
             "schema": tags.SCHEMA,
             "position": checkpoint.position,
             "open_from": checkpoint.open_from,
-            "config_sha256": checkpoint.config_sha256,
+            "made_for": checkpoint.made_for,
             "state": checkpoint.state,
         }
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import OperandoError
-from . import bench, demo, import_data, process, record, replay, train
+from . import bench, demo, import_data, journal, process, record, replay, train
 from .terminal import say, set_up_log
 
 EXIT_ERROR = 1
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command(name="demo")(demo.demo)
 app.command(name="process")(process.process)
+app.command(name="journal")(journal.journal)
 app.command(name="record")(record.record)
 app.command(name="replay")(replay.replay)
 app.command(name="import")(import_data.import_data)

@@ -27,6 +27,14 @@ def process(
         Path | None,
         typer.Option(metavar="DIR", help="Also keep the raw documents, one recording per run."),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep every document there before anything is done with it, and checkpoints: "
+            "after a crash or a stop the next start goes on where this one ended.",
+        ),
+    ] = None,
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
@@ -38,21 +46,41 @@ def process(
     """
     from ..service import Service
     from ..sources import make_source
+    from ..errors import ConfigError
     from .ending import end_after, stop_at_signals
+    from .journalled import follow_journal
     from .live import Connection, follow
     from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
     from .terminal import say
 
+    if journal is not None and record is not None:
+        raise ConfigError(
+            "--journal keeps the raw documents already: leave --record out, and make a recording "
+            "of the journal with operando replay when one is wanted"
+        )
     stop = stop_at_signals()
     settings = settings_of(profile, device)
-    source = make_source("zmq", address=zmq)
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
-    with processor_with_sinks(settings, tiled, frames_dir) as (processor, summary, _):
+    resumable = journal is not None
+    with processor_with_sinks(settings, tiled, frames_dir, resumable=resumable) as parts:
+        processor, summary, sink = parts
         if runs:
             processor.subscribe(end_after(runs, stop), "stop")
+        if journal is not None:
+            options = ["--profile", profile] if profile else []
+            confirming = [] if sink is None else [sink]
+            follow_journal(
+                (processor, summary, confirming),
+                settings,
+                (journal, zmq, tiled or ""),
+                stop,
+                options,
+            )
+            return
+        source = make_source("zmq", address=zmq)
         with source, _recorder(record) as recorder:
             raw = recorder.write if recorder is not None else None
             service = Service(source, processor, raw=raw)

@@ -23,9 +23,18 @@ def settings_of(profile: str | None, device: str | None) -> Settings:
 
 @contextmanager
 def processor_with_sinks(
-    settings: Settings, tiled: str | None, frames_dir: Path | None, output: Path | None = None
+    settings: Settings,
+    tiled: str | None,
+    frames_dir: Path | None,
+    output: Path | None = None,
+    *,
+    resumable: bool = False,
 ) -> Iterator[tuple[StreamProcessor, ResultSummary, Any]]:
     """Make a processor whose results go to Tiled and to a recording, as far as they are asked for.
+
+    Parameters
+    ----------
+    resumable : whether runs that are open at the end are left open, to be gone on with.
 
     Yields
     ------
@@ -57,7 +66,7 @@ def processor_with_sinks(
             writer = stack.enter_context(RecordingWriter(output))
             processor.subscribe(writer)
         processor.subscribe(summary)
-        stack.callback(processor.close)
+        stack.callback(processor.suspend if resumable else processor.close)
         yield processor, summary, sink
     if processor.subscriber_failures:
         lost.append(f"{processor.subscriber_failures} result documents could not be written")

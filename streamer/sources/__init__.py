@@ -24,6 +24,7 @@ from ..frames import Document
 
 SOURCES = {
     "zmq": "operando.streamer.sources.zmq:ZmqSource",
+    "journal": "operando.streamer.sources.journal:JournalSource",
     "recording": "operando.streamer.sources.recording:RecordingSource",
     "memory": "operando.streamer.sources.memory:MemorySource",
 }

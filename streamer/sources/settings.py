@@ -93,3 +93,16 @@ class MemorySourceSettings(_Settings):
     max_bytes: int = Field(
         default=1 << 30, gt=0, description="Bytes of documents that may wait; `push` then blocks"
     )
+
+
+class JournalSourceSettings(_Settings):
+    """Reading a journal while it is written."""
+
+    folder: Path = Field(description="Folder of the journal")
+    position: int | None = Field(
+        default=None, description="of the first document, bytes; none: the oldest there is"
+    )
+    poll: float = Field(default=0.01, gt=0, description="s between looks for something new")
+    max_bytes: int = Field(
+        default=64 << 20, gt=0, description="Bytes of documents handed out at once"
+    )

@@ -96,7 +96,8 @@ def test_images_that_have_spilled_to_disk_are_in_a_checkpoint_too(simulator, tmp
             same(data, pieces[key])
 
 
-def test_identities_of_a_sample_live_on(simulator, tmp_path):
+def test_identities_of_a_sample_live_on(tmp_path):
+    simulator = Simulator(SCAN.model_copy(update={"scans": 2}))
     first = list(simulate_documents(simulator=simulator, order="flat_first"))
     second = list(simulate_documents(simulator=simulator, order="flat_first", scan=1))
     documents = [*first, *second]

@@ -1,0 +1,97 @@
+"""A live service behind a journal: what is needed to go on after a crash as if there had been none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...callbacks.checkpointer import Checkpointer, Confirming
+from ...callbacks.processor import StreamProcessor
+from ...callbacks.summary import ResultSummary
+from ..config import Settings
+from ..errors import JournalError
+from ..journal.start import end_keeper, ensure_keeper
+from ..service import Service
+from ..sources.journal import JournalSource
+from ..sources.settings import JournalSourceSettings
+from .live import Connection, follow
+from .terminal import say
+
+logger = logging.getLogger(__name__)
+
+_CONFIRM_S = 60.0
+
+
+def follow_journal(
+    parts: tuple[StreamProcessor, ResultSummary, Sequence[Confirming]],
+    settings: Settings,
+    place: tuple[Path, str, str],
+    stop: threading.Event,
+    options: Sequence[str] = (),
+) -> JournalSource:
+    """Process what the keeper of a journal receives, until told to stop.
+
+    Parameters
+    ----------
+    parts : processor, its summary, and those of its sinks that confirm.
+    place : folder of the journal, address of the 0MQ proxy, and where the results go to.
+    options : further options of the keeper.
+
+    Returns
+    -------
+    The source, closed.
+
+    Raises
+    ------
+    JournalError
+        The keeper cannot be started, or the journal is in use.
+    """
+    processor, summary, sinks = parts
+    folder, zmq, target = place
+    keeper = ensure_keeper(folder, zmq, options)
+    try:
+        checkpointer = Checkpointer(
+            processor,
+            sinks,
+            folder / "checkpoint",
+            target,
+            every=settings.journal.checkpoint_s,
+        )
+        position = checkpointer.resume()
+        with _source(folder, position) as source:
+            _tell_start(source, position)
+            service = Service(source, processor, after=lambda: checkpointer.step(source))
+            follow(service, summary, stop, Connection(source, zmq))
+            say("writing the checkpoint from which the next start goes on")
+            if not checkpointer.finish(source, _CONFIRM_S):
+                say(
+                    "results were not confirmed in time: the next start computes them again from "
+                    "the journal",
+                    "yellow",
+                )
+            return source
+    finally:
+        if keeper is not None:
+            end_keeper(keeper)
+
+
+def _source(folder: Path, position: int | None) -> JournalSource:
+    try:
+        return JournalSource(JournalSourceSettings(folder=folder, position=position))
+    except JournalError:
+        if position is None:
+            raise
+        logger.exception(
+            "the journal does not reach back to the checkpoint; starting at its oldest"
+        )
+        return JournalSource(JournalSourceSettings(folder=folder))
+
+
+def _tell_start(source: JournalSource, position: int | None) -> None:
+    behind = source.behind / 1e6
+    if position is None and behind < 0.001:
+        return
+    begin = "from the beginning of the journal" if position is None else "from the checkpoint"
+    say(f"going on {begin}: {behind:.1f} MB of documents to catch up with")
