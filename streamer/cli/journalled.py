@@ -1,4 +1,4 @@
-"""A live service behind a journal: what is needed to go on after a crash as if there had been none."""
+"""A live service behind a journal: after a crash it goes on as if there had been none."""
 
 from __future__ import annotations
 

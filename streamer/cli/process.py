@@ -44,9 +44,9 @@ def process(
     On the beamline side this needs a proxy (bluesky-0MQ-proxy) and a Publisher subscribed to the
     RunEngine; the README of each profile has the lines.
     """
+    from ..errors import ConfigError
     from ..service import Service
     from ..sources import make_source
-    from ..errors import ConfigError
     from .ending import end_after, stop_at_signals
     from .journalled import follow_journal
     from .live import Connection, follow

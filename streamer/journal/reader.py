@@ -81,12 +81,14 @@ class JournalReader:
 
     def _records(self) -> Iterator[tuple[int, Received]]:
         while True:
-            at = self.position
-            message, received_at = self._next()
-            if message is None:
-                if self.position != at:  # a damaged record was passed over
-                    continue
+            at, file = self.position, self._open()
+            if file is None:
                 return
+            message, received_at = self._next(file)
+            if message is None:
+                if self.position == at and self._file is file:
+                    return
+                continue  # past a damaged record, or on to the next segment
             try:
                 named = unpack(message)
             except BadMessageError as error:
@@ -95,11 +97,8 @@ class JournalReader:
             if named is not None:
                 yield at, Received(*named, received_at, len(message))
 
-    def _next(self) -> tuple[bytes | None, float]:
+    def _next(self, file: BufferedReader) -> tuple[bytes | None, float]:
         """The next message, None if it is not (wholly) there; moves on only with a message."""
-        file = self._open()
-        if file is None:
-            return None, 0.0
         file.seek(self.position - self._begin)
         head = file.read(HEADER_BYTES)
         if len(head) < HEADER_BYTES:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class JournalSettings(BaseModel):
@@ -50,3 +50,12 @@ class JournalSettings(BaseModel):
         gt=0,
         description="s between checkpoints of the processor, at least; more where they are costly",
     )
+
+    @model_validator(mode="after")
+    def _has_segments(self) -> Self:
+        if 4 * self.segment_mb > 1000 * self.max_gb:
+            raise ValueError(
+                f"segment_mb is at most a quarter of max_gb, as whole segments are removed, got "
+                f"{self.segment_mb} MB of {self.max_gb} GB"
+            )
+        return self

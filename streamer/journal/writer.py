@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
+from itertools import pairwise
 from typing import IO, Self
 
 from ..errors import JournalError
@@ -104,13 +105,14 @@ class JournalWriter:
         Where the removed segments began.
         """
         begins = self._folder.segments()
+        most = 1e9 * self._settings.max_gb - 1e6 * self._settings.segment_mb  # room for the next
         removed = []
-        for begin, following in zip(begins[:-1], begins[1:], strict=True):
+        for begin, following in pairwise(begins):
             path = self._folder.segment(begin)
             if following > confirmed:
                 break
             aged = self._clock() - path.stat().st_mtime > 3600 * self._settings.keep_h
-            if not aged and self._end - begin <= 1e9 * self._settings.max_gb:
+            if not aged and self._end - begin <= most:
                 break
             path.unlink()
             self._first = following
