@@ -11,7 +11,7 @@ from ...callbacks.checkpointer import Checkpointer, Confirming
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.summary import ResultSummary
 from ..config import Settings
-from ..errors import JournalError
+from ..journal.folder import JournalFolder
 from ..journal.start import end_keeper, ensure_keeper
 from ..service import Service
 from ..sources.journal import JournalSource
@@ -78,15 +78,12 @@ def follow_journal(
 
 
 def _source(folder: Path, position: int | None) -> JournalSource:
-    try:
-        return JournalSource(JournalSourceSettings(folder=folder, position=position))
-    except JournalError:
-        if position is None:
-            raise
-        logger.exception(
-            "the journal does not reach back to the checkpoint; starting at its oldest"
-        )
-        return JournalSource(JournalSourceSettings(folder=folder))
+    """The journal from a position on, from its oldest document if that is gone."""
+    oldest = next(iter(JournalFolder(folder).segments()), 0)
+    if position is not None and position < oldest:
+        logger.error("the journal does not reach back to the checkpoint; starting at its oldest")
+        position = None
+    return JournalSource(JournalSourceSettings(folder=folder, position=position))
 
 
 def _tell_start(source: JournalSource, position: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import ClassVar, Self
+from typing import IO, ClassVar, Self
 
 from ..errors import JournalError
 from ..journal.folder import JournalFolder
@@ -24,11 +24,6 @@ class JournalSource:
     Parameters
     ----------
     settings : see `JournalSourceSettings`.
-
-    Raises
-    ------
-    JournalError
-        Another process reads this journal, or it no longer reaches back to ``position``.
     """
 
     Settings: ClassVar = JournalSourceSettings
@@ -36,41 +31,45 @@ class JournalSource:
     def __init__(self, settings: JournalSourceSettings) -> None:
         self._settings = settings
         self._folder = JournalFolder(settings.folder)
-        lock = self._folder.lock("reader")
-        if lock is None:
-            pid = self._folder.told("reader").get("pid", "unknown")
-            raise JournalError(
-                f"another process (pid {pid}) reads the journal {settings.folder}: end it, or name "
-                "another folder"
-            )
-        self._lock = lock
-        self._reader = JournalReader(self._folder, settings.position)
+        self._lock: IO[str] | None = None
+        self._reader: JournalReader | None = None
         self._until: int | None = None
         self._exhausted = False
 
     @property
     def position(self) -> int:
         """Of the journal, after the documents handed out so far."""
-        return self._reader.position
+        return self._opened().position
 
     @property
     def behind(self) -> int:
         """Bytes of the journal that were not handed out yet."""
-        return max(0, self._reader.end - self._reader.position)
+        reader = self._opened()
+        return max(0, reader.end - reader.position)
 
     def confirm(self, position: int) -> None:
         """Let the keeper remove what lies before a position."""
         self._folder.tell("reader", {"confirmed": position, "position": self.position})
 
     def __enter__(self) -> Self:
-        """Nothing to start: the keeper receives."""
+        """Begin to read: the keeper receives.
+
+        Raises
+        ------
+        JournalError
+            Another process reads this journal, or it no longer reaches back to ``position``.
+        """
+        self._opened()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the files and let others read."""
         self.close()
-        self._reader.close()
-        self._lock.close()
+        if self._reader is not None:
+            self._reader.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     @property
     def exhausted(self) -> bool:
@@ -99,13 +98,14 @@ class JournalSource:
     def drain(self, max_items: int = 1024, timeout: float = 0.0) -> list[Received]:
         """Take what has been written; wait up to `timeout` s if there is nothing new."""
         deadline = time.monotonic() + timeout
+        reader = self._opened()
         while True:
             until = self._until
-            taken = self._reader.read(max_items, self._settings.max_bytes)
-            if taken or time.monotonic() >= deadline or until is not None:
+            taken = reader.read(max_items, self._settings.max_bytes)
+            if taken or until is not None or time.monotonic() >= deadline:
                 break
             time.sleep(self._settings.poll)
-        if until is not None and (not taken or self._reader.position >= until):
+        if until is not None and (not taken or reader.position >= until):
             self._exhausted = True
         return [item for _, item in taken]
 
@@ -113,13 +113,25 @@ class JournalSource:
         """Return what the keeper has seen; what waits is what lies ahead in the journal."""
         told = self._folder.told("keeper").get("counters", {})
         known = {f.name: int(told[f.name]) for f in fields(SourceCounters) if f.name in told}
-        known["bad"] = known.get("bad", 0) + self._reader.damaged
+        known["bad"] = known.get("bad", 0) + self._opened().damaged
         return SourceCounters(**{**known, "queued_bytes": self.behind})
 
     def close(self) -> None:
         """Take no more than what has been written by now."""
         if self._until is None:
-            self._until = self._reader.end
+            self._until = self._reader.end if self._reader is not None else 0
+
+    def _opened(self) -> JournalReader:
+        if self._reader is None:
+            self._lock = self._folder.lock("reader")
+            if self._lock is None:
+                pid = self._folder.told("reader").get("pid", "unknown")
+                raise JournalError(
+                    f"another process (pid {pid}) reads the journal {self._folder.path}: end it, "
+                    "or name another folder"
+                )
+            self._reader = JournalReader(self._folder, self._settings.position)
+        return self._reader
 
     def _ready(self) -> bool:
         told = self._folder.told("keeper")

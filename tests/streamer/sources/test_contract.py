@@ -80,7 +80,7 @@ def test_closing_early_ends_iteration(finite):
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_kind_is_a_source(kind, tmp_path):
-    settings = {"recording": {"path": str(tmp_path)}}.get(kind, {})
+    settings = {"recording": {"path": str(tmp_path)}, "journal": {"folder": tmp_path}}.get(kind, {})
     source = make_source(kind, **settings)
     assert isinstance(source, Source)
     for name, field in type(source).Settings.model_fields.items():
@@ -97,7 +97,7 @@ def test_a_dotted_path_needs_no_entry():
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("carrier-pigeon", {}, "zmq, recording, memory"),
+        ("carrier-pigeon", {}, "zmq, journal, recording, memory"),
         ("no.such.module:Thing", {}, "imported"),
         ("zmq", {"adress": "localhost:1"}, "adress"),
         ("zmq", {"address": "5578"}, "host:port"),
