@@ -127,6 +127,11 @@ class StreamProcessor:
         """Uids of raw runs that have started and not stopped."""
         return frozenset((*self._runs, *self._starts))
 
+    @property
+    def known_streams(self) -> dict[str, str]:
+        """Uid of the run of each descriptor that is known, by its uid."""
+        return {uid: stream.run for uid, stream in self._assembler.streams.items()}
+
     def snapshot(self, blobs: Blobs) -> dict[str, Any]:
         """State between two calls of `process`, made of what `streamer.checkpoint` can encode.
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from ...callbacks.checkpointer import Checkpointer, Confirming
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.summary import ResultSummary
+from ..backfill import Backfill, Backfilled, make_provider
 from ..config import Settings
 from ..journal.folder import JournalFolder
 from ..journal.start import end_keeper, ensure_keeper
-from ..service import Service
+from ..service import Processor, Service
 from ..sources.journal import JournalSource
 from ..sources.settings import JournalSourceSettings
 from .live import Connection, follow
@@ -29,19 +30,18 @@ def follow_journal(
     settings: Settings,
     place: tuple[Path, str, str],
     stop: threading.Event,
+    *,
+    backfill: Sequence[str] = (),
     options: Sequence[str] = (),
-) -> JournalSource:
+) -> None:
     """Process what the keeper of a journal receives, until told to stop.
 
     Parameters
     ----------
     parts : processor, its summary, and those of its sinks that confirm.
     place : folder of the journal, address of the 0MQ proxy, and where the results go to.
+    backfill : places that have documents which were missed.
     options : further options of the keeper.
-
-    Returns
-    -------
-    The source, closed.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def follow_journal(
         position = checkpointer.resume()
         with _source(folder, position) as source:
             _tell_start(source, position)
-            service = Service(source, processor, after=lambda: checkpointer.step(source))
+            stage = with_backfill(processor, backfill)
+            service = Service(source, stage, after=lambda: checkpointer.step(source))
             follow(service, summary, stop, Connection(source, zmq))
             say("writing the checkpoint from which the next start goes on")
             if not checkpointer.finish(source, _CONFIRM_S):
@@ -71,10 +72,18 @@ def follow_journal(
                     "the journal",
                     "yellow",
                 )
-            return source
     finally:
         if keeper is not None:
             end_keeper(keeper)
+
+
+def with_backfill(processor: StreamProcessor, places: Sequence[str]) -> Processor:
+    """Put a stage that fetches missed documents before a processor, if there are places for it."""
+    if not places:
+        return processor
+    return Backfilled(
+        processor, Backfill([make_provider(p) for p in places], processor.known_streams)
+    )
 
 
 def _source(folder: Path, position: int | None) -> JournalSource:

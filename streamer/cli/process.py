@@ -35,6 +35,14 @@ def process(
             "after a crash or a stop the next start goes on where this one ended.",
         ),
     ] = None,
+    backfill: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where documents that were missed can be fetched: a folder with recordings, or "
+            "the URI of the raw runs in Tiled. May be given more than once.",
+        ),
+    ] = None,
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
@@ -48,7 +56,7 @@ def process(
     from ..service import Service
     from ..sources import make_source
     from .ending import end_after, stop_at_signals
-    from .journalled import follow_journal
+    from .journalled import follow_journal, with_backfill
     from .live import Connection, follow
     from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
@@ -77,13 +85,14 @@ def process(
                 settings,
                 (journal, zmq, tiled or ""),
                 stop,
-                options,
+                backfill=backfill or (),
+                options=options,
             )
             return
         source = make_source("zmq", address=zmq)
         with source, _recorder(record) as recorder:
             raw = recorder.write if recorder is not None else None
-            service = Service(source, processor, raw=raw)
+            service = Service(source, with_backfill(processor, backfill or ()), raw=raw)
             follow(service, summary, stop, Connection(source, zmq))
     if source.counters().dropped:
         say(f"{source.counters().dropped} documents were dropped", "red")
