@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from .bench_accuracy import accuracy
+from .bench_crash import crash
 from .bench_detection import detection
 from .bench_paper import paper
 from .bench_real import real
@@ -17,6 +18,7 @@ from .options import Device, Profile
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 app.command()(accuracy)
+app.command()(crash)
 app.command()(detection)
 app.command()(paper)
 app.command()(real)

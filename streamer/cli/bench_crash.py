@@ -1,0 +1,50 @@
+"""``operando bench crash``: kill the service during a run, and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def crash(
+    kills: Annotated[int, typer.Option(min=1, help="SIGKILLs during the run.")] = 20,
+    energies: Annotated[int, typer.Option(min=4, help="Energies of the scan.")] = 143,
+    size: Annotated[int, typer.Option(min=128, help="Height and width of the frames, px.")] = 460,
+    particles: Annotated[int, typer.Option(min=1, help="Particles in them.")] = 9,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Work in this folder and leave all in it."),
+    ] = None,
+) -> None:
+    """Kill -9 the service at random moments of one run; the result must be that of a quiet one."""
+    import tempfile
+    from contextlib import nullcontext
+
+    from ..bench.crash import measure_crashes
+    from ..simulate import SimSettings, ni_edge_energies
+    from .terminal import say
+
+    radius = (0.04 * size, 0.08 * size)
+    settings = SimSettings(
+        shape=(size, size),
+        n_particles=particles,
+        radius_px=radius,
+        energies=tuple(float(e) for e in ni_edge_energies(energies)),
+    )
+    place = nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="operando-")
+    with place as folder:
+        figures = measure_crashes(settings, kills, Path(folder), seed=seed, say=say)
+    say(
+        f"{figures.kills} kills, {figures.starts} starts came to processing; {figures.frames} "
+        f"frames, {figures.rows} rows of particles, {figures.images} aligned images; ledger "
+        f"{'balances' if figures.balanced else 'DOES NOT BALANCE'}; the run was complete "
+        f"{figures.catch_up:.1f} s after its last document"
+    )
+    if figures.differences or not figures.balanced:
+        for difference in figures.differences:
+            say(difference, "red")
+        raise typer.Exit(1)
+    say("rows, images and ledger are those of the undisturbed run, bit for bit", "green")
