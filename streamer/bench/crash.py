@@ -55,7 +55,7 @@ def measure_crashes(
     folder: Path,
     *,
     seed: int = 0,
-    span: tuple[float, float] = (0.5, 10.0),
+    span: tuple[float, float] = (0.3, 6.0),
     say: Callable[[str], object] = lambda _: None,
 ) -> CrashFigures:
     """Run a scan twice, once with the service killed at random moments, and compare the results.
@@ -66,7 +66,8 @@ def measure_crashes(
     kills : SIGKILLs during the run, which is slowed down until all have been dealt.
     folder : for everything that is written.
     seed : of the moments.
-    span : shortest and longest time from a start of the service to its end, s; starting is part.
+    span : shortest and longest time from when the service is ready to its end, s; every fourth is
+        killed while it starts.
 
     Raises
     ------
@@ -80,8 +81,7 @@ def measure_crashes(
     with ExitStack() as stack:
         rig = _Rig(folder / "killed", stack)
         stop = threading.Event()
-        pace = max(0.02, 1.2 * kills * sum(span) / 2 / len(documents))
-        publishing = threading.Thread(target=rig.publish, args=(documents, pace, stop))
+        publishing = threading.Thread(target=rig.publish, args=(documents, kills, stop))
         dice = random.Random(seed)  # noqa: S311 - moments of a rehearsal, no secret
         service = rig.start("0")
         service.wait_for("ready: subscribed", 120)
@@ -90,12 +90,15 @@ def measure_crashes(
         stack.callback(stop.set)
         starts = 1
         for kill in range(1, kills + 1):
+            if kill % 4:
+                service.wait_for("ready: subscribed", 120)
             time.sleep(dice.uniform(*span))
             if not service.running:
                 raise RigError(service.story("ended before it was killed"))
-            starts += kill > 1 and "going on" in service.log.read_text(errors="replace")
+            starts += kill > 1 and "ready: subscribed" in service.log.read_text(errors="replace")
             service.process.send_signal(signal.SIGKILL)
             service.process.wait()
+            rig.dealt = kill
             say(f"killed {kill} of {kills}; {rig.published} documents published")
             service = rig.start(str(kill))
         publishing.join()
@@ -129,6 +132,7 @@ class _Rig:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.published = 0
+        self.dealt = 0
         self._folder = folder
         self._stack = stack
         self._tiled = stack.enter_context(EmbeddedTiled(folder / "tiled"))
@@ -150,16 +154,17 @@ class _Rig:
         return self._stack.enter_context(child)
 
     def publish(
-        self, documents: Sequence[NamedDocument], pace: float, stop: threading.Event
+        self, documents: Sequence[NamedDocument], kills: int, stop: threading.Event
     ) -> None:
-        """Publish a run, `pace` s between two documents."""
+        """Publish a run, spread over so many kills, and to its end when all have been dealt."""
         with contextlib.closing(FramePublisher(self._addresses[0])) as publisher:
             publisher.wait_connected(10)
-            for name, doc in documents:
+            for number, (name, doc) in enumerate(documents, 1):
                 publisher(name, doc)
-                self.published += 1
-                if stop.wait(pace):
-                    return
+                self.published = number
+                while self.dealt < kills * number / len(documents):
+                    if stop.wait(0.05):
+                        return
 
     def results(self) -> _Results:
         """Read the one run that Tiled holds."""
@@ -188,7 +193,7 @@ def _undisturbed(documents: Sequence[NamedDocument], folder: Path) -> _Results:
         rig = _Rig(folder, stack)
         service = rig.start("0")
         service.wait_for("ready: subscribed", 120)
-        rig.publish(documents, 0.0, threading.Event())
+        rig.publish(documents, 0, threading.Event())
         if service.wait(300):
             raise RigError(service.story("failed"))
         return rig.results()

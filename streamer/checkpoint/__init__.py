@@ -8,8 +8,8 @@ disk such that a crash at any moment leaves a whole checkpoint behind.
 from __future__ import annotations
 
 from .blobs import Blobs
-from .decode import decode
-from .encode import encode
+from .decoding import decode
+from .encoding import encode
 from .files import Checkpoint, CheckpointFiles
 
 __all__ = ["Blobs", "Checkpoint", "CheckpointFiles", "decode", "encode"]
