@@ -103,9 +103,13 @@ class FrameFile:
         self._held = len(self)
 
     def _create(self) -> None:
+        """Make the file aside and move it in place: a half-made one could never be opened."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = h5py.File(self.path, "w", libver="latest")
-        new_dataset(file, self.shape, self.dtype)
+        fresh = self.path.with_name(f".{self.path.name}.creating")
+        with h5py.File(fresh, "w", libver="latest") as file:
+            new_dataset(file, self.shape, self.dtype)
+        fresh.replace(self.path)
+        file = h5py.File(self.path, "r+", libver="latest")
         file.swmr_mode = True
         self._use(file, writable=True)
 

@@ -17,9 +17,14 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from .confirmation import ConfirmingSink, Settled
+
 _log = logging.getLogger(__name__)
 
 Policy = Literal["block", "strip", "latest"]
+
+Entry = tuple[int, str, Mapping[str, Any], int]
+"""A queued document: its number, name, content and size in bytes."""
 
 SINKS: dict[str, str] = {
     "tiled": "operando.callbacks.tiled_sink:TiledSink",
@@ -128,7 +133,10 @@ class BufferedSink:
         self.max_bytes = max_bytes
         self.policy: Policy = policy
         self.max_wait = max_wait
-        self._queue: deque[tuple[str, Mapping[str, Any], int]] = deque()
+        self._queue: deque[Entry] = deque()
+        self._settled = Settled()
+        self._given_before = sink.received if isinstance(sink, ConfirmingSink) else 0
+        self._delivered = 0
         self._changed = threading.Condition()
         self._counts = SinkCounts()
         self._busy = False
@@ -142,13 +150,15 @@ class BufferedSink:
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Queue a document; returns within `max_wait` s under ``block``, else at once."""
         with self._changed:
+            number = self._settled.number()
             if self._closing:
+                self._settled.refuse(number)
                 self._bump(received=1, dropped=1)
                 return
             size = weight(name, doc)
             if name in ("event", "event_page") and not self._fits(size):
                 doc, size = self._squeeze(name, doc, size)
-            self._queue.append((name, doc, size))
+            self._queue.append((number, name, doc, size))
             queued = self._counts.queued_bytes + size
             self._bump(received=1, queued_bytes=size)
             self._counts = replace(self._counts, peak_bytes=max(queued, self._counts.peak_bytes))
@@ -159,6 +169,26 @@ class BufferedSink:
         """What happened so far."""
         with self._changed:
             return replace(self._counts, queued=len(self._queue))
+
+    @property
+    def received(self) -> int:
+        """Documents given to it so far; those given up for want of room, too."""
+        return self._settled.received
+
+    @property
+    def confirmed(self) -> int:
+        """Largest n such that the first n documents given to it are settled.
+
+        A document is settled when the sink behind confirms it (see `ConfirmingSink`; of a sink
+        that has no notion of that: when it has taken it), when it was given up by the policy, or
+        when the sink raised at it. Documents that come after `close` are never settled, nor those
+        that `close` could not deliver in time.
+        """
+        sink = self.sink
+        done = sink.confirmed - self._given_before if isinstance(sink, ConfirmingSink) else None
+        with self._changed:
+            self._settled.settle(self._delivered if done is None else done)
+            return self._settled.confirmed(self._queue[0][0] if self._queue else None)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until the sink has taken and finished everything; False if it took too long."""
@@ -217,11 +247,11 @@ class BufferedSink:
         return fits
 
     def _drop_oldest(self, size: int) -> None:
-        kept: deque[tuple[str, Mapping[str, Any], int]] = deque()
+        kept: deque[Entry] = deque()
         while self._queue:
             entry = self._queue.popleft()
-            if entry[0] in ("event", "event_page") and not self._fits(size):
-                self._bump(dropped=1, queued_bytes=-entry[2])
+            if entry[1] in ("event", "event_page") and not self._fits(size):
+                self._bump(dropped=1, queued_bytes=-entry[3])
             else:
                 kept.append(entry)
         self._queue = kept
@@ -252,7 +282,8 @@ class BufferedSink:
     def _take(self) -> tuple[str, Mapping[str, Any]] | None:
         if not self._queue:
             return None
-        name, doc, size = self._queue.popleft()
+        number, name, doc, size = self._queue.popleft()
+        self._settled.give(number)
         self._bump(queued_bytes=-size)
         if self._counts.queued_bytes <= self.max_bytes // 2:
             self._patient = True
@@ -264,9 +295,11 @@ class BufferedSink:
         except Exception:  # noqa: BLE001 - a sink of any kind may fail in any way
             _log.exception("%s: could not take a %r document", self._thread.name, name)
             with self._changed:
+                self._delivered += 1
                 self._bump(errors=1)
         else:
             with self._changed:
+                self._delivered += 1
                 self._bump(delivered=1)
 
     def _tick(self) -> float | None:

@@ -84,6 +84,7 @@ class FrameSeries:
         self._pending: dict[int, NDArray[Any]] = {}
         self._file = None if path is None else FrameFile(path, key.shape, key.dtype)
         self._untold: dict[int, None] = {}
+        self._unsure: dict[int, None] = {}
         self._node: ArrayClient | None = None
         self._looked = False
         self._denied = False
@@ -113,7 +114,7 @@ class FrameSeries:
     @property
     def pending(self) -> int:
         """Images of which the server does not know yet."""
-        return len(self._pending) + len(self._untold)
+        return len(self._pending) + len(self._untold) + len(self._unsure)
 
     def write_file(self) -> None:
         """Write waiting images to the file; needs no server.
@@ -177,6 +178,7 @@ class FrameSeries:
         self.refused += len(self._pending)
         self._pending.clear()
         self._untold.clear()
+        self._unsure.clear()
 
     def _agree_with(self, node: ArrayClient) -> None:
         """Continue an array the way it was begun, or say why that cannot be."""
@@ -211,6 +213,9 @@ class FrameSeries:
         changed = self._file.write(self._pending)
         self.changed |= bool(changed)
         self._untold.update(dict.fromkeys(changed))
+        # held already, by a writer that died before us: did it tell the server?
+        held = (i for i in self._pending if i >= self._length and i not in self._untold)
+        self._unsure.update(dict.fromkeys(held))
 
     def _uri(self) -> str:
         assert self._file is not None
@@ -228,6 +233,9 @@ class FrameSeries:
             self._send(parent)
             return
         self._pending.clear()
+        self._unsure.clear()
+        self._untold.update(dict.fromkeys(range(self._length, self._count())))
+        self._length = self._count()
         source = self._source(source_of(node).id)
         for start, stop in ranges(self._untold, self._count()):
             put_data_source(node, source, start, (stop - start, *self.key.shape))
@@ -239,7 +247,7 @@ class FrameSeries:
             StructureFamily.array, [self._source(None)], key=self.key.name
         )
         self._node = node
-        self._untold.update(dict.fromkeys(range(self._count())))
+        self._length = 0
         return node
 
     def _server_reads(self, connection: TiledConnection, node: ArrayClient) -> bool:
@@ -256,6 +264,7 @@ class FrameSeries:
         connection.delete(node)
         self._node = None
         self._untold.clear()
+        self._unsure.clear()
         self._route.route = "http"
         return False
 

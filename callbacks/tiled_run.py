@@ -181,6 +181,11 @@ class RunWriter:
     start : the start document.
     settings : settings of the sink.
     route : how images reach the server, shared by the whole sink.
+
+    Attributes
+    ----------
+    settled : number of the newest document at a time when nothing of the run was pending; kept
+        by the sink.
     """
 
     def __init__(
@@ -189,6 +194,7 @@ class RunWriter:
         self.start = start
         self.uid: str = start["uid"]
         self.stop: Mapping[str, Any] | None = None
+        self.settled = 0
         self.streams: dict[str, StreamWriter] = {}
         self._settings = settings
         self._route = route

@@ -99,10 +99,13 @@ class TiledSink:
         self._lost = {"dropped": 0, "refused": 0}
         self._due = 0.0
         self._failures = 0
+        self._received = 0
+        self._confirmed = 0
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take a document, and send a round if one is due."""
-        self._counts = replace(self._counts, documents=self._counts.documents + 1)
+        self._received += 1
+        self._counts = replace(self._counts, documents=self._received)
         handler = getattr(self, f"_{name}", None)
         if handler is not None:
             handler(doc)
@@ -115,6 +118,7 @@ class TiledSink:
         """
         runs = [run for run in self._runs.values() if run.pending]
         if not runs:
+            self._confirm()
             return None
         if self._crowded(runs):
             self._guarded(lambda: self._write_files(runs))
@@ -163,12 +167,30 @@ class TiledSink:
             pending=sum(run.pending for run in tuple(self._runs.values())),
         )
 
+    @property
+    def received(self) -> int:
+        """Documents given to it so far."""
+        return self._received
+
+    @property
+    def confirmed(self) -> int:
+        """Largest n such that the first n documents are with the server, or counted as given up.
+
+        Rows and images count as soon as the server has acknowledged them (and files are flushed),
+        rows that are held back for the first request of their stream not before; the stop counts
+        when all closing steps went through. It survives a killed process, ours or the server's;
+        what a power failure does depends on the disks.
+        """
+        return self._confirmed
+
     # -- documents -------------------------------------------------------------------------
 
     def _start(self, doc: Mapping[str, Any]) -> None:
         run = self._runs.get(doc["uid"])
         if run is None:
-            self._runs[doc["uid"]] = RunWriter(doc, self.settings, self._route)
+            run = RunWriter(doc, self.settings, self._route)
+            run.settled = self._received - 1
+            self._runs[run.uid] = run
         else:
             run.end(None)
 
@@ -218,6 +240,21 @@ class TiledSink:
             first, longest = self.settings.retry_s
             self._due = now + min(first * 2**self._failures, longest)
             self._failures += 1
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """See up to which document everything is with the server.
+
+        Within a round no documents come, so what is pending after it was held back or failed. It
+        came after the last time that nothing of its run was pending.
+        """
+        oldest = self._received
+        for run in self._runs.values():
+            if run.pending:
+                oldest = min(oldest, run.settled)
+            else:
+                run.settled = self._received
+        self._confirmed = max(self._confirmed, oldest)
 
     def _crowded(self, runs: list[RunWriter]) -> bool:
         """Whether so many images wait in memory that they cannot wait for the next round."""
