@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import RecordingError
+from ..journal.folder import JournalFolder
+from ..journal.reader import JournalReader
 from .dialects import Recorded, Report, read_file
 from .tiled_run import read_tiled_run
 from .writer import ARRIVALS_SUFFIX
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 64
+_BYTES_AT_ONCE = 64 << 20
 _SUFFIXES = frozenset({".msgpack", ".jsonl", ".json", ".ndjson", ".json-seq"})
 
 
@@ -22,7 +26,7 @@ def read_documents(source: str | Path, *, report: Report = log.warning) -> Itera
     Parameters
     ----------
     source : a file (the dialect is told from its content), a folder (its recordings in order of
-        their names), or the ``http(s)://`` address of a run in Tiled.
+        their names, or a journal), or the ``http(s)://`` address of a run in Tiled.
     report : takes a sentence for everything that could not be read: a document cut off by a crash,
         a damaged line, an unreadable file of a folder.
 
@@ -53,7 +57,21 @@ def list_recordings(folder: Path) -> list[Path]:
     )
 
 
+def _read_journal(folder: Path) -> Iterator[Recorded]:
+    """All that a journal holds, as far as it has been written."""
+    reader = JournalReader(JournalFolder(folder))
+    try:
+        while items := reader.read(_AT_ONCE, _BYTES_AT_ONCE):
+            for _, item in items:
+                yield Recorded(item.name, item.doc, item.received_at)
+    finally:
+        reader.close()
+
+
 def _read_folder(folder: Path, report: Report) -> Iterator[Recorded]:
+    if JournalFolder(folder).segments():
+        yield from _read_journal(folder)
+        return
     readable = 0
     for path in list_recordings(folder):
         try:

@@ -13,6 +13,7 @@ from operando.streamer.errors import JournalError
 from operando.streamer.journal import JournalSettings, JournalWriter
 from operando.streamer.journal.folder import JournalFolder
 from operando.streamer.journal.keeper import Keeper
+from operando.streamer.recording.reader import read_documents
 from operando.streamer.sources.journal import JournalSource
 from operando.streamer.sources.settings import JournalSourceSettings, ZmqSourceSettings
 from operando.streamer.sources.zmq import ZmqSource
@@ -160,3 +161,11 @@ def test_a_keeper_that_nobody_reads_ends_by_itself(folder):
         keeper.run(threading.Event())
     assert 0.4 < time.monotonic() - began < 10
     assert not folder.locked("keeper")
+
+
+def test_a_journal_can_be_replayed_like_a_recording(folder):
+    with JournalWriter(folder, JournalSettings(segment_mb=0.001)) as writer:
+        write(writer, range(30))
+    items = list(read_documents(folder.path))
+    assert [item.doc["uid"] for item in items] == [f"e{i}" for i in range(30)]
+    assert [item.received_at for item in items] == [1e9 + i for i in range(30)]
