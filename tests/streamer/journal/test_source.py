@@ -168,4 +168,4 @@ def test_a_journal_can_be_replayed_like_a_recording(folder):
         write(writer, range(30))
     items = list(read_documents(folder.path))
     assert [item.doc["uid"] for item in items] == [f"e{i}" for i in range(30)]
-    assert [item.received_at for item in items] == [1e9 + i for i in range(30)]
+    assert [item.arrival for item in items] == [1e9 + i for i in range(30)]
