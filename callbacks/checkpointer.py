@@ -136,19 +136,26 @@ class Checkpointer:
         """
         try:
             checkpoint = self._files.read()
-            if checkpoint is None:
-                return None
-            if checkpoint.made_for != self._made_for:
-                logger.warning(
-                    "the checkpoint was made with other settings or for another Tiled server: "
-                    "runs that were open are processed from their beginning"
-                )
-                return checkpoint.open_from
+        except CheckpointError as error:
+            self._files.discard()
+            logger.error("%s; the journal is processed from its beginning", error)  # noqa: TRY400
+            return None
+        if checkpoint is None:
+            return None
+        if checkpoint.made_for != self._made_for:
+            logger.warning(
+                "the checkpoint was made with other settings or for another Tiled server: runs "
+                "that were open are processed from their beginning"
+            )
+            return checkpoint.open_from
+        try:
             state = decode(checkpoint.state, device, self._blobs)
         except CheckpointError as error:
-            logger.error("%s; the journal is processed from its beginning", error)  # noqa: TRY400
             self._files.discard()
-            return None
+            logger.error(  # noqa: TRY400
+                "%s; runs that were open are processed from their beginning", error
+            )
+            return checkpoint.open_from
         self._processor.restore(state["processor"], self._blobs)
         self._opened, self._before = state["opened"], checkpoint.position
         self._latest = checkpoint.position

@@ -129,6 +129,20 @@ def test_a_damaged_checkpoint_is_put_aside(rig, tmp_path, caplog):
     assert (tmp_path / "checkpoint.unusable").exists()
 
 
+def test_without_one_of_its_arrays_open_runs_are_processed_again(rig, tmp_path, caplog):
+    rig.work()
+    rig.processor.open_runs = frozenset({"run"})
+    rig.work()
+    rig.sink.confirmed = 2
+    assert rig.checkpointer.finish(rig.log, 5.0)
+    for path in (tmp_path / "blobs").iterdir():
+        path.write_bytes(b"lost with the power")
+    other, position = resumed(tmp_path)
+    assert position == 10
+    assert other.processor.state["count"] == 0
+    assert "damaged" in caplog.text
+
+
 def test_a_state_that_cannot_be_written_costs_the_checkpoint_only(rig, tmp_path, caplog):
     rig.processor.state = {**rig.processor.state, "thread": object()}
     for _ in range(6):
