@@ -82,7 +82,7 @@ class _Decoder:
 
     def _dataclass(self, name: str, entries: list[Any]) -> Any:
         cls = _class(name)
-        if not is_dataclass(cls):
+        if not (isinstance(cls, type) and is_dataclass(cls)):
             raise CheckpointError(f"{name} is no dataclass")
         values = dict(zip(entries[::2], (self.value(v) for v in entries[1::2]), strict=True))
         expected = {item.name for item in fields(cls)}

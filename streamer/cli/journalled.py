@@ -13,7 +13,7 @@ from ...callbacks.summary import ResultSummary
 from ..backfill import Backfill, Backfilled, make_provider
 from ..config import Settings
 from ..journal.folder import JournalFolder
-from ..journal.start import end_keeper, ensure_keeper
+from ..journal.start import KeptJournal
 from ..service import Processor, Service
 from ..sources.journal import JournalSource
 from ..sources.settings import JournalSourceSettings
@@ -50,7 +50,7 @@ def follow_journal(
     """
     processor, summary, sinks = parts
     folder, zmq, target = place
-    keeper = ensure_keeper(folder, zmq, options)
+    kept = KeptJournal(folder, zmq, options)
     try:
         checkpointer = Checkpointer(
             processor,
@@ -63,7 +63,12 @@ def follow_journal(
         with _source(folder, position) as source:
             _tell_start(source, position)
             stage = with_backfill(processor, backfill)
-            service = Service(source, stage, after=lambda: checkpointer.step(source))
+
+            def after() -> None:
+                checkpointer.step(source)
+                kept.check()
+
+            service = Service(source, stage, after=after)
             follow(service, summary, stop, Connection(source, zmq))
             say("writing the checkpoint from which the next start goes on")
             if not checkpointer.finish(source, _CONFIRM_S):
@@ -73,8 +78,7 @@ def follow_journal(
                     "yellow",
                 )
     finally:
-        if keeper is not None:
-            end_keeper(keeper)
+        kept.end()
 
 
 def with_backfill(processor: StreamProcessor, places: Sequence[str]) -> Processor:

@@ -94,8 +94,16 @@ class Line:
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()
 
+    def keeper(self):
+        """Process id of the keeper that is ready, None while there is none."""
+        try:
+            told = json.loads((self.journal / "keeper.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return told["pid"] if told["ready"] else None
+
     def kill_keeper(self):
-        os.kill(json.loads((self.journal / "keeper.json").read_text())["pid"], signal.SIGKILL)
+        os.kill(self.keeper(), signal.SIGKILL)
 
     def check(self, expected, results):
         uid, whole = expected
@@ -157,6 +165,20 @@ def test_what_nobody_received_is_fetched_from_a_recording(
     line.publish(documents[2 * third :])
     assert service.wait(120) == 0, service.log.read_text()
     recorder.end()
+    line.check(expected, results)
+
+
+def test_a_keeper_that_was_killed_is_started_again(line, documents, expected, results):
+    half = len(documents) // 2
+    service = line.start()
+    line.publish(documents[:half])
+    line.wait_for_rows(expected[0], 2)
+    old = line.keeper()
+    line.kill_keeper()
+    line.wait_until(lambda: line.keeper() not in (None, old), 60)
+    line.publish(documents[half:])
+    assert service.wait(120) == 0, service.log.read_text()
+    assert "the keeper of the journal" in service.log.read_text()
     line.check(expected, results)
 
 
