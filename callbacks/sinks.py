@@ -130,6 +130,7 @@ class BufferedSink:
         self._settled = Settled()
         self._given_before = sink.received if isinstance(sink, ConfirmingSink) else 0
         self._delivered = 0
+        self._congestible = isinstance(sink, CongestedSink)
         self._spool = spool
         self._spooled = 0
         self._moving: Entry | None = None
@@ -277,7 +278,7 @@ class BufferedSink:
                 self._busy = False
                 self._changed.notify_all()
                 # no one says when a congested sink is free again: look every second
-                watched = wait is None and isinstance(self.sink, CongestedSink)
+                watched = wait is None and self._congestible
                 self._changed.wait_for(self._has_work, timeout=1.0 if watched else wait)
                 if self._closing and (not self._waiting() or time.monotonic() > self._stop_by):
                     break
@@ -305,7 +306,7 @@ class BufferedSink:
 
     def _available(self) -> bool:
         """Whether a document can be given to the sink now."""
-        if isinstance(self.sink, CongestedSink) and self.sink.congested:
+        if self._congestible and self.sink.congested:  # pyright: ignore[reportAttributeAccessIssue]
             return False
         return bool(self._spooled or (self._queue and self._moving is None))
 
