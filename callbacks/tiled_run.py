@@ -115,9 +115,9 @@ class StreamWriter:
         self._correct_metadata(node)
         if not self.changed and connection.child(node, TABLE) is not None:
             return
-        rows = self.rows.read_back(connection, node)
+        rows, metadata = self.rows.read_back(connection, node)
         if len(rows):
-            write_table(connection, node, table_of(rows, self.rows.coder.metadata()))
+            write_table(connection, node, table_of(rows, metadata))
 
     def nodes(self, connection: TiledConnection, run: Container) -> Iterator[BaseClient]:
         """Nodes of the stream that are on the server, the stream itself last."""
