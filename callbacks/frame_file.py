@@ -9,7 +9,9 @@ to open it for writing; then its images are copied to a fresh file that takes it
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ from ..streamer.errors import SinkError
 
 DATASET = "/entry/data/data"
 COPY_BYTES = 64 << 20
+RESERVE_BYTES = 256 << 20
+"""Space on the disk that images leave free, for the metadata of HDF5 and for others."""
+
+_SPOILT: list[h5py.File] = []
+"""Files that must not be closed, see `FrameFile._writing`."""
 
 
 class FrameFile:
@@ -41,6 +48,7 @@ class FrameFile:
         self._data: h5py.Dataset | None = None
         self._writable = False
         self._held = 0
+        self._failed = ""
 
     def __len__(self) -> int:
         """Number of images in the file."""
@@ -53,40 +61,68 @@ class FrameFile:
         ------
         SinkError
             Another process writes to the file, or it holds images of another shape.
+            The disk is full, or was: give all images of this call again.
         OSError
-            The disk is full, or the folder cannot be written.
+            The folder cannot be written.
         """
-        if self._data is None:
-            self._open()
+        self._ready()
         changed = [i for i in sorted(images) if not self._is_held(i, images[i])]
         if changed:
-            self._open_for_writing()
-            assert self._data is not None
-            if changed[-1] >= len(self):
-                self._data.resize(changed[-1] + 1, axis=0)
-            for i in changed:
-                self._data[i] = images[i]
-            self._data.flush()
+            with self._writing(len(changed)) as data:
+                if changed[-1] >= len(self):
+                    data.resize(changed[-1] + 1, axis=0)
+                for i in changed:
+                    data[i] = images[i]
+                data.flush()
         return changed
 
     def extend(self, count: int) -> list[int]:
         """Make the stack at least `count` images long; return the indexes of the new gaps."""
-        if self._data is None:
-            self._open()
+        self._ready()
         gaps = list(range(len(self), count))
         if gaps:
-            self._open_for_writing()
-            assert self._data is not None
-            self._data.resize(count, axis=0)
-            self._data.flush()
+            with self._writing(len(gaps)) as data:
+                data.resize(count, axis=0)
+                data.flush()
         return gaps
 
     def close(self) -> None:
         """Close the file; a later `write` opens it again."""
-        if self._file is not None:
+        if self._file is not None and not self._failed:
             self._file.close()
         self._file = self._data = None
         self._writable = False
+
+    def _ready(self) -> None:
+        if self._failed:
+            raise SinkError(
+                f"{self.path}: an earlier write failed half way ({self._failed}); start the "
+                "service again to continue the file, what is missing comes from the journal"
+            )
+        if self._data is None:
+            self._open()
+
+    @contextmanager
+    def _writing(self, images: int) -> Iterator[h5py.Dataset]:
+        """Give the stack to write so many images to, if there is room for them.
+
+        HDF5 must not find the disk full: it then holds images for written that are not, and may
+        take the process with it when the file is closed. So we look first; and if it fails in
+        spite of that, nothing more is done with the file by this process.
+        """
+        need = images * int(np.prod(self.shape)) * self.dtype.itemsize
+        free = shutil.disk_usage(self.path.parent).free
+        if free < need + RESERVE_BYTES:
+            raise SinkError(f"{self.path.parent}: only {free >> 20} MB are free; make room")
+        self._open_for_writing()
+        assert self._data is not None
+        try:
+            yield self._data
+        except (RuntimeError, OSError) as error:
+            self._failed = str(error)
+            assert self._file is not None
+            _SPOILT.append(self._file)
+            raise SinkError(f"{self.path} cannot be written: {error}") from error
 
     def _is_held(self, index: int, image: NDArray[Any]) -> bool:
         if index >= self._held or self._data is None:

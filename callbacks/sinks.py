@@ -10,21 +10,25 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
-
+from ..streamer.errors import SinkError
 from .confirmation import ConfirmingSink, Settled
+from .sink_counts import SinkCounts, stripped, weight
+from .spool import Spool
 
 _log = logging.getLogger(__name__)
 
-Policy = Literal["block", "strip", "latest"]
+Policy = Literal["block", "strip", "latest", "spool"]
 
 Entry = tuple[int, str, Mapping[str, Any], int]
 """A queued document: its number, name, content and size in bytes."""
+
+SPOOLED: tuple[str, Mapping[str, Any]] = ("", {})
+"""Stands for a document that is still on disk."""
 
 SINKS: dict[str, str] = {
     "tiled": "operando.callbacks.tiled_sink:TiledSink",
@@ -32,9 +36,6 @@ SINKS: dict[str, str] = {
     "zmq": "operando.callbacks.publisher:FramePublisher",
 }
 """Sinks by name; a dotted path ``package.module:Object`` needs no entry here."""
-
-DOCUMENT_BYTES = 2048
-"""What a document is taken to weigh beside its arrays."""
 
 
 @runtime_checkable
@@ -55,6 +56,16 @@ class TickingSink(Sink, Protocol):
         ...
 
 
+@runtime_checkable
+class CongestedSink(TickingSink, Protocol):
+    """A sink that says when it wants no more documents until a later tick."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether documents had better wait where they are."""
+        ...
+
+
 def resolve_sink(name: str) -> Any:
     """Return the sink class or callable that `name` stands for.
 
@@ -63,34 +74,6 @@ def resolve_sink(name: str) -> Any:
     name : a key of `SINKS`, or a dotted path ``package.module:Object``.
     """
     return resolve_name(SINKS.get(name, name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkCounts:
-    """What went through a `BufferedSink`.
-
-    Attributes
-    ----------
-    received : documents given to it.
-    delivered : documents that the sink took.
-    stripped : events that were passed on without their arrays, for want of room.
-    dropped : events that were given up, for want of room.
-    errors : documents at which the sink raised.
-    queued : documents waiting.
-    queued_bytes : their size.
-    peak_bytes : the largest size of the queue so far.
-    blocked : s that callers were made to wait, in all.
-    """
-
-    received: int = 0
-    delivered: int = 0
-    stripped: int = 0
-    dropped: int = 0
-    errors: int = 0
-    queued: int = 0
-    queued_bytes: int = 0
-    peak_bytes: int = 0
-    blocked: float = 0.0
 
 
 class BufferedSink:
@@ -106,6 +89,12 @@ class BufferedSink:
         The event goes through without its arrays: no row is ever lost.
     ``latest``
         The oldest events give way: for live views.
+    ``spool``
+        From half of `max_bytes` on, the oldest go to disk, by a thread of their own, and come
+        back in order: nothing is lost as long as `spool` has room; then as ``strip``. Should the
+        disk be slower than the documents come, callers wait as under ``block``.
+
+    A sink that is congested (see `CongestedSink`) is given nothing until it no longer is.
 
     Documents other than events always get through. They and stripped events are the only thing
     that can exceed `max_bytes`, at about 2 kB each.
@@ -118,7 +107,8 @@ class BufferedSink:
         methods ``tick``, ``flush`` and ``close``, if it has them, are called there as well.
     max_bytes : bound of the queue, bytes.
     policy : see above.
-    max_wait : longest wait of a caller under ``block``, s.
+    max_wait : longest wait of a caller under ``block`` and ``spool``, s.
+    spool : where documents wait under ``spool``; it is closed with this object.
     """
 
     def __init__(
@@ -128,7 +118,10 @@ class BufferedSink:
         policy: Policy = "block",
         *,
         max_wait: float = 0.5,
+        spool: Spool | None = None,
     ) -> None:
+        if (policy == "spool") != (spool is not None):
+            raise ValueError(f"policy {policy!r} with spool {spool!r}: give both or neither")
         self.sink = sink
         self.max_bytes = max_bytes
         self.policy: Policy = policy
@@ -137,6 +130,12 @@ class BufferedSink:
         self._settled = Settled()
         self._given_before = sink.received if isinstance(sink, ConfirmingSink) else 0
         self._delivered = 0
+        self._congestible = isinstance(sink, CongestedSink)
+        self._spool = spool
+        self._spooled = 0
+        self._moving: Entry | None = None
+        self._last = 0
+        self._ended = False
         self._changed = threading.Condition()
         self._counts = SinkCounts()
         self._busy = False
@@ -146,6 +145,9 @@ class BufferedSink:
         name = f"sink-{type(sink).__name__}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        if spool is not None:
+            self._mover = threading.Thread(target=self._move_on, name=f"{name}-spool", daemon=True)
+            self._mover.start()
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Queue a document; returns within `max_wait` s under ``block``, else at once."""
@@ -168,7 +170,7 @@ class BufferedSink:
     def counts(self) -> SinkCounts:
         """What happened so far."""
         with self._changed:
-            return replace(self._counts, queued=len(self._queue))
+            return replace(self._counts, queued=self._waiting())
 
     @property
     def received(self) -> int:
@@ -188,14 +190,14 @@ class BufferedSink:
         done = sink.confirmed - self._given_before if isinstance(sink, ConfirmingSink) else None
         with self._changed:
             self._settled.settle(self._delivered if done is None else done)
-            return self._settled.confirmed(self._queue[0][0] if self._queue else None)
+            return self._settled.confirmed(self._oldest())
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until the sink has taken and finished everything; False if it took too long."""
         deadline = time.monotonic() + timeout
         with self._changed:
             drained = self._changed.wait_for(
-                lambda: not self._queue and not self._busy, timeout=timeout
+                lambda: not self._waiting() and not self._busy, timeout=timeout
             )
         if not drained:
             return False
@@ -213,9 +215,15 @@ class BufferedSink:
             self._stop_by = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout + 5.0)
-        left = len(self._queue)
+        with self._changed:
+            self._ended = True
+            left = self._waiting()
+            self._changed.notify_all()
         if left:
             _log.error("%s: %d documents were not delivered in time", self._thread.name, left)
+        if self._spool is not None:
+            self._mover.join(5.0)
+            self._spool.close()
         return not left and not self._thread.is_alive()
 
     # -- the caller's side, under the lock ---------------------------------------------------
@@ -226,7 +234,7 @@ class BufferedSink:
     def _squeeze(
         self, name: str, doc: Mapping[str, Any], size: int
     ) -> tuple[Mapping[str, Any], int]:
-        if self.policy == "block" and self._wait_for_room(size):
+        if self.policy in ("block", "spool") and self._wait_for_room(size):
             return doc, size
         if self.policy == "latest":
             self._drop_oldest(size)
@@ -269,25 +277,111 @@ class BufferedSink:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._queue or self._closing, timeout=wait)
-                if self._closing and (not self._queue or time.monotonic() > self._stop_by):
+                # no one says when a congested sink is free again: look every second
+                watched = wait is None and self._congestible
+                self._changed.wait_for(self._has_work, timeout=1.0 if watched else wait)
+                if self._closing and (not self._waiting() or time.monotonic() > self._stop_by):
                     break
                 entry = self._take()
                 self._busy = True
+            if entry is SPOOLED:
+                entry = self._read_back()
             if entry is not None:
                 self._deliver(*entry)
             wait = self._tick()
         self._finish()
 
-    def _take(self) -> tuple[str, Mapping[str, Any]] | None:
-        if not self._queue:
+    def _has_work(self) -> bool:
+        return self._available() or (self._closing and not self._waiting())
+
+    def _waiting(self) -> int:
+        """Documents that the sink was not given yet."""
+        return len(self._queue) + self._spooled + (self._moving is not None)
+
+    def _oldest(self) -> int | None:
+        """Number of the first of them."""
+        if not self._waiting():
             return None
+        return self._queue[0][0] if self._spool is None else self._last + 1
+
+    def _available(self) -> bool:
+        """Whether a document can be given to the sink now."""
+        if self._congestible and self.sink.congested:  # pyright: ignore[reportAttributeAccessIssue]
+            return False
+        return bool(self._spooled or (self._queue and self._moving is None))
+
+    def _take(self) -> tuple[str, Mapping[str, Any]] | None:
+        """Take the next document; None if it is to come from the spool, or there is none."""
+        if not self._available():
+            return None
+        if self._spooled:
+            return SPOOLED
         number, name, doc, size = self._queue.popleft()
+        self._given(number, size)
+        return name, doc
+
+    def _given(self, number: int, size: int) -> None:
         self._settled.give(number)
+        self._last = number
         self._bump(queued_bytes=-size)
         if self._counts.queued_bytes <= self.max_bytes // 2:
             self._patient = True
-        return name, doc
+
+    def _read_back(self) -> tuple[str, Mapping[str, Any]] | None:
+        """Take the next document from the spool; None if it is lost."""
+        assert self._spool is not None
+        try:
+            entry, held = self._spool.pop()
+        except SinkError:
+            _log.exception("%s: a document is lost", self._thread.name)
+            entry, held = None, 0
+        with self._changed:
+            self._spooled -= 1
+            number = self._last + 1
+            if entry is None:
+                self._settled.refuse(number)
+                self._last = number
+                self._bump(lost=1)
+            else:
+                self._given(number, held)
+        return entry
+
+    # -- the thread that moves documents to disk ---------------------------------------------
+
+    def _move_on(self) -> None:
+        assert self._spool is not None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or self._too_many())
+                if self._ended:
+                    return
+                self._moving = self._queue.popleft()
+            _, name, doc, size = self._moving
+            try:
+                bare, held = self._spool.append(name, doc)
+            except Exception:  # noqa: BLE001 - whatever it is, the document is still here
+                _log.exception("%s: the spool failed; documents stay in memory", self._mover.name)
+                self._put_back(self._moving)
+                return
+            with self._changed:
+                self._moving = None
+                self._spooled += 1
+                self._bump(queued_bytes=held - size, spooled=1, stripped=bare)
+                if self._counts.queued_bytes <= self.max_bytes // 2:
+                    self._patient = True
+                self._changed.notify_all()
+
+    def _put_back(self, entry: Entry) -> None:
+        with self._changed:
+            self._queue.appendleft(entry)
+            self._moving = None
+            self._bump(errors=1)
+            self._changed.notify_all()
+
+    def _too_many(self) -> bool:
+        return bool(self._queue) and self._counts.queued_bytes > self.max_bytes // 2
+
+    # -- the thread of the sink --------------------------------------------------------------
 
     def _deliver(self, name: str, doc: Mapping[str, Any]) -> None:
         try:
@@ -306,12 +400,13 @@ class BufferedSink:
         if not isinstance(self.sink, TickingSink):
             return None
         try:
-            return self.sink.tick()
+            wait = self.sink.tick()
         except Exception:  # noqa: BLE001 - a sink of any kind may fail in any way
             _log.exception("%s: fault between documents", self._thread.name)
             with self._changed:
                 self._bump(errors=1)
-            return 1.0
+            wait = 1.0
+        return wait if wait is None else min(wait, 1.0)
 
     def _wait_for_sink(self, deadline: float) -> bool:
         """Let the thread tick until the sink says in its counts that nothing is pending."""
@@ -334,29 +429,3 @@ class BufferedSink:
             _log.exception("%s: fault while closing", self._thread.name)
             with self._changed:
                 self._bump(errors=1)
-
-
-def weight(name: str, doc: Mapping[str, Any]) -> int:
-    """Bytes that a document holds in memory, about."""
-    if name not in ("event", "event_page"):
-        return DOCUMENT_BYTES
-    return DOCUMENT_BYTES + sum(array.nbytes for array in _arrays(doc["data"].values()))
-
-
-def stripped(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy an event without its arrays: they become None."""
-    bare = None if name == "event" else [None] * len(doc.get("seq_num", ()))
-    data = {key: bare if _has_array(value) else value for key, value in doc["data"].items()}
-    return {**doc, "data": data}
-
-
-def _has_array(value: Any) -> bool:
-    return any(True for _ in _arrays([value]))
-
-
-def _arrays(values: Any) -> Iterator[np.ndarray[Any, Any]]:
-    for value in values:
-        if isinstance(value, np.ndarray):
-            yield value
-        elif isinstance(value, list):
-            yield from (item for item in value if isinstance(item, np.ndarray))

@@ -169,7 +169,8 @@ class FrameSeries:
                     self._deny(error)
                 self._length = len(node)
             self._node = node
-            self._looked = True
+            # a request to make it may go through although its answer is lost: look again then
+            self._looked = node is not None
 
     def _deny(self, error: SinkError) -> None:
         """Leave the images that the server has as they are; rows are not affected."""

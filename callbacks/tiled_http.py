@@ -71,7 +71,9 @@ class TiledConnection:
 
     def _connect(self) -> Container:
         if isinstance(self._target, str):
-            httpx.get(self._target.partition("?")[0], timeout=self._timeout)
+            answer = httpx.get(self._target.partition("?")[0], timeout=self._timeout)
+            if answer.is_server_error:
+                answer.raise_for_status()
             client = from_uri(self._target, timeout=httpx.Timeout(self._timeout))
         else:
             client = self._target

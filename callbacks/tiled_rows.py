@@ -76,10 +76,17 @@ class RowSeries:
         self._write()
         self._since = None
 
-    def read_back(self, connection: TiledConnection, parent: Container) -> NDArray[np.float64]:
-        """Return all rows that the server holds, (n, columns) float64."""
+    def read_back(
+        self, connection: TiledConnection, parent: Container
+    ) -> tuple[NDArray[np.float64], Mapping[str, Any]]:
+        """Return all rows that the server holds, (n, columns) float64, and what they mean.
+
+        The meaning is the server's: this object has no codes of rows that it did not write.
+        """
         node = connection.child(parent, ROWS)
-        return np.empty((0, len(self.coder.columns))) if node is None else np.asarray(node.read())
+        if node is None:
+            return np.empty((0, len(self.coder.columns))), self.coder.metadata()
+        return np.asarray(node.read()), node.metadata
 
     def forget_node(self) -> None:
         """Look the node up again: the server may have lost it."""

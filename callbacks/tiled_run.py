@@ -14,6 +14,7 @@ from tiled.structures.core import Spec
 from tiled.utils import safe_json_dump
 
 from ..streamer.tiled_settings import TiledSettings
+from .sink_counts import DOCUMENT_BYTES
 from .tiled_columns import array_keys, scalar_columns
 from .tiled_frames import FrameRoute, FrameSeries
 from .tiled_http import TiledConnection
@@ -114,9 +115,9 @@ class StreamWriter:
         self._correct_metadata(node)
         if not self.changed and connection.child(node, TABLE) is not None:
             return
-        rows = self.rows.read_back(connection, node)
+        rows, metadata = self.rows.read_back(connection, node)
         if len(rows):
-            write_table(connection, node, table_of(rows, self.rows.coder.metadata()))
+            write_table(connection, node, table_of(rows, metadata))
 
     def nodes(self, connection: TiledConnection, run: Container) -> Iterator[BaseClient]:
         """Nodes of the stream that are on the server, the stream itself last."""
@@ -226,6 +227,12 @@ class RunWriter:
     def pending_bytes(self) -> int:
         """Bytes of images that are only in memory."""
         return sum(f.pending_bytes for s in self.streams.values() for f in s.frames)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of images and rows that are only in memory."""
+        rows = sum(stream.rows.pending for stream in self.streams.values())
+        return self.pending_bytes + DOCUMENT_BYTES * rows
 
     @property
     def done(self) -> bool:

@@ -99,6 +99,8 @@ class TiledSink:
         self._lost = {"dropped": 0, "refused": 0}
         self._due = 0.0
         self._failures = 0
+        self._failing_since = 0.0
+        self._away = False
         self._received = 0
         self._confirmed = 0
 
@@ -183,6 +185,21 @@ class TiledSink:
         """
         return self._confirmed
 
+    @property
+    def congested(self) -> bool:
+        """Whether so much is kept for a server that fails that no more should be given.
+
+        A server that cannot be reached, or a full disk, is the trouble of all runs: documents
+        then wait before the sink, in order. If the server answers, and yet requests still fail
+        after `patience_s`, it may be the trouble of one run, and others must not wait for ever.
+        """
+        if not self._failures:
+            return False
+        patient = self._clock() - self._failing_since < self.settings.patience_s
+        if not (self._away or patient):
+            return False
+        return sum(r.held_bytes for r in self._runs.values()) >= self.settings.flush_bytes
+
     # -- documents -------------------------------------------------------------------------
 
     def _start(self, doc: Mapping[str, Any]) -> None:
@@ -227,6 +244,7 @@ class TiledSink:
 
     def _round(self, runs: list[RunWriter]) -> None:
         began = self._clock()
+        self._away = False
         wrote = self._guarded(lambda: self._write_files(runs))
         sent = self._guarded(lambda: self._send(runs))
         now = self._clock()
@@ -238,7 +256,8 @@ class TiledSink:
             self._forget_done()
         else:
             first, longest = self.settings.retry_s
-            self._due = now + min(first * 2**self._failures, longest)
+            self._due = now + min(first * 2 ** min(self._failures, 30), longest)
+            self._failing_since = self._failing_since if self._failures else began
             self._failures += 1
         self._confirm()
 
@@ -296,6 +315,7 @@ class TiledSink:
         return False
 
     def _failed(self, error: Exception, message: str) -> None:
+        self._away = self._away or isinstance(error, httpx.TransportError)
         text = f"{type(error).__name__}: {error}"
         if message and text != self._counts.last_error:
             _log.warning("%s; kept for later", message)

@@ -72,3 +72,34 @@ class TiledSettings(BaseModel):
         default=(0.5, 15.0), description="First and longest pause after a failed round, s."
     )
     timeout_s: float = Field(default=30.0, gt=0, description="Longest wait for one answer, s.")
+    patience_s: float = Field(
+        default=600.0,
+        ge=0,
+        description="How long results wait in order while the server answers with errors, or the "
+        "disk of `frames_dir` is full, s. After it results of other runs pass, and images that "
+        "cannot be written are given up beyond `max_pending_bytes`, and counted. For a server "
+        "that cannot be reached there is no such limit.",
+    )
+    queue_mb: float = Field(
+        default=256.0,
+        gt=0,
+        description="Memory for results that wait for the server, MB; from half of it on they go "
+        "to the spool.",
+    )
+    spool_dir: str | None = Field(
+        default=None,
+        description="Folder in which results wait on disk while the server is away or slow; a "
+        "folder of its own is made in it and removed at the end. None: the system's place for "
+        "temporary files (which may be in memory: give a folder on a disk then).",
+    )
+    spool_gb: float = Field(
+        default=20.0,
+        ge=0,
+        description="What may wait there, GB; beyond it images are given up, and counted, but no "
+        "rows. 0: no spool, images are given up when `queue_mb` is full.",
+    )
+    close_s: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long the end of the service waits for the server to take what is left, s.",
+    )

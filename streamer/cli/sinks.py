@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.sinks import BufferedSink
+from ...callbacks.spool import Spool
 from ...callbacks.summary import ResultSummary
 from ..config import Settings, load_settings
 from ..errors import SinkError
 from .terminal import say
+
+if TYPE_CHECKING:
+    from ...callbacks.tiled_sink import TiledSink
+    from ..tiled_settings import TiledSettings
 
 
 def settings_of(profile: str | None, device: str | None) -> Settings:
@@ -57,8 +62,8 @@ def processor_with_sinks(
             chosen = settings.tiled.model_copy(
                 update={"frames_dir": str(frames_dir)} if frames_dir else {}
             )
-            sink = BufferedSink(TiledSink(tiled, chosen))
-            stack.callback(_deliver, sink, lost)
+            sink = _buffered(TiledSink(tiled, chosen), chosen)
+            stack.callback(_deliver, sink, lost, chosen.close_s)
             processor.subscribe(sink)
         if output is not None:
             from ..recording.writer import RecordingWriter
@@ -74,13 +79,28 @@ def processor_with_sinks(
         raise SinkError("; ".join(lost))
 
 
-def _deliver(sink: BufferedSink, lost: list[str]) -> None:
+def _buffered(sink: TiledSink, settings: TiledSettings) -> BufferedSink:
+    """Put the queue and the spool before a Tiled sink."""
+    memory = int(settings.queue_mb * 1e6)
+    if not settings.spool_gb:
+        return BufferedSink(sink, memory, "block")
+    spool = Spool(settings.spool_dir, int(settings.spool_gb * 1e9))
+    return BufferedSink(sink, memory, "spool", spool=spool)
+
+
+def _deliver(sink: BufferedSink, lost: list[str], timeout: float) -> None:
     """Wait until Tiled has everything; say in `lost` what it does not have."""
     say("delivering the last results to Tiled")
-    sink.close()
+    sink.close(timeout)
     documents, counts = sink.counts, sink.sink.counts  # pyright: ignore[reportAttributeAccessIssue]
-    left = documents.queued + counts.pending
+    left = documents.queued + documents.dropped + documents.lost + counts.pending
+    images = counts.images_dropped + documents.stripped
     if left:
         lost.append(f"{left} results never reached Tiled ({counts.last_error or 'no time'})")
-    if counts.images_dropped + documents.stripped:
-        lost.append(f"{counts.images_dropped + documents.stripped} images never reached Tiled")
+    if images:
+        lost.append(f"{images} images never reached Tiled (no room in memory and spool)")
+    if left or images:
+        lost.append(
+            "to complete the runs, give their journal or recording to `operando replay` with the "
+            "same profile and --tiled once the server is back: what it holds is not written twice"
+        )

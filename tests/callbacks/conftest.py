@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import threading
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import event_model
@@ -132,3 +138,101 @@ def compose(
 def documents() -> Callable[..., Documents]:
     """Make the documents of a result run: ``documents(frames, particles=, uid=, seed=...)``."""
     return lambda *args, **kwargs: list(compose(*args, **kwargs))
+
+
+class FaultProxy:
+    """A real HTTP server before another one, that can be told to misbehave.
+
+    Attributes
+    ----------
+    mode : ``pass``; ``500``: answers so, and passes nothing on; ``cut``: passes every third request
+        on and hangs up instead of answering it; ``slow``: passes on after `delay`; ``hang``: takes
+        requests and does not answer before `delay`.
+    seen : number of requests by mode.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.mode = "pass"
+        self.delay = 0.5
+        self.seen: Counter[str] = Counter()
+        self.upstream = port
+        handler = type("Handler", (_FaultHandler,), {"proxy": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def uri(self, key: str) -> str:
+        return f"http://127.0.0.1:{self.port}?api_key={key}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _FaultHandler(BaseHTTPRequestHandler):
+    proxy: FaultProxy
+    protocol_version = "HTTP/1.1"
+
+    def _any(self) -> None:
+        proxy, mode = self.proxy, self.proxy.mode
+        proxy.seen[mode] += 1
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if mode == "500":
+            self._answer(500, [("Content-Type", "text/plain")], b"out of order")
+            return
+        if mode == "hang":
+            time.sleep(proxy.delay)
+            self._hang_up()
+            return
+        if mode == "slow":
+            time.sleep(proxy.delay)
+        status, headers, content = self._forward(body)
+        if mode == "cut" and proxy.seen["cut"] % 3 == 0:
+            self._hang_up()
+            return
+        self._answer(status, headers, content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815
+
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream, timeout=60)
+        try:
+            headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+            connection.request(self.command, self.path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.getheaders(), response.read()
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+        self.send_response_only(status)
+        for key, value in headers:
+            if key.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:  # the other side gave up waiting
+            self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def fault_proxy(tiled_server: Any) -> Iterator[FaultProxy]:
+    """A proxy before the Tiled server of the tests."""
+    proxy = FaultProxy(tiled_server.port)
+    yield proxy
+    proxy.stop()

@@ -80,3 +80,44 @@ def test_a_file_of_other_images_is_refused(tmp_path: Path) -> None:
     first.close()
     with pytest.raises(SinkError, match="holds images of"):
         FrameFile(path, (3, 3), F4).write({0: np.zeros((3, 3), F4)})
+
+
+SPOILER = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+from operando.callbacks.frame_file import FrameFile
+from operando.streamer.errors import SinkError
+images = {i: np.full((50, 50), i, np.float32) for i in range(40)}
+file = FrameFile(Path(sys.argv[1]), (50, 50), np.dtype(np.float32))
+file.write({i: images[i] for i in range(20)})
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]) + 30_000, hard))
+for text in ("cannot be written", "start the service again"):
+    try:
+        file.write({i: images[i] for i in range(20, 40)})
+    except SinkError as error:
+        assert text in str(error), error
+    else:
+        raise AssertionError("the disk took it")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+file.close()
+print("done", flush=True)
+os._exit(0)
+"""
+
+
+def test_a_write_that_fails_half_way_is_the_last_of_its_process_and_spoils_nothing_before(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "frames.h5"
+    done = subprocess.run(
+        [sys.executable, "-c", SPOILER, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    images = {i: np.full((50, 50), i, np.float32) for i in range(40)}
+    file = FrameFile(path, (50, 50), np.dtype(np.float32))
+    file.write({i: images[i] for i in range(15, 40)})
+    file.close()
+    with h5py.File(path, "r") as found:
+        np.testing.assert_array_equal(found[DATASET][:], np.stack(list(images.values())))
