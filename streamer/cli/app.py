@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import OperandoError
-from . import bench, demo, import_data, process, record, replay, train
+from . import bench, demo, forward, import_data, keys, process, record, replay, train
 from .terminal import say, set_up_log
 
 EXIT_ERROR = 1
@@ -26,6 +26,8 @@ app = typer.Typer(
     "trajectories grow in a Tiled server.",
 )
 app.command(name="demo")(demo.demo)
+app.command(name="forward")(forward.forward)
+app.command(name="keys")(keys.keys)
 app.command(name="process")(process.process)
 app.command(name="record")(record.record)
 app.command(name="replay")(replay.replay)

@@ -29,6 +29,16 @@ Device = Annotated[
     str | None,
     typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.", show_default=False),
 ]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="DIR",
+        help="CURVE keys of this computer (operando keys): only the forwarder that they name is "
+        "believed, and all is encrypted. Without them 0MQ is in the clear.",
+        show_default=False,
+    ),
+]
 FramesDir = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Device, FramesDir, Profile, TiledUri
+from .options import Device, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ..recording.writer import RecordingWriter
@@ -30,6 +30,7 @@ def process(
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
+    keys: Keys = None,
 ) -> None:
     """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C.
 
@@ -39,6 +40,7 @@ def process(
     from ..service import Service
     from ..sources import make_source
     from .ending import end_after, stop_at_signals
+    from .keys import listening_with
     from .live import Connection, follow
     from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
@@ -46,7 +48,7 @@ def process(
 
     stop = stop_at_signals()
     settings = settings_of(profile, device)
-    source = make_source("zmq", address=zmq)
+    source = make_source("zmq", address=zmq, **listening_with(keys))
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
