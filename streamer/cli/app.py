@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import OperandoError
+from ..redact import report_uncaught
 from . import bench, demo, forward, import_data, keys, process, record, replay, train
 from .terminal import say, set_up_log
 
@@ -60,6 +61,7 @@ def options(
 
 def main() -> None:
     """Run the command line; errors of operando are told in one line and end with status 1."""
+    sys.excepthook = report_uncaught
     try:
         status = app(standalone_mode=False)
     except typer.Exit as done:

@@ -53,7 +53,8 @@ def forward(
         forwarder.run(stop)
         counts = forwarder.counters()
     say(
-        f"forwarded {counts.forwarded} of {counts.received} messages, {counts.bytes / 1e6:.1f} MB; "
-        f"{counts.odd} of several parts left out; {counts.fell_behind} times a listener fell behind, "
+        f"passed on {counts.forwarded} of {counts.received} messages, {counts.bytes / 1e6:.1f} MB; "
+        f"{counts.odd} of several parts left out; "
+        f"{counts.fell_behind} times a listener fell behind, "
         f"{counts.refused} times somebody was not let in"
     )

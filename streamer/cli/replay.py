@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import ConfigError
+from ..tiled_key import refuse_key_in
 from .options import Device, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def _speed(text: str) -> float | Literal["max"]:
 
 
 def _check(source: str) -> None:
-    """Refuse a path that does not exist before anything is loaded."""
+    """Refuse a path that does not exist, or an address with a key, before anything is loaded."""
+    refuse_key_in(source)
     if "://" not in source and not Path(source).exists():
         raise ConfigError(f"no recording at {source}: no such file or folder")
 
