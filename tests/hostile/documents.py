@@ -217,9 +217,9 @@ def _order() -> Iterator[tuple[str, Documents]]:
         run.start(), other.start(), run.descriptor(), other.descriptor(), run.event(1),
         other.event(2), other.stop(), run.event(3), run.stop(),
     ]  # fmt: skip
-    yield "500 starts", [_run(f"start {i}").start() for i in range(500)]
-    yield "500 stops", [_run(f"stop {i}").stop() for i in range(500)]
-    yield "500 descriptors of nothing", [_run(f"desc {i}").descriptor() for i in range(500)]
+    yield "60 starts", [_run(f"start {i}").start() for i in range(60)]
+    yield "60 stops", [_run(f"stop {i}").stop() for i in range(60)]
+    yield "60 descriptors of nothing", [_run(f"desc {i}").descriptor() for i in range(60)]
     run = _run("mismatch")
     odd = run.event(2, data={"other": IMAGE, "img2": IMAGE})
     yield "events that hold other keys", run.whole(run.event(1), odd, run.event(3, data=LEFT_OUT))

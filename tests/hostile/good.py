@@ -17,10 +17,10 @@ UNLIKE = {"latency", "uid", "time", "original_run_uid", "run_start", "descriptor
 @cache
 def _template() -> tuple[tuple[str, Any], ...]:
     settings = SimSettings(
-        shape=(120, 120),
-        n_particles=2,
+        shape=(72, 72),
+        n_particles=1,
         radius_px=(12, 15),
-        energies=(8350.0, 8355.0, 8360.0),
+        energies=(8350.0, 8360.0),
         chunk=1,
         jitter_px=0.5,
         drift_px=1.0,
@@ -49,6 +49,9 @@ def comparable(documents: Documents) -> list[Any]:
 
 
 def _flat(doc: dict[str, Any]) -> dict[str, Any]:
+    if "data_keys" in doc:  # whose source names the run
+        keys = {name: {**key, "source": ""} for name, key in doc["data_keys"].items()}
+        return {**doc, "data_keys": keys}
     if "data" not in doc:
         return doc
     return {"seq_num": doc["seq_num"], **{k: v for k, v in doc["data"].items() if k != "latency"}}
