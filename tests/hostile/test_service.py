@@ -44,7 +44,7 @@ class Rig:
 
     def __init__(self, folder, inside):
         settings = load_settings(
-            "sim_txm", {"assets": {"allowed_roots": [str(inside)], "retry_for": 0.0}}
+            None, {"assets": {"allowed_roots": [str(inside)], "retry_for": 0.0}}
         )
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.PUB)
