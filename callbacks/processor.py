@@ -223,7 +223,8 @@ class StreamProcessor:
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = start.get(self.settings.process.sample_key)
-            name = str(sample) if sample else f"run {uid}"
+            named = isinstance(sample, str | int | float | Mapping) and bool(sample)
+            name = str(sample) if named else f"run {uid}"
             output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
         return self._runs[uid]

@@ -232,6 +232,11 @@ class FramePublisher:
 
 
 def _curve_settings(curve: Any) -> CurveSettings:
+    if hasattr(curve, "client_public_keys"):
+        raise ConfigError(
+            "a publisher connects to the proxy and so takes a ClientCurve, got a ServerCurve: "
+            "that one is for operando forward (or bluesky's Proxy)"
+        )
     keys = curve._asdict() if hasattr(curve, "_asdict") else curve
     try:
         return CurveSettings.model_validate(keys)

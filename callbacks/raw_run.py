@@ -14,6 +14,15 @@ from ..streamer.pipeline import PipelineState
 from .remarks import Remarks
 from .run_output import RunOutput
 
+_MOST_LOST = 1_000_000
+
+
+def _lost(seen: set[int], told: int) -> int:
+    """How many numbers are missing, leaving out those so large that they are no counts."""
+    most = len(seen) + _MOST_LOST
+    last = max((number for number in (*seen, told) if number <= most), default=0)
+    return max(last - len(seen), 0)
+
 
 class RawRun:
     """What is remembered of a raw run between its documents.
@@ -71,11 +80,9 @@ class RawRun:
         """How many sample events never came, by their numbers and by what the stop tells."""
         told = (stop or {}).get("num_events")
         counts = told if isinstance(told, Mapping) else {}
-        expected = {
-            stream: max(max(seen), integer(counts.get(stream)) or 0)
-            for stream, seen in self._seen.items()
-        }
-        return sum(expected[stream] - len(seen) for stream, seen in self._seen.items())
+        return sum(
+            _lost(seen, integer(counts.get(stream)) or 0) for stream, seen in self._seen.items()
+        )
 
     def in_order(
         self, corrections: Iterable[correct.Correction], max_hold: int

@@ -111,8 +111,8 @@ class RunOutput:
 
     def lost(self, n: int) -> None:
         """Count sample frames of which no document ever came."""
-        for _ in range(n):
-            self._ledger = self._ledger.reason("dropped", "never_arrived")
+        if n:
+            self._ledger = self._ledger.reason("dropped", "never_arrived", n)
         self._ledger = self._ledger.count(received=n)
 
     def stop(self, raw: Mapping[str, Any] | None, shape: tuple[int, int] | None = None) -> None:

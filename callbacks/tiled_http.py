@@ -25,6 +25,8 @@ from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import DataSource
 from tiled.utils import safe_json_dump
 
+from ..streamer.tiled_key import stored_key
+
 OCTETS = {"Content-Type": "application/octet-stream"}
 CLIENTS: dict[str, Any] = {
     StructureFamily.container: Container,
@@ -74,7 +76,11 @@ class TiledConnection:
             answer = httpx.get(self._target.partition("?")[0], timeout=self._timeout)
             if answer.is_server_error:
                 answer.raise_for_status()
-            client = from_uri(self._target, timeout=httpx.Timeout(self._timeout))
+            client = from_uri(
+                self._target,
+                api_key=stored_key(self._target),
+                timeout=httpx.Timeout(self._timeout),
+            )
         else:
             client = self._target
         return Container(

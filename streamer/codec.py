@@ -53,12 +53,15 @@ class Limits:
     max_message_bytes : longest message, bytes.
     max_array_bytes : largest single array (or other binary value), bytes.
     max_items : most entries of one list or map.
+    max_containers : most lists and maps in all; an empty one takes a byte of the message and 64 in
+        memory.
     max_depth : deepest nesting of lists and maps.
     """
 
     max_message_bytes: int = 1 << 29
     max_array_bytes: int = 1 << 29
     max_items: int = 1_000_000
+    max_containers: int = 1_000_000
     max_depth: int = 32
 
 
@@ -98,7 +101,7 @@ def loads(payload: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> Any:
     if length > limits.max_message_bytes:
         raise BadMessageError("too_long", f"more than {limits.max_message_bytes} bytes", length)
     try:
-        value = msgpack.unpackb(payload, **unpack_options(limits))
+        value = msgpack.unpackb(payload, **_counted(limits))
     except BadMessageError as error:
         raise BadMessageError(error.kind, str(error), length) from None
     except (ValueError, TypeError, OverflowError, MemoryError, msgpack.UnpackException):
@@ -108,6 +111,22 @@ def loads(payload: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> Any:
         detail = f"nested deeper than {limits.max_depth} levels"
         raise BadMessageError("too_deep", detail, length)
     return value
+
+
+def _counted(limits: Limits) -> dict[str, Any]:
+    """Options for one message, with its lists and maps counted."""
+    left = limits.max_containers
+
+    def count(container: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            detail = f"more than {limits.max_containers} lists and maps"
+            raise BadMessageError("too_many", detail)
+        return container
+
+    options = unpack_options(limits, lambda entry: count(decode_map(entry, limits)))
+    return {**options, "list_hook": count}
 
 
 def unpack_options(

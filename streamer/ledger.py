@@ -43,10 +43,10 @@ class Ledger:
         """Add to the plain counters."""
         return replace(self, **{k: getattr(self, k) + v for k, v in changes.items()})
 
-    def reason(self, book: str, reason: str) -> Ledger:
-        """Add one to `skipped`, `dropped` or `notices` under a reason."""
+    def reason(self, book: str, reason: str, n: int = 1) -> Ledger:
+        """Add `n` to `skipped`, `dropped` or `notices` under a reason."""
         entries: Mapping[str, int] = getattr(self, book)
-        return replace(self, **{book: {**entries, reason: entries.get(reason, 0) + 1}})
+        return replace(self, **{book: {**entries, reason: entries.get(reason, 0) + n}})
 
     def book(self, result: FrameResult) -> Ledger:
         """Enter the result of a frame."""

@@ -24,6 +24,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from .errors import OperandoError
+from .redact import RedactingStream, redacted
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class EmbeddedTiled:
         raise TiledServerError(story)
 
     def _story(self, what: str) -> str:
-        tail = self.log.read_text(errors="replace")[-2000:].replace(self.api_key, "***")
+        tail = redacted(self.log.read_text(errors="replace")[-2000:].replace(self.api_key, "***"))
         return f"the Tiled server at {self.base_uri} {what}; the end of {self.log}:\n{tail}"
 
 
@@ -200,6 +201,9 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Run the ``tiled`` command in this process until standard input ends."""
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
+    # Tiled prints its address with the key, and requests of websockets carry it: both get logged.
+    sys.stdout = RedactingStream(sys.stdout)  # pyright: ignore[reportAttributeAccessIssue]
+    sys.stderr = RedactingStream(sys.stderr)  # pyright: ignore[reportAttributeAccessIssue]
     from tiled.commandline.main import main as tiled_main
 
     sys.argv[0] = "tiled"

@@ -22,12 +22,14 @@ from .state import (
     without,
 )
 from .streaming import on_stream_datum, release_held
-from .values import MalformedDocument, number, optional_text, section, sequence, text
+from .values import MalformedDocument, optional_text, seconds, section, sequence, text
 
 _FINISHED_KEPT = 100
 # Documents of runs that are not known (yet, or any more) must not pile up.
 _DATUMS_KEPT = 100_000
 _RESOURCES_KEPT = 10_000
+_RUNS_KEPT = 1000
+_STREAMS_KEPT = 1000
 
 
 def init(settings: AssembleSettings | None = None) -> AssemblerState:
@@ -84,14 +86,28 @@ def _on_start(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
 
 
 def _open(state: AssemblerState, uid: str, start: Mapping[str, Any]) -> Outcome:
-    run = RunState(uid=uid, start=dict(start), time=number(start.get("time")) or 0.0)
+    state, out = _make_room(state)
+    start = {k: v for k, v in start.items() if isinstance(k, str)}
+    start["time"] = seconds(start.get("time")) or 0.0
+    run = RunState(uid=uid, start=start, time=start["time"])
     finished = tuple(u for u in state.finished if u != uid)
-    return with_run(replace(state, finished=finished), run), (RunStarted(run=uid, start=start),)
+    return with_run(replace(state, finished=finished), run), (
+        *out,
+        RunStarted(run=uid, start=start),
+    )
+
+
+def _make_room(state: AssemblerState) -> Outcome:
+    """End the oldest of very many runs that are open and have no images: their stops were lost."""
+    if len(state.runs) < _RUNS_KEPT:
+        return state, ()
+    idle = next((uid for uid, run in state.runs.items() if run.announced == 0), None)
+    return (state, ()) if idle is None else end_run(state, idle)
 
 
 def _open_without_start(state: AssemblerState, uid: str, doc: Mapping[str, Any]) -> Outcome:
     """Open a run whose start document was lost, which a late joiner must live with."""
-    state, out = _open(state, uid, {"uid": uid, "time": number(doc.get("time")) or 0.0})
+    state, out = _open(state, uid, {"uid": uid, "time": doc.get("time")})
     message = "the start document was lost (joined late?); going on with what the others say"
     state, said = say(state, uid, "orphan", message, "start")
     return state, out + said
@@ -109,6 +125,10 @@ def _on_descriptor(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
             return say(state, "", "orphan", f"descriptor of run {run[:80]!r}, which has ended", run)
         state, out = _open_without_start(state, run, doc)
     known = state.runs[run]
+    if len(known.streams) >= _STREAMS_KEPT:
+        message = f"more than {_STREAMS_KEPT} streams in a run; further ones are left out"
+        state, said = say(state, run, "streams", message)
+        return state, out + said
     stream, remarks = stream_state(doc, known, state.settings)
     line = f"{stream.name}: {stream.summary or 'no data keys'}"
     if stream.role is None and stream.image is not None:

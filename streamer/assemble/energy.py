@@ -9,6 +9,7 @@ from typing import Any, Literal
 from .values import number
 
 KEV_BELOW = 1000.0
+_BEYOND_ANY = 1e9  # eV, keV, s or us
 _EV = frozenset({"ev", "electronvolt", "electronvolts", "electron_volt"})
 _KEV = frozenset({"kev", "kiloelectronvolt", "kiloelectronvolts", "kilo_electron_volt"})
 _MS = frozenset({"ms", "msec", "millisecond", "milliseconds"})
@@ -66,9 +67,9 @@ def scaled_energy(value: float, scale: float | None) -> float:
 
 
 def positive(value: Any) -> float | None:
-    """Return a finite number above zero, else None."""
+    """Return a number above zero that an energy or an exposure can have, else None."""
     result = number(value)
-    return result if result is not None and result > 0 else None
+    return result if result is not None and 0 < result < _BEYOND_ANY else None
 
 
 def energy_of(source: Quantity | None, data: Mapping[str, Any], index: int) -> float | None:

@@ -14,7 +14,16 @@ from .notices import say
 from .outputs import Assembled
 from .state import AssemblerState, ImageKey, StreamState, with_run, with_stream
 from .streaming import event_arrived
-from .values import MalformedDocument, integer, number, optional_text, section, sequence, text
+from .values import (
+    LARGEST,
+    MalformedDocument,
+    integer,
+    optional_text,
+    seconds,
+    section,
+    sequence,
+    text,
+)
 
 
 def on_event(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
@@ -31,7 +40,7 @@ def on_event(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
             uid,
         )
     seq_num = integer(doc.get("seq_num"))
-    if seq_num is None or seq_num < 1:
+    if seq_num is None or not 1 <= seq_num < LARGEST:
         raise MalformedDocument(f"seq_num should be a count from 1, got {doc.get('seq_num')!r:.40}")
     event = optional_text(doc, "uid")
     if event and event == stream.last_event:
@@ -43,7 +52,7 @@ def on_event(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
         )
     stream = replace(stream, last_event=event)
     state = with_stream(state, stream)
-    return _event(state, stream, section(doc, "data"), seq_num, number(doc.get("time")))
+    return _event(state, stream, section(doc, "data"), seq_num, seconds(doc.get("time")))
 
 
 def _event(

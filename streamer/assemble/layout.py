@@ -21,7 +21,7 @@ from .keys import (
 )
 from .settings import AssembleSettings
 from .state import ImageKey, RunState, StreamState
-from .values import number, optional_text, section, sequence, text
+from .values import number, optional_text, seconds, section, sequence, text
 
 _SERIES = ("eng_list", "energies", "energy_list")
 _START_ENERGY = {
@@ -189,7 +189,7 @@ def stream_state(
     energy, more = find_energy(doc, run, role, settings)
     if role is not None and image is not None:
         remarks += more
-    time = number(doc.get("time"))
+    time = seconds(doc.get("time"))
     stream = StreamState(
         uid=text(doc, "uid"),
         run=run.uid,

@@ -9,6 +9,8 @@ from .outputs import Assembled, Notice
 from .state import AssemblerState, with_run
 
 _ORPHANS_KEPT = 1000
+_LONGEST = 600
+_LONGEST_TAG = 160
 
 
 def say(
@@ -21,7 +23,7 @@ def say(
     run : uid of an open run; of another or "": the notice belongs to no run.
     subject : what it is about; one notice per kind where it is left out.
     """
-    tag = f"{kind}:{subject}"
+    tag = f"{kind}:{subject}"[:_LONGEST_TAG]  # what it is about may be megabytes long
     known = state.runs.get(run)
     if known is not None:
         if tag in known.said:
@@ -31,7 +33,8 @@ def say(
         if tag in state.orphans:
             return state, ()
         state = replace(state, orphans=(*state.orphans, tag)[-_ORPHANS_KEPT:])
-    return state, (Notice(run=run, kind=kind, message=message),)
+    shown = message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
+    return state, (Notice(run=run, kind=kind, message=shown),)
 
 
 def say_all(

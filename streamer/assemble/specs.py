@@ -7,7 +7,7 @@ from typing import Any
 
 from ..frames import AssetRef
 from .state import DatumState, ResourceState
-from .values import MalformedDocument, integer, optional_text, section, text
+from .values import LARGEST, MalformedDocument, integer, optional_text, section, text
 
 HDF5_KINDS = frozenset(
     {
@@ -31,8 +31,6 @@ SEQUENCE_KINDS = frozenset(
     }
 )
 KINDS = HDF5_KINDS | SEQUENCE_KINDS
-
-_LARGEST = 2**40  # no index of an image is larger; keeps arithmetic and file names bounded
 
 
 def resource_state(doc: Mapping[str, Any], run: str) -> ResourceState:
@@ -72,14 +70,14 @@ def frames_per_index(resource: ResourceState, declared: int) -> int:
     """
     for name in ("frame_per_point", "multiplier"):
         value = integer(resource.parameters.get(name))
-        if value is not None and 1 <= value < _LARGEST and (name != "multiplier" or declared == 1):
+        if value is not None and 1 <= value < LARGEST and (name != "multiplier" or declared == 1):
             return value
     return declared
 
 
 def _index(value: Any, name: str) -> int:
     index = integer(value)
-    if index is None or not 0 <= index < _LARGEST:
+    if index is None or not 0 <= index < LARGEST:
         raise MalformedDocument(f"{name} should be a count from 0, got {str(value)[:40]!r}")
     return index
 

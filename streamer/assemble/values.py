@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = 2**40
+"""No count or index of a document is larger; keeps arithmetic and file names bounded."""
+_LATEST = 1e11  # in the year 5138
 NUMERIC_KINDS = frozenset("biuf")
 
 
@@ -62,6 +65,15 @@ def number(value: Any) -> float | None:
     except OverflowError:
         return None
     return result if math.isfinite(result) else None
+
+
+def seconds(value: Any) -> float | None:
+    """Time of a document, s since the epoch; None where it is none that a clock could have shown.
+
+    A clock that says 1e300 must not make velocities of 0, nor overflow where times are squared.
+    """
+    result = number(value)
+    return result if result is not None and 0.0 <= result < _LATEST else None
 
 
 def integer(value: Any) -> int | None:

@@ -184,7 +184,9 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise AssetForbidden(f"{path}: this user may not read the file") from error
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except AssetError:
+        raise
+    except Exception as error:  # h5py that meets garbage raises whatever it likes
         raise _translate(path, error) from error
 
 

@@ -18,6 +18,7 @@ from .reader import Gate, existing
 
 _MOST_LINKS = 32
 _DEEPEST = 4
+_MOST_SOURCES = 256
 
 OpenFile = Callable[[Path], h5py.File]
 
@@ -91,7 +92,10 @@ def _vet(open_file: OpenFile, dataset: h5py.Dataset, path: Path, gate: Gate, dep
         _neighbour(path, name, gate)
     if not dataset.is_virtual:
         return
-    for name, inside in {(s.file_name, s.dset_name) for s in dataset.virtual_sources()}:
+    sources = {(s.file_name, s.dset_name) for s in dataset.virtual_sources()}
+    if len(sources) > _MOST_SOURCES:  # each is opened, and a process may open about a thousand
+        raise AssetError(f"{path}: a virtual dataset over {len(sources)} others, > {_MOST_SOURCES}")
+    for name, inside in sources:
         if "%" in name:
             raise AssetForbidden(f"{path}: a virtual dataset over the name pattern {name!r}")
         source = path if name == "." else _neighbour(path, name, gate)

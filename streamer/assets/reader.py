@@ -63,6 +63,8 @@ class Gate:
         if dtype.kind not in "biuf":
             raise AssetError(f"{path}: pixels should be real numbers, got dtype {dtype}")
         size = prod(shape) * dtype.itemsize
+        if size == 0:
+            raise AssetError(f"{path}: images of shape {shape} hold nothing")
         if size > self.settings.max_frame_bytes:
             raise AssetError(
                 f"{path}: an image of {size} bytes {shape} exceeds assets.max_frame_bytes "
@@ -84,7 +86,11 @@ def existing(path: Path) -> Path:
         If it is not there (yet), is empty, or is no regular file: opening a pipe would wait for
         ever.
     """
-    if not path.is_file():
+    try:
+        regular = path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise AssetMissing(f"{str(path)[:200]}: no such file: {error.strerror}") from error
+    if not regular:
         raise AssetMissing(f"{path}: no such file; assets.path_map translates folders")
     if path.stat().st_size == 0:
         raise AssetMissing(f"{path}: the file is still empty")

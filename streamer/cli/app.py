@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import OperandoError
-from . import bench, demo, import_data, journal, process, record, replay, train
+from ..redact import report_uncaught
+from . import bench, demo, forward, import_data, journal, keys, process, record, replay, train
 from .terminal import say, set_up_log
 
 EXIT_ERROR = 1
@@ -26,6 +27,8 @@ app = typer.Typer(
     "trajectories grow in a Tiled server.",
 )
 app.command(name="demo")(demo.demo)
+app.command(name="forward")(forward.forward)
+app.command(name="keys")(keys.keys)
 app.command(name="process")(process.process)
 app.command(name="journal")(journal.journal)
 app.command(name="record")(record.record)
@@ -59,6 +62,7 @@ def options(
 
 def main() -> None:
     """Run the command line; errors of operando are told in one line and end with status 1."""
+    sys.excepthook = report_uncaught
     try:
         status = app(standalone_mode=False)
     except typer.Exit as done:

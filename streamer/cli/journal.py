@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Profile
+from .options import Keys, Profile
 
 
 def journal(
@@ -17,6 +17,7 @@ def journal(
         typer.Option(metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."),
     ] = "localhost:5578",
     profile: Profile = None,
+    keys: Keys = None,
     linger: Annotated[
         bool,
         typer.Option(
@@ -36,11 +37,12 @@ def journal(
     from ..sources.settings import ZmqSourceSettings
     from ..sources.zmq import ZmqSource
     from .ending import stop_at_signals
+    from .keys import listening_with
     from .terminal import say
 
     stop = stop_at_signals("ending; what has come in is written first")
     settings = load_settings(profile).journal
-    source = ZmqSource(ZmqSourceSettings(address=zmq))
+    source = ZmqSource(ZmqSourceSettings(address=zmq, **listening_with(keys)))
     keeper = Keeper(source, JournalFolder(folder), settings, zmq, linger=linger)
     with source:
         say(f"keeping the journal {folder} of {zmq}")

@@ -7,6 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ..tiled_key import refuse_key_in
+
+
+def _without_key(uri: str | None) -> str | None:
+    if uri is not None:
+        refuse_key_in(uri)
+    return uri
+
+
 Profile = Annotated[
     str | None,
     typer.Option(
@@ -21,13 +30,24 @@ TiledUri = Annotated[
         "--tiled",
         metavar="URI",
         help="Tiled server that gets the results, e.g. http://localhost:8000. Its API key is "
-        "taken from TILED_API_KEY.",
+        "taken from TILED_API_KEY, else from the keyring.",
         show_default=False,
+        callback=_without_key,
     ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(help="Where to compute: auto, cpu, cuda or cuda:N.", show_default=False),
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="DIR",
+        help="CURVE keys of this computer (operando keys): only the forwarder that they name is "
+        "believed, and all is encrypted. Without them 0MQ is in the clear.",
+        show_default=False,
+    ),
 ]
 FramesDir = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Device, FramesDir, Profile, TiledUri
+from .options import Device, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ..recording.writer import RecordingWriter
@@ -46,6 +46,7 @@ def process(
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
+    keys: Keys = None,
 ) -> None:
     """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C.
 
@@ -57,6 +58,7 @@ def process(
     from ..sources import make_source
     from .ending import end_after, stop_at_signals
     from .journalled import follow_journal, with_backfill
+    from .keys import listening_with
     from .live import Connection, follow
     from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
@@ -79,6 +81,7 @@ def process(
             processor.subscribe(end_after(runs, stop), "stop")
         if journal is not None:
             options = ["--profile", profile] if profile else []
+            options += ["--keys", str(keys)] if keys else []
             confirming = [] if sink is None else [sink]
             follow_journal(
                 (processor, summary, confirming),
@@ -89,7 +92,7 @@ def process(
                 options=options,
             )
             return
-        source = make_source("zmq", address=zmq)
+        source = make_source("zmq", address=zmq, **listening_with(keys))
         with source, _recorder(record) as recorder:
             raw = recorder.write if recorder is not None else None
             service = Service(source, with_backfill(processor, backfill or ()), raw=raw)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 from tiled.client.context import Context
 
+from ..tiled_key import SERVICE, key_user, stored_key
+
 _ANSWER_S = 5.0
 
 
@@ -34,7 +36,9 @@ def tiled_trouble(uri: str) -> str:
 def _probe(uri: str) -> None:
     # the stock client tries for 45 s to reach a server that is not there
     httpx.get(uri.partition("?")[0], timeout=_ANSWER_S)
-    context, _ = Context.from_any_uri(uri, timeout=httpx.Timeout(_ANSWER_S))
+    context, _ = Context.from_any_uri(
+        uri, api_key=stored_key(uri), timeout=httpx.Timeout(_ANSWER_S)
+    )
     with context:
         root = f"{str(context.api_uri).rstrip('/')}/metadata/"
         context.http_client.get(root).raise_for_status()
@@ -42,5 +46,8 @@ def _probe(uri: str) -> None:
 
 def _refused(uri: str, status: int) -> str:
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return f"the Tiled server at {uri} does not let us in: set TILED_API_KEY to a valid key"
+        return (
+            f"the Tiled server at {uri} does not let us in: set TILED_API_KEY to a valid key, or "
+            f"keyring set {SERVICE} {key_user(uri)}"
+        )
     return f"{uri} does not answer like a Tiled server (status {status})"

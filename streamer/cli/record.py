@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Keys
+
 
 def record(
     folder: Annotated[
@@ -17,6 +19,7 @@ def record(
         typer.Option(metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."),
     ] = "localhost:5578",
     runs: Annotated[int, typer.Option(min=0, help="End after this many runs; 0: never.")] = 0,
+    keys: Keys = None,
 ) -> None:
     """Write every document that comes over 0MQ to disk, one file per run, until Ctrl-C.
 
@@ -25,11 +28,12 @@ def record(
     from ..recording.writer import RecordingWriter
     from ..sources import make_source
     from .ending import stop_at_signals
+    from .keys import listening_with
     from .live import Connection
     from .terminal import console, say
 
     stop = stop_at_signals()
-    source = make_source("zmq", address=zmq)
+    source = make_source("zmq", address=zmq, **listening_with(keys))
     connection = Connection(source, zmq)
     ended = count = size = 0
     with source, RecordingWriter(folder) as writer, console().status("connecting") as status:

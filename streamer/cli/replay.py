@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import ConfigError
-from .options import Device, FramesDir, Profile, TiledUri
+from ..tiled_key import refuse_key_in
+from .options import Device, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
@@ -45,6 +46,7 @@ def replay(
         Path | None,
         typer.Option("-o", "--output", help="Keep the result documents as a recording."),
     ] = None,
+    keys: Keys = None,
 ) -> None:
     """Play recordings back, into a processor here or over 0MQ.
 
@@ -59,10 +61,12 @@ def replay(
             "--zmq publishes the raw documents: --tiled, --profile, --device, --frames-dir and "
             "--output belong to the operando process that listens"
         )
+    if keys is not None and zmq is None:
+        raise ConfigError("--keys protects what is published: it belongs to --zmq")
     _check(source)
     stop = stop_at_signals()
     if zmq is not None:
-        _publish(source, pace, zmq, stop)
+        _publish(source, pace, (zmq, keys), stop)
     else:
         _process(source, pace, (tiled, profile, device, frames_dir, output), stop)
     if stop.is_set():
@@ -82,22 +86,29 @@ def _speed(text: str) -> float | Literal["max"]:
 
 
 def _check(source: str) -> None:
-    """Refuse a path that does not exist before anything is loaded."""
+    """Refuse a path that does not exist, or an address with a key, before anything is loaded."""
+    refuse_key_in(source)
     if "://" not in source and not Path(source).exists():
         raise ConfigError(f"no recording at {source}: no such file or folder")
 
 
 def _publish(
-    source: str, speed: float | Literal["max"], address: str, stop: threading.Event
+    source: str,
+    speed: float | Literal["max"],
+    target: tuple[str, Path | None],
+    stop: threading.Event,
 ) -> None:
     from ...callbacks.publisher import FramePublisher
+    from ..curve_keys import client_curve
     from ..errors import OperandoError
     from ..recording.reader import read_documents
     from ..recording.replay import replay as paced
     from .terminal import console, say
 
     number = 0
-    publisher = FramePublisher(address)
+    address, keys = target
+    curve = None if keys is None else client_curve(keys, "publisher")
+    publisher = FramePublisher(address, curve=curve)
     try:
         with console().status(f"waiting for somebody to listen at {address}") as status:
             _wait_for_listener(publisher, address, stop)

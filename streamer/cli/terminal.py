@@ -8,6 +8,8 @@ from functools import cache
 from rich.console import Console
 from rich.logging import RichHandler
 
+from ..redact import RedactingFormatter, redacted
+
 
 @cache
 def console() -> Console:
@@ -20,7 +22,7 @@ def console() -> Console:
 
 def say(text: str, style: str = "") -> None:
     """Write one line, however long: a line that is broken cannot be searched for in a log."""
-    console().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console().print(redacted(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def set_up_log(*, verbose: bool) -> None:
@@ -31,12 +33,9 @@ def set_up_log(*, verbose: bool) -> None:
         if terminal
         else logging.StreamHandler()
     )
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s" if terminal else "%(asctime)s %(levelname)s %(message)s",
-        datefmt="[%X]" if terminal else None,
-        handlers=[handler],
-    )
+    line = "%(message)s" if terminal else "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(RedactingFormatter(line, "[%X]" if terminal else None))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     # that a run was declined, and why, is what one wants to know first when nothing comes out
     logging.getLogger("operando.callbacks.processor").setLevel(logging.INFO)
     # their chatter at INFO is one line per request

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import RecordingError
+from ..redact import redacted
+from ..tiled_key import stored_key
 from .dialects import Recorded
 
 _EXPORTER = (
@@ -47,7 +49,7 @@ def _run(uri: str, shown: str) -> Iterator[Any]:
     context = None
     try:
         try:
-            context, path = Context.from_any_uri(uri)
+            context, path = Context.from_any_uri(uri, api_key=stored_key(uri))
             run = from_context(context, node_path_parts=path)
         except Exception as error:
             raise RecordingError(f"cannot open the run {shown}: {_cleaned(error)}") from error
@@ -83,4 +85,4 @@ def _why(shown: str, error: Exception) -> str:
 
 
 def _cleaned(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition('?')[0]}"
+    return redacted(f"{type(error).__name__}: {str(error).partition('?')[0]}")

@@ -13,8 +13,8 @@ up with `drain()`; both give the documents in the order of arrival::
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
@@ -57,6 +57,7 @@ class SourceCounters:
     received : messages that came.
     decoded : documents made of them.
     bad : messages refused as malformed.
+    bad_reasons : the same by the `kind` of `BadMessageError`.
     ignored : messages of publishers with another prefix.
     dropped : documents given up because the queue was full.
     bytes : bytes received.
@@ -73,6 +74,7 @@ class SourceCounters:
     queued: int = 0
     queued_bytes: int = 0
     disconnects: int = 0
+    bad_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

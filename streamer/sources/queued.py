@@ -43,6 +43,7 @@ class QueuedSource(ABC):
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._bad_reasons: Counter[str] = Counter()
 
     @abstractmethod
     def _receive(self) -> None:
@@ -109,6 +110,7 @@ class QueuedSource(ABC):
         with self._lock:
             return SourceCounters(
                 **self._counts,
+                bad_reasons=dict(self._bad_reasons),
                 dropped=queue.dropped,
                 queued=queue.queued,
                 queued_bytes=queue.queued_bytes,
@@ -117,6 +119,13 @@ class QueuedSource(ABC):
     def _count(self, **increments: int) -> None:
         with self._lock:
             self._counts.update(increments)
+
+    def _count_bad(self, reason: str, nbytes: int) -> bool:
+        """Count a refused message; return whether it is the first for this reason."""
+        self._count(received=1, bad=1, bytes=nbytes)
+        with self._lock:
+            self._bad_reasons[reason] += 1
+            return self._bad_reasons[reason] == 1
 
     def _admit(self, name: str, doc: Document, received_at: float, nbytes: int) -> bool:
         """Count a decoded document and enqueue it; return whether there was room."""

@@ -21,6 +21,15 @@ class CurveSettings(_Settings):
     server_public_key: Path = Field(description="File with the public key of the proxy, `*.key`")
 
 
+class CurveServerSettings(_Settings):
+    """Keys of a CURVE server, and whom it lets in; like bluesky's ``ServerCurve``."""
+
+    secret_path: Path = Field(description="File with our key pair, `*.key_secret` of zmq.auth")
+    client_public_keys: Path = Field(
+        description="Folder with the public keys, `*.key`, of those who are let in"
+    )
+
+
 class ZmqSourceSettings(_Settings):
     """Listening to a 0MQ proxy."""
 

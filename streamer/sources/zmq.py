@@ -52,7 +52,6 @@ class ZmqSource(QueuedSource):
             max_message_bytes=settings.max_message_bytes,
             max_array_bytes=settings.max_message_bytes,
         )
-        self._bad_kinds: set[str] = set()
         self._status = "not opened"
         self._ready_at: float | None = None
 
@@ -143,9 +142,7 @@ class ZmqSource(QueuedSource):
             self._say_dropped()
 
     def _refuse(self, error: BadMessageError, length: int) -> None:
-        self._count(received=1, bad=1, bytes=length)
-        if error.kind not in self._bad_kinds:
-            self._bad_kinds.add(error.kind)
+        if self._count_bad(error.kind, length):
             log.warning(
                 "dropped a message of %d bytes: %s; more of this kind are counted, not logged",
                 length,

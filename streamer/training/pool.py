@@ -91,7 +91,7 @@ class Pool:
         KeyError
             If the file lacks an array: it is of another version and must be made again.
         """
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return cls(**{f.name: arrays[f.name] for f in fields(cls)})
 
 

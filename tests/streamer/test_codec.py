@@ -1,11 +1,6 @@
-"""The codec reads what msgpack_numpy writes, round-trips, and runs nothing."""
+"""The codec reads what msgpack_numpy writes, and round-trips; tests/hostile has what it refuses."""
 
 from __future__ import annotations
-
-import contextlib
-import os
-import pickle
-from pathlib import Path
 
 import msgpack
 import msgpack_numpy
@@ -16,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from operando.streamer.codec import BadMessageError, Limits, dumps, loads, nbytes
-from operando.streamer.errors import WireError
 
 ARRAYS = [
     np.arange(12, dtype=">u2").reshape(3, 4),
@@ -31,17 +25,6 @@ ARRAYS = [
     np.arange(24, dtype=np.int64)[::2],
 ]
 SCALARS = [np.float32(1.5), np.float64(2.5), np.int16(-3), np.uint64(2**64 - 1), np.bool_(True)]
-NUMPY_BYTES = {b"nd": True, b"type": "<f8", b"kind": b"", b"shape": [2], b"data": bytes(16)}
-
-
-class Bomb:
-    """Pickles to a call that creates a file."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.target}",)
 
 
 def stock(value: object) -> bytes:
@@ -77,82 +60,6 @@ def test_arrays_are_views_that_cannot_be_written():
 
 def test_object_array_is_sent_as_lists():
     assert loads(dumps(np.array([1, "x", None], dtype=object))) == [1, "x", None]
-
-
-def test_pickle_in_an_object_array_is_refused_and_not_run(tmp_path):
-    target = tmp_path / "ran"
-    payload = stock({"data": {"img": np.array([Bomb(target)], dtype=object)}})
-    with pytest.raises(BadMessageError, match="dtype") as caught:
-        loads(payload)
-    assert caught.value.kind == "forbidden_dtype"
-    assert not target.exists()
-    msgpack.unpackb(payload, object_hook=msgpack_numpy.decode)
-    assert target.exists(), "the payload would have run: the test is sharp"
-
-
-def test_a_bare_pickle_is_refused_and_not_run(tmp_path):
-    target = tmp_path / "ran"
-    with pytest.raises(WireError):
-        loads(pickle.dumps({"data": Bomb(target)}))
-    assert not target.exists()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {b"type": "|O"},
-        {b"type": "<M8[ns]"},
-        {b"type": [["a", "<f8"]]},
-        {b"type": "<f8,<f8"},
-        {b"type": "<f7"},
-        {b"type": "|S0"},
-        {b"type": None},
-        {b"kind": b"O"},
-        {b"kind": b"V"},
-        {b"shape": [3]},
-        {b"shape": [-2, -1]},
-        {b"shape": [2.0]},
-        {b"shape": [True, 2]},
-        {b"shape": None},
-        {b"shape": [1] * 40},
-        {b"shape": [0, 1 << 61, 1 << 61], b"data": b""},
-        {b"shape": [1 << 61, 1 << 61]},
-        {b"data": "x" * 16},
-        {b"data": None},
-        {b"nd": 1},
-        {b"nd": False},
-        {b"nd": [1]},
-    ],
-    ids=repr,
-)
-def test_malformed_arrays_are_refused(change):
-    assert loads(msgpack.packb(NUMPY_BYTES)).shape == (2,)
-    with pytest.raises(BadMessageError):
-        loads(msgpack.packb({**NUMPY_BYTES, **change}))
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"",
-        b"\xc1",
-        b"\x93\x01",
-        b"\x01\x02",
-        b"\xa2\xff\xfe",
-        b"\x81\x90\x01",
-        b"\xdd\xff\xff\xff\xff",
-        b"\x91" * 2000,
-        b"\x91" * 100 + b"\x01",
-        msgpack.packb(msgpack.ExtType(5, b"x")),
-        msgpack.packb({b"complex": True, b"data": "__import__('os')"}),
-        msgpack.packb({b"complex": True, b"data": "1" * 4096}),
-        msgpack.packb({b"complex": True}),
-    ],
-    ids=lambda p: p[:12].hex(),
-)
-def test_malformed_payloads_are_refused(payload):
-    with pytest.raises(BadMessageError):
-        loads(payload)
 
 
 def test_limits_hold():
@@ -242,20 +149,3 @@ def test_any_array_round_trips(array):
         back = loads(payload)
         assert back.dtype == array.dtype
         np.testing.assert_array_equal(back, array)
-
-
-@given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
-def test_garbage_raises_nothing_but_wire_errors(garbage):
-    with contextlib.suppress(WireError):
-        loads(garbage)
-
-
-@given(st.data())
-@settings(max_examples=200, deadline=None)
-def test_damaged_payloads_raise_nothing_but_wire_errors(data):
-    payload = bytearray(dumps({"data": {"a": np.arange(6.0), "z": 1j}, "t": [1, None, "x"]}))
-    for _ in range(data.draw(st.integers(1, 3))):
-        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(WireError):
-        loads(bytes(payload[: data.draw(st.integers(0, len(payload)))]))

@@ -8,7 +8,6 @@ import pytest
 
 from operando.streamer.errors import (
     AssetError,
-    AssetForbidden,
     AssetMissing,
     AssetNotReady,
 )
@@ -67,44 +66,6 @@ def test_soft_external_and_virtual_links_inside_the_roots(stack, tmp_path, new_s
     for name in ("soft", "/entry/far/data", "virtual"):
         asset = ref(tmp_path / "master.h5", 1, 3, dataset=name)
         np.testing.assert_array_equal(store.read(asset), STACK[1:3], err_msg=name)
-
-
-def test_links_out_of_the_roots_are_refused(tmp_path, new_store, ref):
-    inside, outside = tmp_path / "in", tmp_path / "out"
-    inside.mkdir()
-    outside.mkdir()
-    secret = outside / "secret.h5"
-    with h5py.File(secret, "w") as file:
-        file["d"] = STACK
-    (outside / "raw").write_bytes(STACK.tobytes())
-    with h5py.File(inside / "a.h5", "w") as file:
-        file["external"] = h5py.ExternalLink(str(secret), "/d")
-        file["relative"] = h5py.ExternalLink("../out/secret.h5", "/d")
-        file["group"] = h5py.ExternalLink(str(secret), "/")
-        layout = h5py.VirtualLayout((6, 16, 20), "u2")
-        layout[:] = h5py.VirtualSource(str(secret), "d", (6, 16, 20))
-        file.create_virtual_dataset("virtual", layout)
-        file.create_dataset(
-            "raw",
-            (6, 16, 20),
-            "u2",
-            external=[(str(outside / "raw"), 0, h5py.h5f.UNLIMITED)],
-        )
-        layout = h5py.VirtualLayout((6, 16, 20), "u2")
-        layout[:] = h5py.VirtualSource(".", "virtual", (6, 16, 20))
-        file.create_virtual_dataset("twice", layout)
-    store = new_store(allowed_roots=(inside,))
-    for name in ("external", "relative", "group/d", "virtual", "raw", "twice"):
-        with pytest.raises(AssetForbidden):
-            store.read(ref(inside / "a.h5", dataset=name, resource=name))
-
-
-def test_links_that_lead_in_circles_end(tmp_path, new_store, ref):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["x"] = h5py.SoftLink("/y")
-        file["y"] = h5py.SoftLink("/x")
-    with pytest.raises(AssetError, match="circles"):
-        new_store().read(ref(tmp_path / "a.h5", dataset="x"))
 
 
 def test_what_is_missing_is_named(stack, tmp_path, new_store, ref, clock):

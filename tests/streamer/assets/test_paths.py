@@ -65,27 +65,6 @@ def test_files_in_the_allowed_roots_are_found(roots):
     assert local_path(f"{inside}/../in/a.h5", settings) == inside / "a.h5"
 
 
-def test_ways_out_of_the_allowed_roots_are_closed(roots, tmp_path):
-    inside, outside, settings = roots
-    (inside / "link.h5").symlink_to(outside / "secret.h5")
-    (inside / "folder").symlink_to(outside)
-    (tmp_path / "in2").mkdir()
-    for uri in (
-        f"{outside}/secret.h5",
-        f"{inside}/../out/secret.h5",
-        f"file://localhost{inside}/%2e%2e/out/secret.h5",
-        f"{inside}/link.h5",
-        f"{inside}/folder/secret.h5",
-        f"{tmp_path}/in2/a.h5",
-        "in/a.h5",
-        f"{inside}/a\0.h5",
-        "C:/data/a.h5",
-        "",
-    ):
-        with pytest.raises(AssetForbidden, match=r"assets\.(allowed_roots|path_map)"):
-            local_path(uri, settings)
-
-
 def test_a_root_that_is_a_link_is_followed(roots, tmp_path):
     inside, *_ = roots
     (tmp_path / "mount").symlink_to(inside)
