@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import ConfigError
+from .exits import Exit
 from .options import Device, FramesDir, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
-
-EXIT_INTERRUPTED = 130
 
 
 def replay(
@@ -66,7 +65,7 @@ def replay(
     else:
         _process(source, pace, (tiled, profile, device, frames_dir, output), stop)
     if stop.is_set():
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 def _speed(text: str) -> float | Literal["max"]:
