@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .bench_accuracy import accuracy
 from .bench_detection import detection
+from .bench_overload import overload
 from .bench_paper import paper
 from .bench_real import real
 from .bench_soak import soak
@@ -19,6 +20,7 @@ from .options import Device, Profile
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 app.command()(accuracy)
 app.command()(detection)
+app.command()(overload)
 app.command()(paper)
 app.command()(real)
 app.command()(soak)
