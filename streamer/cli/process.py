@@ -64,7 +64,7 @@ def process(
     from ..service import Service
     from ..sources import make_source
     from .ending import end_after, stop_at_signals
-    from .live import Connection, follow
+    from .live import Connection, follow, show_ended
     from .reach import tiled_trouble
     from .sinks import processor_with_sinks, settings_of
     from .terminal import say, use_log_format
@@ -93,6 +93,9 @@ def process(
             service = Service(source, watched, raw=raw)
             notify("READY=1")
             follow(service, summary, stop, Connection(source, zmq), monitor.heartbeat.beat)
+        ended = {uid: run for uid, run in summary.runs.items() if run.stop is not None}
+        watched.close()  # ends runs that have no stop document
+        show_ended(summary, ended)
     if source.counters().dropped:
         say(f"{source.counters().dropped} documents were dropped", "red")
         raise typer.Exit(Exit.LOST)
