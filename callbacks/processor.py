@@ -21,8 +21,10 @@ from ..streamer.frames import Corrected, Document, Frame, FrameRef, NamedDocumen
 from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
+from ..streamer.sources.losses import DROPPED
 from .detection import Detection
 from .images import ImageReader
+from .overload import book_lost
 from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
@@ -30,6 +32,8 @@ from .run_output import RunOutput, provenance
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
+
+_UNNAMED = "run "
 
 
 class StreamProcessor:
@@ -112,6 +116,9 @@ class StreamProcessor:
         """
         with bounded_threads(self.settings.process.thread_count):
             for name, doc in self._detection.backlog.of(documents):
+                if name == DROPPED:
+                    book_lost(self._assembler, doc, self._run)
+                    continue
                 self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
@@ -224,7 +231,7 @@ class StreamProcessor:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = start.get(self.settings.process.sample_key)
             named = isinstance(sample, str | int | float | Mapping) and bool(sample)
-            name = str(sample) if named else f"run {uid}"
+            name = str(sample) if named else f"{_UNNAMED}{uid}"
             output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
         return self._runs[uid]
@@ -367,4 +374,7 @@ class StreamProcessor:
         self._samples.pop(sample, None)
         self._samples[sample] = state
         while len(self._samples) > self.settings.process.max_samples:
-            del self._samples[next(iter(self._samples))]
+            oldest = next(iter(self._samples))
+            del self._samples[oldest]
+            if oldest.startswith(_UNNAMED):  # no other run is of this sample
+                self._next_particle.pop(oldest, None)

@@ -64,6 +64,10 @@ class RawRun:
         """Note that the sample event of this key has come."""
         self._seen.setdefault(key.stream, set()).add(key.seq_num)
 
+    def has_seen(self, key: FrameKey) -> bool:
+        """Whether the sample event of this key has come."""
+        return key.seq_num in self._seen.get(key.stream, ())
+
     def arrived(self, frame: Frame, settings: quality.QualitySettings) -> quality.Verdict:
         """Judge a sample frame before it is corrected."""
         self._arrival, verdict = quality.arrived(self._arrival, frame, settings)

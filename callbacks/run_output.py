@@ -109,6 +109,14 @@ class RunOutput:
             self._frame(item, roi)
         self._waiting.clear()
 
+    def dropped(self, role: Role, reason: str) -> None:
+        """Count an image that came, and that nobody kept."""
+        self.received(role)
+        if role is Role.SAMPLE:
+            self._ledger = self._ledger.reason("dropped", reason)
+        else:
+            self.notice(f"{role}_{reason}")
+
     def lost(self, n: int) -> None:
         """Count sample frames of which no document ever came."""
         if n:

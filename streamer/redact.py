@@ -1,10 +1,11 @@
-"""Takes API keys out of whatever is written down: logs, messages, what a child process prints."""
+"""Takes secrets out of whatever is written down: logs, messages, what a child process prints."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -12,8 +13,17 @@ KEY_VARIABLES = ("TILED_API_KEY", "TILED_SINGLE_USER_API_KEY")
 HIDDEN = "***"
 
 _SHORTEST = 4  # a shorter "key" would blot out half of every text
+_SHORTEST_SECRET = 6  # of other variables, whose values may be ordinary words
+_NAMES_OF_SECRETS = re.compile(r"(API_?KEY|SECRET|PASSWORD|PASSWD|TOKEN)S?$", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"(api_key=)[^\s&\"'<>\\)]+", re.IGNORECASE)
 _IN_HEADER = re.compile(r"(\bapikey )[^\s\"'<>\\),]+", re.IGNORECASE)
+_NAMED = re.compile(
+    r"""((?:api[_-]?key|access[_-]?token|refresh[_-]?token|password|passwd|secret)s?
+        ['"]?\s*[=:]\s*['"]?)[^\s'"&,;)}\]]+""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HEADER = re.compile(r"\b(apikey|bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+_USERINFO = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 _remembered: set[str] = set()
 
 
@@ -23,12 +33,29 @@ def remember(key: str) -> None:
         _remembered.add(key)
 
 
-def redacted(text: str) -> str:
-    """Return a text with all keys that are known, or look like one, hidden."""
-    given = {os.environ.get(variable, "") for variable in KEY_VARIABLES}
-    for key in sorted((k for k in given | _remembered if len(k) >= _SHORTEST), key=len)[::-1]:
-        text = text.replace(key, HIDDEN)
-    return _IN_HEADER.sub(rf"\1{HIDDEN}", _IN_ADDRESS.sub(rf"\1{HIDDEN}", text))
+def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Replace what is, or looks like, a secret by ``***``.
+
+    Parameters
+    ----------
+    text : any text.
+    environment : variables; the values of those that are called ``*API_KEY``, ``*SECRET``,
+        ``*PASSWORD`` or ``*TOKEN`` are secrets wherever they appear. None: those of this process.
+    """
+    for secret in sorted(_secrets(os.environ if environment is None else environment), key=len)[
+        ::-1
+    ]:
+        text = text.replace(secret, HIDDEN)
+    text = _IN_HEADER.sub(rf"\1{HIDDEN}", _IN_ADDRESS.sub(rf"\1{HIDDEN}", text))
+    text = _HEADER.sub(rf"\1 {HIDDEN}", _NAMED.sub(rf"\1{HIDDEN}", text))
+    return _USERINFO.sub(rf"\1{HIDDEN}@", text)
+
+
+def _secrets(environment: Mapping[str, str]) -> set[str]:
+    keys = {environment.get(variable, "") for variable in KEY_VARIABLES} | _remembered
+    others = {v for k, v in environment.items() if _NAMES_OF_SECRETS.search(k)}
+    long = {value for value in others if len(value) >= _SHORTEST_SECRET}
+    return long | {key for key in keys if len(key) >= _SHORTEST}
 
 
 class RedactingFormatter(logging.Formatter):

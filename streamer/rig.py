@@ -124,12 +124,18 @@ def start_proxy(folder: Path, port_in: int, port_out: int) -> Child:
     return child
 
 
-def start_service(folder: Path, arguments: Sequence[str], tiled_key: str = "") -> Child:
+def start_service(
+    folder: Path,
+    arguments: Sequence[str],
+    tiled_key: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Child:
     """Start ``operando process`` and wait until it listens."""
+    variables = {"TILED_API_KEY": tiled_key} if tiled_key else {}
     child = Child(
         ["-m", "operando.streamer.cli", "process", *arguments],
         folder / "service.log",
-        {"TILED_API_KEY": tiled_key} if tiled_key else {},
+        {**variables, **(environment or {})},
     )
     child.wait_for("ready: subscribed", timeout=120)
     return child

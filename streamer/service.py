@@ -11,6 +11,7 @@ from typing import Protocol
 from .errors import OperandoError
 from .frames import Document, NamedDocument
 from .sources import Received, Source
+from .sources.losses import DROPPED
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Service:
         Documents processed.
         """
         received = self._source.drain(self._settings.max_items, self._settings.poll)
-        documents = [(item.name, item.doc) for item in received]
+        documents = [named for item in received for named in (*item.lost, (item.name, item.doc))]
         for item in received:
             self._record(item)
         if documents:
@@ -115,7 +116,7 @@ class Service:
         return total
 
     def _record(self, item: Received) -> None:
-        if self._raw is None:
+        if self._raw is None or item.name == DROPPED:
             return
         try:
             self._raw(item.name, item.doc, item.received_at)

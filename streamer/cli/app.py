@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from ..errors import OperandoError
+from ..errors import OperandoError, SinkError
 from ..redact import report_uncaught
 from . import bench, demo, forward, import_data, journal, keys, process, record, replay, train
-from .terminal import say, set_up_log
-
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+from .exits import Exit, epilog
+from .options import LogFormatOption
+from .terminal import LogFormat, say, set_up_log
 
 app = typer.Typer(
     name="operando",
@@ -29,7 +27,7 @@ app = typer.Typer(
 app.command(name="demo")(demo.demo)
 app.command(name="forward")(forward.forward)
 app.command(name="keys")(keys.keys)
-app.command(name="process")(process.process)
+app.command(name="process", epilog=epilog())(process.process)
 app.command(name="journal")(journal.journal)
 app.command(name="record")(record.record)
 app.command(name="replay")(replay.replay)
@@ -49,6 +47,7 @@ def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tell every step, not only what is odd.")
     ] = False,
+    log_format: LogFormatOption = None,
     show_version: Annotated[  # noqa: ARG001 - its callback has done all
         bool,
         typer.Option(
@@ -57,28 +56,28 @@ def options(
     ] = False,
 ) -> None:
     """Set up what all commands share."""
-    set_up_log(verbose=verbose)
+    set_up_log(verbose=verbose, form=log_format or LogFormat.TEXT)
 
 
 def main() -> None:
-    """Run the command line; errors of operando are told in one line and end with status 1."""
+    """Run the command line; errors of operando are told in one line, see `Exit` for the status."""
     sys.excepthook = report_uncaught
     try:
         status = app(standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except typer.Abort:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     except KeyboardInterrupt:
         say("interrupted", "yellow")
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(Exit.INTERRUPTED)
     except OperandoError as error:
         say(f"operando: {error}", "red")
-        sys.exit(EXIT_ERROR)
+        sys.exit(Exit.LOST if isinstance(error, SinkError) else Exit.ERROR)
     except Exception as error:
         usage = getattr(error, "format_message", None)  # of click's errors, wherever they live
         if usage is None:
             raise
         say(f"operando: {usage()} (see operando --help)", "red")
-        sys.exit(getattr(error, "exit_code", EXIT_USAGE))
+        sys.exit(getattr(error, "exit_code", Exit.USAGE))
     sys.exit(status if isinstance(status, int) else 0)

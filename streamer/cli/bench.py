@@ -12,16 +12,20 @@ from rich.console import Console
 from .bench_accuracy import accuracy
 from .bench_crash import crash
 from .bench_detection import detection
+from .bench_overload import overload
 from .bench_paper import paper
 from .bench_real import real
+from .bench_soak import soak
 from .options import Device, Profile
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 app.command()(accuracy)
 app.command()(crash)
 app.command()(detection)
+app.command()(overload)
 app.command()(paper)
 app.command()(real)
+app.command()(soak)
 
 _CASES = {"460x460, 9 particles": "paper", "2048x2048, 20 particles": "large_2048"}
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 
 from ...callbacks.summary import ResultSummary, RunSummary
 from ..service import Service
 from ..sources import Source
-from .show import print_run, progress_text
-from .terminal import console, say
+from .show import ledger_text, print_run, progress_text
+from .terminal import console, for_machines, say, status_line
+
+logger = logging.getLogger("operando.cli")
 
 _PATIENCE_S = 3.0
 
@@ -54,20 +58,23 @@ def follow(
     summary: ResultSummary,
     stop: threading.Event,
     connection: Connection | None = None,
+    beat: Callable[[], object] = lambda: None,
 ) -> None:
     """Run the service; show a status line on a terminal, and each run when it has ended.
 
     Parameters
     ----------
     connection : of a live source; None for a recording.
+    beat : is called after each step, as a sign of life.
     """
     shown: dict[str, RunSummary] = {}
 
-    with console().status("starting") as status:
+    with status_line("starting") as update:
 
         def show() -> None:
+            beat()
             connected = connection is None or connection.check()
-            status.update(progress_text(summary) if connected else "connecting")
+            update(progress_text(summary) if connected else "connecting")
             show_ended(summary, shown)
 
         show()
@@ -80,4 +87,7 @@ def show_ended(summary: ResultSummary, shown: dict[str, RunSummary]) -> None:
     for uid, run in summary.runs.items():
         if run.stop is not None and shown.get(uid) is not run:
             shown[uid] = run
-            print_run(console(), run)
+            if for_machines():
+                logger.info("run has ended: %s", ledger_text(run), extra={"run": run.raw})
+            else:
+                print_run(console(), run)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..tiled_key import refuse_key_in
+from .terminal import LogFormat
 
 
 def _without_key(uri: str | None) -> str | None:
@@ -57,5 +58,38 @@ FramesDir = Annotated[
         help="Folder that the Tiled server may read (its readable_storage): aligned frames are "
         "written there. Without it they go to the server over HTTP, which is slower.",
         show_default=False,
+    ),
+]
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option(
+        "--log-format",
+        help="text for people, json for machines: one object a line with time, level, logger, "
+        "message, and run where one is concerned. Default: text.",
+        show_default=False,
+    ),
+]
+HttpAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Answer /healthz, /livez and /metrics (Prometheus) there, e.g. 127.0.0.1:9108; "
+        "port 0 picks a free one. Default: off.",
+        show_default=False,
+    ),
+]
+HttpPublic = Annotated[
+    bool,
+    typer.Option(
+        "--http-public", help="Let --http listen where other machines reach it, without password."
+    ),
+]
+StuckAfter = Annotated[
+    float,
+    typer.Option(
+        min=1.0,
+        help="Without a sign of life for so long, s, the processing counts as stuck: /livez says "
+        "so, and systemd's watchdog ends the service.",
     ),
 ]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .options import Device, FramesDir, Keys, Profile, TiledUri
-
-if TYPE_CHECKING:
-    from ..recording.writer import RecordingWriter
+from .exits import Exit
+from .options import (
+    Device,
+    FramesDir,
+    HttpAddress,
+    HttpPublic,
+    Keys,
+    LogFormatOption,
+    Profile,
+    StuckAfter,
+    TiledUri,
+)
 
 
 def process(
@@ -47,61 +54,49 @@ def process(
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
     keys: Keys = None,
+    queue_mb: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Documents that may wait in memory to be processed, MB; beyond that events are "
+            "dropped, and told in the ledger of their run. With a journal they wait there.",
+        ),
+    ] = 1024.0,
+    http: HttpAddress = None,
+    http_public: HttpPublic = False,
+    stuck_after: StuckAfter = 300.0,
+    log_format: LogFormatOption = None,
 ) -> None:
-    """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C.
+    """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C or SIGTERM.
 
     On the beamline side this needs a proxy (bluesky-0MQ-proxy) and a Publisher subscribed to the
     RunEngine; the README of each profile has the lines.
     """
-    from ..errors import ConfigError
-    from ..service import Service
-    from ..sources import make_source
-    from .ending import end_after, stop_at_signals
-    from .journalled import follow_journal, with_backfill
-    from .keys import listening_with
-    from .live import Connection, follow
+    from ..operation.http import parse_address
+    from .ending import stop_at_signals
+    from .live_service import Feed, LiveService
     from .reach import tiled_trouble
-    from .sinks import processor_with_sinks, settings_of
-    from .terminal import say
+    from .sinks import settings_of
+    from .terminal import say, use_log_format
 
-    if journal is not None and record is not None:
-        raise ConfigError(
-            "--journal keeps the raw documents already: leave --record out, and make a recording "
-            "of the journal with operando replay when one is wanted"
-        )
+    use_log_format(log_format)
+    address = parse_address(http, public=http_public) if http else None
     stop = stop_at_signals()
     settings = settings_of(profile, device)
+    feed = Feed(
+        address=zmq,
+        keys=keys,
+        profile=profile,
+        queue_bytes=int(queue_mb * 1e6),
+        record=record,
+        journal=journal,
+        backfill=tuple(backfill or ()),
+    )
+    service = LiveService(feed, settings, tiled, frames_dir, stuck_after)
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
-    resumable = journal is not None
-    with processor_with_sinks(settings, tiled, frames_dir, resumable=resumable) as parts:
-        processor, summary, sink = parts
-        if runs:
-            processor.subscribe(end_after(runs, stop), "stop")
-        if journal is not None:
-            options = ["--profile", profile] if profile else []
-            options += ["--keys", str(keys)] if keys else []
-            confirming = [] if sink is None else [sink]
-            follow_journal(
-                (processor, summary, confirming),
-                settings,
-                (journal, zmq, tiled or ""),
-                stop,
-                backfill=backfill or (),
-                options=options,
-            )
-            return
-        source = make_source("zmq", address=zmq, **listening_with(keys))
-        with source, _recorder(record) as recorder:
-            raw = recorder.write if recorder is not None else None
-            service = Service(source, with_backfill(processor, backfill or ()), raw=raw)
-            follow(service, summary, stop, Connection(source, zmq))
-    if source.counters().dropped:
-        say(f"{source.counters().dropped} documents were dropped", "red")
-
-
-def _recorder(folder: Path | None) -> AbstractContextManager[RecordingWriter | None]:
-    from ..recording.writer import RecordingWriter
-
-    return nullcontext() if folder is None else RecordingWriter(folder)
+    dropped = service.run(stop, address, runs)
+    if dropped:
+        say(f"{dropped} documents were dropped", "red")
+        raise typer.Exit(Exit.LOST)

@@ -27,6 +27,7 @@ def record(
     """
     from ..recording.writer import RecordingWriter
     from ..sources import make_source
+    from ..sources.losses import DROPPED
     from .ending import stop_at_signals
     from .keys import listening_with
     from .live import Connection
@@ -42,6 +43,8 @@ def record(
                 source.close()  # what has queued up is still written
             connection.check()
             for item in source.drain(64, timeout=0.2):
+                if item.name == DROPPED:  # told at the end
+                    continue
                 writer.write(item.name, item.doc, item.received_at)
                 count += 1
                 size += item.nbytes

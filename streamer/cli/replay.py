@@ -10,12 +10,11 @@ import typer
 
 from ..errors import ConfigError
 from ..tiled_key import refuse_key_in
+from .exits import Exit
 from .options import Device, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
-
-EXIT_INTERRUPTED = 130
 
 
 def replay(
@@ -70,7 +69,7 @@ def replay(
     else:
         _process(source, pace, (tiled, profile, device, frames_dir, output), stop)
     if stop.is_set():
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 def _speed(text: str) -> float | Literal["max"]:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from functools import cache
+from types import TracebackType
 
 from rich.console import Console
 from rich.logging import RichHandler
 
+from ..operation.logs import JsonFormatter
 from ..redact import RedactingFormatter, redacted
+
+_log = logging.getLogger("operando.cli")
+_LEVELS = {"yellow": logging.WARNING, "red": logging.ERROR}
+
+
+class LogFormat(StrEnum):
+    """Form of the log."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @cache
@@ -22,22 +39,79 @@ def console() -> Console:
 
 def say(text: str, style: str = "") -> None:
     """Write one line, however long: a line that is broken cannot be searched for in a log."""
-    console().print(redacted(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    if for_machines():
+        _log.log(_LEVELS.get(style, logging.INFO), "%s", redacted(text))
+    else:
+        console().print(redacted(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def set_up_log(*, verbose: bool) -> None:
+def for_machines() -> bool:
+    """Whether the log is JSON, so that nothing else may be written to standard error."""
+    return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
+
+
+@contextmanager
+def status_line(text: str) -> Iterator[Callable[[str], None]]:
+    """Show a line that changes, on a terminal; yields what changes it."""
+    if for_machines():
+        yield lambda _text: None
+        return
+    with console().status(text) as status:
+        yield status.update
+
+
+def set_up_log(*, verbose: bool, form: LogFormat = LogFormat.TEXT) -> None:
     """Send the log to the console: warnings, and what became of runs; all with `verbose`."""
+    use_log_format(form)
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    # that a run was declined, and why, is what one wants to know first when nothing comes out
+    logging.getLogger("operando.callbacks.processor").setLevel(logging.INFO)
+    _log.setLevel(logging.INFO)  # what is said to people is said to machines
+    # their chatter at INFO is one line per request
+    for noisy in ("httpx", "httpcore", "tiled", "bluesky"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def use_log_format(form: LogFormat | None) -> None:
+    """Change the form of the log, if one is given; the levels stay."""
+    if form is not None:
+        (_for_machines if form is LogFormat.JSON else _for_people)()
+
+
+def _for_people() -> None:
     terminal = console().is_terminal
     handler: logging.Handler = (
         RichHandler(console=console(), show_path=False, markup=False)
         if terminal
         else logging.StreamHandler()
     )
-    line = "%(message)s" if terminal else "%(asctime)s %(levelname)s %(message)s"
-    handler.setFormatter(RedactingFormatter(line, "[%X]" if terminal else None))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
-    # that a run was declined, and why, is what one wants to know first when nothing comes out
-    logging.getLogger("operando.callbacks.processor").setLevel(logging.INFO)
-    # their chatter at INFO is one line per request
-    for noisy in ("httpx", "httpcore", "tiled", "bluesky"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    text = "%(message)s" if terminal else "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(RedactingFormatter(text, "[%X]" if terminal else None))
+    _install(handler)
+
+
+def _for_machines() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    _install(handler)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _fault
+    threading.excepthook = lambda fault: _fault(
+        fault.exc_type, fault.exc_value or fault.exc_type(), fault.exc_traceback
+    )
+
+
+def _install(handler: logging.Handler) -> None:
+    """Make this the handler of the root logger, in place of an earlier one of ours."""
+    root = logging.getLogger()
+    ours = [h for h in root.handlers if isinstance(h.formatter, JsonFormatter | RedactingFormatter)]
+    for old in ours:
+        root.removeHandler(old)
+    root.addHandler(handler)
+
+
+def _fault(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Log a fault that nobody has caught, so that it is one line too."""
+    _log.critical("fault: %s", kind.__name__, exc_info=(kind, error, traceback))

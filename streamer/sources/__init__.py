@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from pydantic import BaseModel, ValidationError
 
 from ..errors import ConfigError
-from ..frames import Document
+from ..frames import Document, NamedDocument
 
 SOURCES = {
     "zmq": "operando.streamer.sources.zmq:ZmqSource",
@@ -40,12 +40,14 @@ class Received:
     name, doc : the document.
     received_at : wall clock at receipt, s since the epoch.
     nbytes : length of its message, or about what it holds in memory where there was no message.
+    lost : what was given up between the document before this one and this one, see `Losses`.
     """
 
     name: str
     doc: Document
     received_at: float
     nbytes: int
+    lost: tuple[NamedDocument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import IO, ClassVar, Self
+from typing import IO, Any, ClassVar, Self
 
 from ..errors import JournalError
 from ..journal.folder import JournalFolder
 from ..journal.reader import JournalReader
 from . import Received, SourceCounters
 from .settings import JournalSourceSettings
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 256
 _POLL_S = 0.25
@@ -44,8 +47,18 @@ class JournalSource:
     @property
     def behind(self) -> int:
         """Bytes of the journal that were not handed out yet."""
-        reader = self._opened()
-        return max(0, reader.end - reader.position)
+        reader = self._reader
+        return 0 if reader is None else max(0, reader.end - reader.position)
+
+    def start_at(self, position: int | None) -> None:
+        """Begin at a position instead; at the oldest document if that or None is not there."""
+        oldest = next(iter(self._folder.segments()), 0)
+        if position is not None and position < oldest:
+            logger.error(
+                "the journal does not reach back to the checkpoint; starting at its oldest"
+            )
+            position = None
+        self._settings = self._settings.model_copy(update={"position": position})
 
     def confirm(self, position: int) -> None:
         """Let the keeper remove what lies before a position."""
@@ -112,8 +125,11 @@ class JournalSource:
     def counters(self) -> SourceCounters:
         """Return what the keeper has seen; what waits is what lies ahead in the journal."""
         told = self._folder.told("keeper").get("counters", {})
-        known = {f.name: int(told[f.name]) for f in fields(SourceCounters) if f.name in told}
-        known["bad"] = known.get("bad", 0) + self._opened().damaged
+        known: dict[str, Any] = {
+            f.name: told[f.name] for f in fields(SourceCounters) if f.name in told
+        }
+        damaged = 0 if self._reader is None else self._reader.damaged
+        known["bad"] = known.get("bad", 0) + damaged
         return SourceCounters(**{**known, "queued_bytes": self.behind})
 
     def close(self) -> None:

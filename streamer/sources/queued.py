@@ -13,6 +13,7 @@ from typing import Self
 from ..errors import OperandoError
 from ..frames import Document
 from . import Received, SourceCounters
+from .losses import Losses
 from .queue import ByteQueue, WhenFull
 
 ESSENTIAL = frozenset({"start", "descriptor", "stop", "resource", "stream_resource"})
@@ -36,6 +37,7 @@ class QueuedSource(ABC):
 
     def __init__(self, max_bytes: int, when_full: WhenFull) -> None:
         self.ready = threading.Event()
+        self._when_full: WhenFull = when_full
         self._queue: ByteQueue[Received] = ByteQueue(max_bytes, when_full)
         self._stopping = threading.Event()
         self._ended = threading.Event()
@@ -44,6 +46,7 @@ class QueuedSource(ABC):
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._bad_reasons: Counter[str] = Counter()
+        self._losses = Losses()
 
     @abstractmethod
     def _receive(self) -> None:
@@ -59,9 +62,11 @@ class QueuedSource(ABC):
     def close(self) -> None:
         """Stop receiving; what is queued can still be drained."""
         self._stopping.set()
-        self._queue.close()
+        if self._when_full == "block":  # the thread may wait for room
+            self._queue.close()
         if self._thread is not None:
             self._thread.join(_JOIN_S)
+        self._queue.close()
 
     def __enter__(self) -> Self:
         """Start to receive."""
@@ -75,7 +80,7 @@ class QueuedSource(ABC):
     @property
     def exhausted(self) -> bool:
         """Whether nothing is queued and nothing more can come."""
-        return self._queue.exhausted and self._failure is None
+        return self._queue.exhausted and self._failure is None and not self._losses
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` s (None: for ever) until the source is ready.
@@ -99,10 +104,20 @@ class QueuedSource(ABC):
     def drain(self, max_items: int = 1024, timeout: float = 0.0) -> list[Received]:
         """Take what is queued; wait up to `timeout` s if nothing is."""
         taken = self._queue.take(max_items, timeout)
+        if not taken and self._queue.exhausted and self._losses:
+            return self._last_losses()
         if not taken and self._queue.exhausted and self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
         return taken
+
+    def _last_losses(self) -> list[Received]:
+        """What was given up after the last document that was kept."""
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
+        told = self._losses.told()
+        self._losses.clear()
+        return [Received(name, doc, time.time(), 0) for name, doc in told]
 
     def counters(self) -> SourceCounters:
         """Return what was seen so far."""
@@ -130,8 +145,12 @@ class QueuedSource(ABC):
     def _admit(self, name: str, doc: Document, received_at: float, nbytes: int) -> bool:
         """Count a decoded document and enqueue it; return whether there was room."""
         self._count(received=1, decoded=1, bytes=nbytes)
-        item = Received(name, doc, received_at, nbytes)
-        return self._queue.put(item, nbytes, essential=name in ESSENTIAL)
+        item = Received(name, doc, received_at, nbytes, self._losses.told())
+        if self._queue.put(item, nbytes, essential=name in ESSENTIAL):
+            self._losses.clear()
+            return True
+        self._losses.add(name, doc)
+        return False
 
     def _run(self) -> None:
         try:

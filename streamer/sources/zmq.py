@@ -127,6 +127,8 @@ class ZmqSource(QueuedSource):
             except zmq.Again:
                 return
             self._message(frame)
+            if self._stopping.is_set():
+                return
 
     def _message(self, frame: zmq.Frame) -> None:
         received_at = time.time()

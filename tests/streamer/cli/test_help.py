@@ -6,7 +6,10 @@ import pytest
 
 COMMANDS = {
     "demo": ["--dir", "--energies", "--preset", "--rate", "--keep"],
-    "process": ["--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"],
+    "process": [
+        *("--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"),
+        *("--http", "--http-public", "--queue-mb", "--stuck-after", "--log-format"),
+    ],
     "record": ["--output", "--zmq", "--runs"],
     "replay": ["--speed", "--zmq", "--tiled", "--profile", "--output", "--frames-dir"],
     "import": ["--output", "--kind", "--overwrite"],
@@ -15,6 +18,8 @@ COMMANDS = {
     "train dual-unet": ["--out", "--steps", "--scenes", "--device", "--resume", "--smoke"],
     "train cyclegan": ["--paired-steps", "--start", "--recording", "--profile", "--pools"],
     "bench detection": ["--regime", "--detector", "--quick", "--full", "--real", "--output"],
+    "bench soak": ["--frames", "--per-run", "--tiled", "--output"],
+    "bench overload": ["--seconds", "--factor", "--queue-mb", "--output"],
     "bench real": ["--data", "--part", "--scale", "--peers", "--output", "--pictures"],
 }
 

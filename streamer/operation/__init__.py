@@ -1,0 +1,6 @@
+"""What a supervisor, a monitoring system and an operator see of the running service.
+
+Logs as JSON lines, ``/healthz``, ``/livez`` and ``/metrics``, and the notifications that systemd
+waits for. Nothing in here is called by the processing and can hold it up: everything is read from
+counters when somebody asks, in a thread of its own.
+"""
