@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ..streamer import assemble
-from ..streamer.assemble.chunks import frames_from_chunk
+from ..streamer.assemble.chunks import exposures, frames_from_chunk
 from ..streamer.assets import AssetStore
 from ..streamer.assets.settings import AssetSettings
 from ..streamer.errors import AssetError, AssetLocked, AssetNotReady, FrameError
-from ..streamer.frames import Frame, FrameRef, Role
+from ..streamer.frames import Frame, FrameRef
 from .raw_run import RawRun
 
 
@@ -29,7 +29,7 @@ class ImageReader:
         self,
         settings: AssetSettings,
         frame: Callable[[RawRun, Frame], None],
-        reject: Callable[[FrameRef, str, str], None],
+        reject: Callable[[FrameRef | Frame, str, str], None],
     ) -> None:
         self._assets = AssetStore(settings)
         self._frame = frame
@@ -38,8 +38,6 @@ class ImageReader:
     def take(self, run: RawRun, ref: FrameRef) -> None:
         """Read an image, or let it wait if it, or one before it, cannot be read yet."""
         run.output.received(ref.role)
-        if ref.role is Role.SAMPLE:
-            run.saw(ref.key)
         if run.later:  # frames are numbered and linked in their order: none may overtake
             run.later.append(ref)
             if _may_be_closed(run.later[0], ref):
@@ -91,9 +89,19 @@ class ImageReader:
         else:
             _check_shape(run, ref, np.asarray(pixels))
             run.output.received(ref.role, len(frames) - 1)
+            if ref.chunk == "mean" and frames[0].n_averaged < exposures(np.asarray(pixels)):
+                run.output.notice("nan_exposure")
             for frame in frames:
-                self._frame(run, frame)
+                self._take(run, frame)
         return True
+
+    def _take(self, run: RawRun, frame: Frame) -> None:
+        """Process a frame; a fault of ours costs that one, not those of the chunk after it."""
+        try:
+            self._frame(run, frame)
+        except Exception as error:  # noqa: BLE001 - it must not be in the way of others
+            run.remarks.warn("images failed", f"image {frame.key.seq_num} failed", error)
+            self._reject(frame, "internal_error", str(error))
 
 
 def _may_be_closed(waiting: FrameRef, newer: FrameRef) -> bool:

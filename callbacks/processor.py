@@ -24,7 +24,6 @@ from ..streamer.results import FrameResult, skipped
 from ..streamer.sources.losses import DROPPED
 from .detection import Detection
 from .images import ImageReader
-from .overload import book_lost
 from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
@@ -105,6 +104,11 @@ class StreamProcessor:
         """How many result documents a subscriber failed to take, in all."""
         return self._subscribers.failures
 
+    @property
+    def strays(self) -> Mapping[str, int]:
+        """Documents that belong to no run that is open, or to none at all, by kind."""
+        return self._assembler.strays
+
     def __call__(self, name: str, doc: Document) -> None:
         """Process one document."""
         self.process([(name, doc)])
@@ -117,9 +121,9 @@ class StreamProcessor:
         with bounded_threads(self.settings.process.thread_count):
             for name, doc in self._detection.backlog.of(documents):
                 if name == DROPPED:
-                    book_lost(self._assembler, doc, self._run)
-                    continue
-                self._assembler, outputs = assemble.update(self._assembler, name, doc)
+                    self._assembler, outputs = assemble.given_up(self._assembler, doc)
+                else:
+                    self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
             self._flush()
@@ -188,7 +192,10 @@ class StreamProcessor:
             for output in outputs:
                 self._guarded(output)
         for uid in list(self._runs):
-            self._stop(uid, None)
+            self._stop(assemble.RunStopped(run=uid, stop=None))
+        if self.strays:
+            told = ", ".join(f"{n} {kind}" for kind, n in self.strays.items())
+            logger.warning("documents that belong to no open run: %s", told)
         self.suspend()
 
     def _guarded(self, output: assemble.Assembled) -> None:
@@ -215,15 +222,12 @@ class StreamProcessor:
                 self._starts.pop(output.run, None)
                 logger.info("run %s declined: %s", output.run, output.reason)
             case assemble.Notice():
-                self._notice(output)
+                logger.warning("run %s: %s", output.run or "?", output.message)
+            case assemble.Missing():
+                run = self._run(output.run)
+                run.missing = (*run.missing, output)
             case assemble.RunStopped():
-                self._stop(output.run, output.stop)
-
-    def _notice(self, notice: assemble.Notice) -> None:
-        logger.warning("run %s: %s", notice.run or "?", notice.message)
-        run = self._runs.get(notice.run)
-        if run is not None:
-            run.output.notice(notice.kind)
+                self._stop(output)
 
     def _run(self, uid: str) -> RawRun:
         """The run of an image; results begin with its first image."""
@@ -242,8 +246,6 @@ class StreamProcessor:
         run.remarks.warn(f"{what.role} images: {reason}", remark)
         if isinstance(what, Rejected):
             run.output.received(what.role)
-            if what.role is Role.SAMPLE:
-                run.saw(what.key)
         if what.role is not Role.SAMPLE:
             run.output.notice(f"{what.role}_{reason}")
             return
@@ -252,7 +254,7 @@ class StreamProcessor:
 
     def _frame(self, run: RawRun, frame: Frame) -> None:
         if frame.role is Role.SAMPLE:
-            verdict = run.arrived(frame, self.settings.quality)
+            verdict = run.arrived(frame, self.settings)
             if not verdict:
                 self._reject(frame, verdict.reason, verdict.message)
                 return
@@ -282,6 +284,7 @@ class StreamProcessor:
 
     def _enqueue(self, run: RawRun, item: Corrected | FrameResult) -> None:
         self._queue.append((run, item))
+        run.output.expect()
         if isinstance(item, Corrected):
             self._detection.expect(item)
         if len(self._queue) >= self.settings.process.max_batch:
@@ -289,13 +292,30 @@ class StreamProcessor:
 
     def _flush(self) -> None:
         queue, self._queue = self._queue, []
-        for run, item, detections in self._detection.each(queue):
+        done = 0
+        try:
+            for run, item, detections in self._detection.each(queue):
+                done += 1
+                self._conclude(run, item, detections)
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs one frame
+            for run, item in queue[done:]:
+                run.remarks.warn("frames failed", "a frame could not be looked at", error)
+                self._conclude(run, item, None)
+
+    def _conclude(
+        self, run: RawRun, item: Corrected | FrameResult, detections: Detections | None
+    ) -> None:
+        """Emit what became of a queued frame; if even that fails the ledger tells it as lost."""
+        run.output.turn()
+        try:
             if isinstance(item, FrameResult):
                 run.output.emit(item)
             elif detections is None:
                 self._failed(run, item)
             else:
                 self._advance(run, item, detections)
+        except Exception as error:  # noqa: BLE001 - the frames after it must have their turn
+            run.remarks.warn("results failed", f"the result of frame {item.frame} failed", error)
 
     def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
@@ -348,27 +368,40 @@ class StreamProcessor:
             run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
         return run.state
 
-    def _stop(self, uid: str, stop: Mapping[str, Any] | None) -> None:
+    def _stop(self, stopped: assemble.RunStopped) -> None:
+        uid = stopped.run
         self._starts.pop(uid, None)
         run = self._runs.get(uid)
         if run is None:
             return
+        try:
+            self._finish(run, uid)
+        except Exception as error:  # noqa: BLE001 - the run must be closed all the same
+            run.remarks.warn("stops failed", "not all of its frames could be finished", error)
+        del self._runs[uid]
+        run.output.settle()
+        for kind, n in stopped.notices.items():
+            run.output.notice(kind, n)
+        run.output.stop(stopped.stop, run.corrector.shape)
+        run.remarks.close()
+        self._raw.drop_run(uid)
+        self._rescan.forget(uid)
+        self._images.close_run(uid)
+        if run.state is not None:
+            self._remember(run.sample, run.state)
+
+    def _finish(self, run: RawRun, uid: str) -> None:
+        """Give the frames of a run that has ended their last values."""
         with self._detection.backlog.unhurried():
             self._images.end(run)
             run.corrector, corrections = correct.finish(run.corrector, self.settings.correct)
             self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
             self._correct(run, run.rest())
             self._flush()
+            for item in run.missing:
+                run.output.lost(item.role, item.count, item.reason)
+            run.output.settle()
             self._look_again(run, uid)
-        run.output.lost(run.missing(stop))
-        run.output.stop(stop, run.corrector.shape)
-        run.remarks.close()
-        self._raw.drop_run(uid)
-        self._rescan.forget(uid)
-        self._images.close_run(uid)
-        del self._runs[uid]
-        if run.state is not None:
-            self._remember(run.sample, run.state)
 
     def _remember(self, sample: str, state: PipelineState) -> None:
         self._samples.pop(sample, None)

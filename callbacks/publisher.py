@@ -127,6 +127,13 @@ class FramePublisher:
                     error,
                 )
 
+    def forward(self, message: bytes) -> None:
+        """Queue a message that has been encoded, whole or not; never waits."""
+        with self._lock:
+            self._offered += 1
+        if not self._queue.put(message, len(message)):
+            self._say_dropped()
+
     def wait_connected(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` s until the proxy listens."""
         return self.connected.wait(timeout)

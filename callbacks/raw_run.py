@@ -8,8 +8,9 @@ from typing import Any
 
 from ..models.detections import Detections
 from ..streamer import correct, quality
-from ..streamer.assemble.values import integer
-from ..streamer.frames import Corrected, Frame, FrameKey, FrameRef
+from ..streamer.assemble import Missing
+from ..streamer.config import Settings
+from ..streamer.frames import Corrected, Frame, FrameRef
 from ..streamer.pipeline import PipelineState
 from .remarks import Remarks
 from .run_output import RunOutput
@@ -33,6 +34,7 @@ class RawRun:
     sample : name under which identities are kept between runs.
     corrector : state of the correction. state : of the pipeline, None before the first frame.
     later : images whose pixels could not be read yet and all that came after them, in order.
+    missing : images that never came, known when the run ends.
     """
 
     def __init__(self, output: RunOutput, sample: str, remarks: Remarks) -> None:
@@ -42,9 +44,9 @@ class RawRun:
         self.corrector = correct.init()
         self.state: PipelineState | None = None
         self.later: deque[FrameRef] = deque()
+        self.missing: tuple[Missing, ...] = ()
         self._arrival = quality.ArrivalState()
         self._sharpness = quality.SharpnessState()
-        self._seen: dict[str, set[int]] = {}
         self._waiting: dict[int, None] = {}
         self._held: dict[int, correct.Correction] = {}
 
@@ -60,17 +62,13 @@ class RawRun:
         vars(run).update(state["own"])
         return run
 
-    def saw(self, key: FrameKey) -> None:
-        """Note that the sample event of this key has come."""
-        self._seen.setdefault(key.stream, set()).add(key.seq_num)
-
-    def has_seen(self, key: FrameKey) -> bool:
-        """Whether the sample event of this key has come."""
-        return key.seq_num in self._seen.get(key.stream, ())
-
-    def arrived(self, frame: Frame, settings: quality.QualitySettings) -> quality.Verdict:
+    def arrived(self, frame: Frame, settings: Settings) -> quality.Verdict:
         """Judge a sample frame before it is corrected."""
-        self._arrival, verdict = quality.arrived(self._arrival, frame, settings)
+        try:  # what is no picture at all would look blank
+            correct.check_pixels(frame, settings.correct)
+        except correct.BadFrameError as error:
+            return quality.Verdict(error.reason, str(error))
+        self._arrival, verdict = quality.arrived(self._arrival, frame, settings.quality)
         return verdict
 
     def assess(
@@ -79,14 +77,6 @@ class RawRun:
         """Judge the sharpness of a frame."""
         self._sharpness, verdict = quality.assess(self._sharpness, frame, detections, settings)
         return verdict
-
-    def missing(self, stop: Mapping[str, Any] | None) -> int:
-        """How many sample events never came, by their numbers and by what the stop tells."""
-        told = (stop or {}).get("num_events")
-        counts = told if isinstance(told, Mapping) else {}
-        return sum(
-            _lost(seen, integer(counts.get(stream)) or 0) for stream, seen in self._seen.items()
-        )
 
     def in_order(
         self, corrections: Iterable[correct.Correction], max_hold: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -52,7 +53,9 @@ class RunOutput:
         self._clock = clock
         self._ledger = Ledger()
         self._opening: list[NamedDocument] = []
-        self._waiting: list[FrameResult] = []
+        self._waiting: list[tuple[FrameResult, dict[str, int]]] = []
+        self._marks: deque[int] = deque()
+        self._mark = 0
         self._time = number(start.get("time")) or 0.0
         raw = {**start, "time": self._time}
         self._run, opening = documents.start_document(raw, provenance)
@@ -87,9 +90,21 @@ class RunOutput:
         book = {Role.SAMPLE: "received", Role.FLAT: "flats", Role.DARK: "darks"}[role]
         self._ledger = self._ledger.count(**{book: n})
 
-    def notice(self, kind: str) -> None:
+    def notice(self, kind: str, n: int = 1) -> None:
         """Count something odd that cost no frame."""
-        self._ledger = self._ledger.reason("notices", kind)
+        self._ledger = self._ledger.reason("notices", kind, n)
+
+    def expect(self) -> None:
+        """Be told of a result that is to come, in the order in which `turn` is called."""
+        self._marks.append(self._ledger.received)
+
+    def turn(self) -> None:
+        """Be told that the next of these results comes now.
+
+        Its row tells what had been received when its documents came: not what came since, which
+        depends on how many documents were taken at once.
+        """
+        self._mark = self._marks.popleft()
 
     def emit(self, result: FrameResult, roi: int = 0) -> None:
         """Emit a frame and its particles.
@@ -97,39 +112,44 @@ class RunOutput:
         Skipped frames that come before the size of the images is known are held until it is.
         """
         self._ledger = self._ledger.book(result)
+        books = self._ledger.live(self._mark)
         self._time = max(self._time, result.time)
         if self._shape is None and result.aligned is None:
-            self._waiting.append(result)
+            self._waiting.append((result, books))
             return
         if self._shape is None and result.aligned is not None:
             height, width = result.aligned.shape
             self._shape = (height, width)
             self._open("frames", self._shape, result.time)
-        for item in [*self._waiting, result]:
-            self._frame(item, roi)
+        for item, its_books in [*self._waiting, (result, books)]:
+            self._frame(item, its_books, roi)
         self._waiting.clear()
 
-    def dropped(self, role: Role, reason: str) -> None:
-        """Count an image that came, and that nobody kept."""
-        self.received(role)
-        if role is Role.SAMPLE:
-            self._ledger = self._ledger.reason("dropped", reason)
-        else:
-            self.notice(f"{role}_{reason}")
+    def lost(self, role: Role, n: int, reason: str) -> None:
+        """Count images of which no document ever came."""
+        if role is not Role.SAMPLE:
+            self.notice(f"{role}_{reason}", n)
+            return
+        self._ledger = self._ledger.reason("dropped", reason, n).count(received=n)
 
-    def lost(self, n: int) -> None:
-        """Count sample frames of which no document ever came."""
-        if n:
-            self._ledger = self._ledger.reason("dropped", "never_arrived", n)
-        self._ledger = self._ledger.count(received=n)
+    def settle(self) -> None:
+        """Account for what has been received and will get no result any more.
+
+        All rows that come after tell the books as they are now.
+        """
+        self._marks.clear()
+        left = self._ledger.received - sum(self._ledger.accounted.values())
+        if left > 0:
+            self._ledger = self._ledger.reason("dropped", "lost_inside", left)
+        self._mark = self._ledger.received
 
     def stop(self, raw: Mapping[str, Any] | None, shape: tuple[int, int] | None = None) -> None:
         """Close the result run with the ledger; `shape` of its images, if it is known."""
         if self._waiting:  # not one frame could be used; still each has its event
             self._shape = shape or (1, 1)
-            self._open("frames", self._shape, self._waiting[0].time)
-            for item in self._waiting:
-                self._frame(item, 0)
+            self._open("frames", self._shape, self._waiting[0][0].time)
+            for item, books in self._waiting:
+                self._frame(item, books, 0)
             self._waiting.clear()
         told = number(raw.get("time")) if raw else None
         time = self._time if told is None else told
@@ -143,7 +163,7 @@ class RunOutput:
         self._run, document = documents.descriptor_document(self._run, stream, image, time)
         self._send(document)
 
-    def _frame(self, result: FrameResult, roi: int) -> None:
+    def _frame(self, result: FrameResult, books: Mapping[str, int], roi: int) -> None:
         if self._shape is None:
             raise AssertionError("a frame cannot be emitted before its descriptor")
         if result.particles and "particles" not in self._run.descriptors:
@@ -153,7 +173,7 @@ class RunOutput:
             self._event("particles", data, result.time)
         # the frame comes last: who sees it may read all its particles
         latency = self._clock() - result.time
-        data = documents.frame_data(result, self._shape, latency)
+        data = documents.frame_data(result, self._shape, latency, books)
         self._event("frames", data, result.time)
 
     def _event(self, stream: str, data: dict[str, Any], time: float) -> None:

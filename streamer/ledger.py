@@ -13,6 +13,33 @@ from .results import FrameResult, Status
 class Ledger:
     """received = aligned + degraded + skipped(reason) + dropped(reason).
 
+    ==============  ============================================================================
+    skipped         the frame came and could not be used
+    ==============  ============================================================================
+    duplicate       its event number, or its very pixels, have come before
+    out_of_order    its event number is lower than one before it
+    blank           no light, or no more than its noise
+    saturated       too many pixels at the end of the camera's range
+    nan             too many pixels are not finite
+    shape           not of the size of the frames before it
+    bad_frame       no image of real numbers
+    missing_data    its event does not hold the image key
+    missing_datum   its datum, or its stream_datum, never came; `missing_resource` likewise
+    bad_datum       its datum cannot be understood; `unknown_spec`: no reader for its format
+    missing_file    its file is not there; `forbidden_path`, `locked_file`, `not_flushed` likewise
+    no_space        there is no room to keep it
+    internal_error  a fault of ours
+    ==============  ============================================================================
+
+    ==============  ============================================================================
+    dropped         the frame never came
+    ==============  ============================================================================
+    never_arrived   its event number is missing, or the stop document counts more events
+    no_descriptor   the descriptor of its stream was lost, and with it what its events hold
+    overload        it came when there was no room to keep what waits to be processed
+    lost_inside     a fault of ours, after it came
+    ==============  ============================================================================
+
     Attributes
     ----------
     received : sample frames announced by the documents of the run.
@@ -36,12 +63,21 @@ class Ledger:
     @property
     def balanced(self) -> bool:
         """Whether every frame received is accounted for."""
-        accounted = self.aligned + self.degraded
-        return self.received == accounted + sum(self.skipped.values()) + sum(self.dropped.values())
+        return self.received == sum(self.accounted.values())
 
     def count(self, **changes: int) -> Ledger:
         """Add to the plain counters."""
         return replace(self, **{k: getattr(self, k) + v for k, v in changes.items()})
+
+    @property
+    def accounted(self) -> dict[str, int]:
+        """Frames accounted for so far, by what became of them."""
+        return {
+            "aligned": self.aligned,
+            "degraded": self.degraded,
+            "skipped": sum(self.skipped.values()),
+            "dropped": sum(self.dropped.values()),
+        }
 
     def reason(self, book: str, reason: str, n: int = 1) -> Ledger:
         """Add `n` to `skipped`, `dropped` or `notices` under a reason."""
@@ -55,6 +91,10 @@ class Ledger:
         if result.status == Status.SKIPPED:
             return self.reason("skipped", result.reason)
         return self.count(**{str(result.status): 1})
+
+    def live(self, received: int) -> dict[str, int]:
+        """The books as a row of ``frames`` tells them, `received` being those at its time."""
+        return {f"ledger_{book}": n for book, n in {"received": received, **self.accounted}.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the stop document."""

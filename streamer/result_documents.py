@@ -69,6 +69,11 @@ _FRAME_KEYS: dict[str, tuple[str, str]] = {
     "status": ("string", ""),
     "reason": ("string", ""),
     "latency": ("number", "s"),
+    "ledger_received": ("integer", ""),
+    "ledger_aligned": ("integer", ""),
+    "ledger_degraded": ("integer", ""),
+    "ledger_skipped": ("integer", ""),
+    "ledger_dropped": ("integer", ""),
 }
 
 _HINTS = {
@@ -218,8 +223,13 @@ def stop_document(
     }
 
 
-def frame_data(result: FrameResult, shape: tuple[int, int], latency: float) -> dict[str, Any]:
-    """Data of one event of ``frames``; a skipped frame has an aligned image of NaN."""
+def frame_data(
+    result: FrameResult, shape: tuple[int, int], latency: float, books: Mapping[str, int]
+) -> dict[str, Any]:
+    """Data of one event of ``frames``; a skipped frame has an aligned image of NaN.
+
+    `books` are those of the ledger (`Ledger.live`) when the frame had its turn.
+    """
     aligned = result.aligned
     if aligned is None:
         aligned = np.full(shape, np.nan, np.float32)
@@ -246,6 +256,7 @@ def frame_data(result: FrameResult, shape: tuple[int, int], latency: float) -> d
         "status": str(result.status),
         "reason": result.reason,
         "latency": latency,
+        **books,
         "aligned": aligned,
     }
 

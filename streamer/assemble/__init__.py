@@ -2,7 +2,8 @@
 
 from .chunks import frames_from_chunk, shape_mismatch
 from .core import end_run, init, update
-from .outputs import Assembled, Declined, Notice, RunStarted, RunStopped
+from .given_up import given_up
+from .outputs import Assembled, Declined, Missing, Notice, RunStarted, RunStopped
 from .settings import AssembleSettings, StreamRoles
 from .state import AssemblerState
 
@@ -11,12 +12,14 @@ __all__ = [
     "Assembled",
     "AssemblerState",
     "Declined",
+    "Missing",
     "Notice",
     "RunStarted",
     "RunStopped",
     "StreamRoles",
     "end_run",
     "frames_from_chunk",
+    "given_up",
     "init",
     "shape_mismatch",
     "update",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import AssetRef, FrameKey, FrameRef, Rejected, Role
+from .arrivals import added
 from .energy import energy_of, exposure_of, was_guessed
 from .notices import say
 from .outputs import Assembled
@@ -116,10 +117,12 @@ def _energy_notices(
     )
 
 
-def count_image(state: AssemblerState, run: str) -> AssemblerState:
-    """Count one announced image of a run."""
-    known = state.runs[run]
-    return with_run(state, replace(known, announced=known.announced + 1))
+def count_image(state: AssemblerState, key: FrameKey) -> AssemblerState:
+    """Count the announced image, or chunk of images, of one event."""
+    known = state.runs[key.run]
+    seen = added(known.arrived.get(key.stream, ()), key.seq_num)
+    arrived = {**known.arrived, key.stream: seen}
+    return with_run(state, replace(known, announced=known.announced + 1, arrived=arrived))
 
 
 def accept(
@@ -142,7 +145,7 @@ def accept(
         declared=image.declared,
         chunk=state.settings.chunk,
     )
-    return count_image(state, key.run), (ref,)
+    return count_image(state, key), (ref,)
 
 
 def reject(
@@ -157,7 +160,7 @@ def reject(
         reason=reason,
         message=message,
     )
-    return count_image(state, key.run), (rejected,)
+    return count_image(state, key), (rejected,)
 
 
 def unknown_kind(kind: str) -> str:

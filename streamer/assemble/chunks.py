@@ -17,6 +17,12 @@ _PAIRS = 4
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
+class NanError(FrameError):
+    """All pixels of an event are NaN."""
+
+    reason = "nan"
+
+
 def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     """Frames of one event, averaged or kept apart as `ref.chunk` says.
 
@@ -24,7 +30,7 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     ----------
     ref : where the pixels come from.
     pixels : (H, W), (n, H, W) or (1, n, H, W), real numbers, detector counts. Exposures that are
-        NaN all over are left out.
+        NaN all over are left out of a mean.
 
     Returns
     -------
@@ -34,19 +40,24 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     Raises
     ------
     FrameError
-        If the pixels have another shape, no size, no numbers, or are NaN all over.
+        If the pixels have another shape, no size, no numbers, or (to be averaged) are NaN all over.
     """
     chunk = _checked(ref.key, pixels)
+    if ref.chunk == "split":  # each is a frame of its own, and refused as such if it is no good
+        first = ref.key.index
+        return [_frame(ref, np.array(c, np.float32), first + i) for i, c in enumerate(chunk)]
     good = [i for i in range(len(chunk)) if not _all_nan(chunk[i])]
     if not good:
-        raise FrameError(f"{_where(ref.key)}: all pixels are NaN; check the detector's output")
-    if ref.chunk == "split":
-        first = ref.key.index
-        return [_frame(ref, np.array(chunk[i], np.float32), first + i) for i in good]
+        raise NanError(f"{_where(ref.key)}: all pixels are NaN; check the detector's output")
     if len(good) == 1:
         return [_frame(ref, np.array(chunk[good[0]], np.float32), ref.key.index)]
     kept = chunk if len(good) == len(chunk) else chunk[good]
     return [_frame(ref, _mean(kept), ref.key.index, len(good), noise_of_mean(kept))]
+
+
+def exposures(pixels: NDArray[Any]) -> int:
+    """Return how many images there are in the pixels of an event."""
+    return 1 if pixels.ndim == 2 else int(pixels.shape[-3])
 
 
 def _mean(chunk: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from .announce import Outcome
+from .arrivals import missing_of
 from .events import events_of_page, on_event
 from .layout import stream_state
 from .notices import say, say_all
 from .outputs import Assembled, Declined, RunStarted, RunStopped
 from .settings import AssembleSettings
 from .specs import resource_state
+from .stale import stale_runs, touched
 from .state import (
     AssemblerState,
     DatumState,
@@ -60,10 +62,12 @@ def update(
         return say(state, "", "unknown_document", message, str(name)[:60])
     if not isinstance(doc, Mapping):
         return _malformed(state, "", name, f"it is a {type(doc).__name__}, not a mapping")
+    state = replace(state, count=state.count + 1)
     try:
-        return handler(state, doc)
+        after, out = handler(state, doc)
     except MalformedDocument as error:
-        return _malformed(state, _run_of(state, doc), name, str(error))
+        after, out = _malformed(state, _run_of(state, doc), name, str(error))
+    return touched(after, _run_of(after, doc), doc), out
 
 
 def _malformed(state: AssemblerState, run: str, name: str, why: str) -> Outcome:
@@ -89,7 +93,8 @@ def _open(state: AssemblerState, uid: str, start: Mapping[str, Any]) -> Outcome:
     state, out = _make_room(state)
     start = {k: v for k, v in start.items() if isinstance(k, str)}
     start["time"] = seconds(start.get("time")) or 0.0
-    run = RunState(uid=uid, start=start, time=start["time"])
+    count = state.count
+    run = RunState(uid=uid, start=start, time=start["time"], opened=count, newest=count)
     finished = tuple(u for u in state.finished if u != uid)
     return with_run(replace(state, finished=finished), run), (
         *out,
@@ -199,7 +204,14 @@ def _on_stop(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     if run not in state.runs:
         message = f"stop of run {run[:80]!r}, which is not open"
         return say(state, "", "orphan", message, f"stop:{run}")
-    return end_run(state, run, doc)
+    out: list[Assembled] = []
+    for stale in stale_runs(state, state.runs[run], doc):
+        message = "it is ended without its stop document, as a newer run has been stopped"
+        state, more = say(state, stale, "no_stop", f"{message} (assemble.stale_run_s)")
+        state, ended = end_run(state, stale)
+        out += more + ended
+    state, ended = end_run(state, run, doc)
+    return state, (*out, *ended)
 
 
 def end_run(
@@ -215,8 +227,8 @@ def end_run(
     Returns
     -------
     state : without anything of that run.
-    assembled : frames that still waited for their events, `Declined` if the run announced no
-        image, and `RunStopped`.
+    assembled : frames that still waited for their events, what is `Missing`, `Declined` if the
+        run had no image, and `RunStopped`.
     """
     if run not in state.runs:
         return state, ()
@@ -224,9 +236,12 @@ def end_run(
     for stream in [s for s in state.streams.values() if s.run == run]:
         state, more = release_held(state, stream)
         out += more
-    if state.runs[run].announced == 0:
-        out.append(Declined(run=run, reason=_why_declined(state, state.runs[run])))
-    out.append(RunStopped(run=run, stop=stop))
+    known = state.runs[run]
+    missing = missing_of(state, known, stop)
+    out += missing
+    if known.announced == 0 and not missing:
+        out.append(Declined(run=run, reason=_why_declined(state, known)))
+    out.append(RunStopped(run=run, stop=stop, notices=known.notices))
     return _forget(state, run), tuple(out)
 
 

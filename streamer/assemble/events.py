@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .announce import Outcome, context_of, from_value, key_of, reject
+from .arrivals import LARGEST_SEQ_NUM
 from .energy import energy_of
 from .notices import say
 from .outputs import Assembled
 from .state import AssemblerState, ImageKey, StreamState, with_run, with_stream
 from .streaming import event_arrived
 from .values import (
-    LARGEST,
     MalformedDocument,
     integer,
     optional_text,
@@ -40,7 +40,7 @@ def on_event(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
             uid,
         )
     seq_num = integer(doc.get("seq_num"))
-    if seq_num is None or not 1 <= seq_num < LARGEST:
+    if seq_num is None or not 1 <= seq_num <= LARGEST_SEQ_NUM:
         raise MalformedDocument(f"seq_num should be a count from 1, got {doc.get('seq_num')!r:.40}")
     event = optional_text(doc, "uid")
     if event and event == stream.last_event:

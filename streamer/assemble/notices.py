@@ -21,15 +21,17 @@ def say(
     Parameters
     ----------
     run : uid of an open run; of another or "": the notice belongs to no run.
-    subject : what it is about; one notice per kind where it is left out.
+    subject : what it is about; one notice per kind where it is left out. All are counted.
     """
     tag = f"{kind}:{subject}"[:_LONGEST_TAG]  # what it is about may be megabytes long
     known = state.runs.get(run)
     if known is not None:
+        notices = {**known.notices, kind: known.notices.get(kind, 0) + 1}
+        state = with_run(state, replace(known, notices=notices, said=known.said | {tag}))
         if tag in known.said:
             return state, ()
-        state = with_run(state, replace(known, said=known.said | {tag}))
     else:
+        state = replace(state, strays={**state.strays, kind: state.strays.get(kind, 0) + 1})
         if tag in state.orphans:
             return state, ()
         state = replace(state, orphans=(*state.orphans, tag)[-_ORPHANS_KEPT:])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ..frames import FrameRef, Rejected
+from ..frames import FrameRef, Rejected, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +19,33 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStopped:
-    """A raw run ended; `stop` is its stop document, None if it never came."""
+    """A raw run ended.
+
+    Attributes
+    ----------
+    stop : its stop document, None if it never came.
+    notices : how often what a `Notice` tells once has happened, by kind.
+    """
 
     run: str
     stop: Mapping[str, Any] | None
+    notices: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Images that a run had and that will never be seen, told when it ends or when they were lost.
+
+    Attributes
+    ----------
+    count : images. reason : never_arrived, no_descriptor if their descriptor was lost, or what the
+        source says.
+    """
+
+    run: str
+    role: Role
+    count: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +64,7 @@ class Notice:
     ----------
     run : uid of the raw run, "" if it is not known.
     kind : stable word: shape, image_key, energy_key, energy_unit, energy, exposure, time, role,
-        orphan, malformed, duplicate, lost_event, unknown_document.
+        orphan, malformed, duplicate, lost_event, no_stop, unknown_document.
     message : one line.
     """
 
@@ -50,4 +73,4 @@ class Notice:
     message: str
 
 
-Assembled: TypeAlias = RunStarted | FrameRef | Rejected | Declined | Notice | RunStopped
+Assembled: TypeAlias = RunStarted | FrameRef | Rejected | Declined | Notice | Missing | RunStopped

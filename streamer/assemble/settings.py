@@ -93,6 +93,13 @@ class AssembleSettings(BaseModel):
         ge=1,
         description="Frames of a stream that wait for their event (and its energy), count.",
     )
+    stale_run_s: float | None = Field(
+        default=1800.0,
+        gt=0,
+        description="A run without a stop document is ended at the stop of a run with images that "
+        "began after its last document, if that stop is later than that document by more than "
+        "this in the times of the documents, s. None: only when the service ends.",
+    )
     max_datum_frames: int = Field(
         default=100_000, ge=1, description="Most events that one stream_datum may announce, count."
     )

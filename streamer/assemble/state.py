@@ -92,7 +92,11 @@ class RunState:
     announced : images announced so far, accepted or rejected.
     energy : latest energy of a stream without images (baseline, monitor), eV.
     said : subjects of the notices given so far.
+    notices : how often what they tell has happened, by their kind.
     streams : one line per stream, for `Declined`.
+    arrived : event numbers of the images announced, by stream, as sorted half-open ranges.
+    latest : latest time in its documents, s.
+    opened, newest : count of all documents (`AssemblerState.count`) at its first and its last.
     """
 
     uid: str
@@ -101,7 +105,12 @@ class RunState:
     announced: int = 0
     energy: float | None = None
     said: frozenset[str] = frozenset()
+    notices: Mapping[str, int] = field(default_factory=dict)
     streams: tuple[str, ...] = ()
+    arrived: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    latest: float = float("-inf")
+    opened: int = 0
+    newest: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +147,8 @@ class AssemblerState:
     runs, streams, resources, datums : by uid (of run, descriptor, resource, datum).
     finished : uids of the latest ended runs, so that stragglers do not open them again.
     orphans : subjects of notices that belong to no known run.
+    strays : documents that belong to no known run or could not be understood, by kind of notice.
+    count : documents so far.
     """
 
     settings: AssembleSettings
@@ -147,6 +158,8 @@ class AssemblerState:
     datums: Mapping[str, DatumState] = field(default_factory=dict)
     finished: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
+    strays: Mapping[str, int] = field(default_factory=dict)
+    count: int = 0
 
 
 def with_run(state: AssemblerState, run: RunState) -> AssemblerState:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .announce import Outcome, accept, context_of, key_of, knows_kind, reject, unknown_kind
+from .arrivals import LARGEST_SEQ_NUM, contains
 from .notices import say
 from .outputs import Assembled
 from .specs import asset, frames_per_index, index_range
@@ -49,7 +50,7 @@ def on_stream_datum(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
         state = replace(state, resources={**state.resources, uid: resource})
     indices = index_range(doc.get("indices"), "indices")
     number = index_range(doc.get("seq_nums"), "seq_nums")[0]
-    if number < 1:
+    if not 1 <= number <= LARGEST_SEQ_NUM:
         raise MalformedDocument(f"seq_nums should count from 1, got {number}")
     refusal = _refusal(state, resource, indices[1] - indices[0])
     if refusal:
@@ -201,7 +202,15 @@ def event_arrived(
 
 
 def release_held(state: AssemblerState, stream: StreamState) -> Outcome:
-    """Release what still waits when a run ends."""
-    held = stream.held
-    stream = replace(stream, held=())
-    return _release_all(with_stream(state, stream), stream, held)
+    """Release what still waits when a run ends, and refuse events whose images never came."""
+    held, contexts, image = stream.held, stream.contexts, stream.image
+    stream = replace(stream, held=(), contexts={})
+    state, out = _release_all(with_stream(state, stream), stream, held)
+    for number in sorted(contexts):
+        arrived = state.runs[stream.run].arrived.get(stream.name, ())
+        if image is not None and not contains(arrived, number):
+            message = f"the stream_datum of event {number} of stream {stream.name!r} never came"
+            key = key_of(stream, image, number)
+            state, more = reject(state, key, contexts[number], "missing_datum", message)
+            out += more
+    return state, out

@@ -15,6 +15,7 @@ from .options import Device, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
+    from ..recording.faulty import FaultInjector
 
 
 def replay(
@@ -46,6 +47,19 @@ def replay(
         typer.Option("-o", "--output", help="Keep the result documents as a recording."),
     ] = None,
     keys: Keys = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rehearse what a beamline does to a service: a YAML script of faults that are put "
+            "into what is played back, as profiles/sim_txm/faults.yml shows.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of these faults, in place of that in the script."),
+    ] = None,
 ) -> None:
     """Play recordings back, into a processor here or over 0MQ.
 
@@ -53,6 +67,7 @@ def replay(
     has been computed is delivered, and the exit status is 130.
     """
     from .ending import stop_at_signals
+    from .terminal import say
 
     pace = _speed(speed)
     if zmq is not None and (tiled or profile or device or frames_dir or output):
@@ -63,11 +78,14 @@ def replay(
     if keys is not None and zmq is None:
         raise ConfigError("--keys protects what is published: it belongs to --zmq")
     _check(source)
+    injector = _injector(faults, seed)
     stop = stop_at_signals()
     if zmq is not None:
-        _publish(source, pace, (zmq, keys), stop)
+        _publish((source, injector), pace, (zmq, keys), stop)
     else:
-        _process(source, pace, (tiled, profile, device, frames_dir, output), stop)
+        _process((source, injector), pace, (tiled, profile, device, frames_dir, output), stop)
+    for line in injector.summary() if injector is not None else ():
+        say(line)
     if stop.is_set():
         raise typer.Exit(Exit.INTERRUPTED)
 
@@ -91,8 +109,18 @@ def _check(source: str) -> None:
         raise ConfigError(f"no recording at {source}: no such file or folder")
 
 
+def _injector(script: Path | None, seed: int | None) -> FaultInjector | None:
+    from ..recording.faulty import FaultInjector, load_script
+
+    if script is None:
+        if seed is not None:
+            raise ConfigError("--seed is that of the faults: give --faults FILE as well")
+        return None
+    return FaultInjector(load_script(script, seed))
+
+
 def _publish(
-    source: str,
+    what: tuple[str, FaultInjector | None],
     speed: float | Literal["max"],
     target: tuple[str, Path | None],
     stop: threading.Event,
@@ -100,10 +128,15 @@ def _publish(
     from ...callbacks.publisher import FramePublisher
     from ..curve_keys import client_curve
     from ..errors import OperandoError
+    from ..recording.faulty import message_of
     from ..recording.reader import read_documents
     from ..recording.replay import replay as paced
     from .terminal import console, say
 
+    source, injector = what
+    documents = read_documents(source)
+    if injector is not None:
+        documents = injector(documents)
     number = 0
     address, keys = target
     curve = None if keys is None else client_curve(keys, "publisher")
@@ -111,11 +144,15 @@ def _publish(
     try:
         with console().status(f"waiting for somebody to listen at {address}") as status:
             _wait_for_listener(publisher, address, stop)
-            for item in paced(read_documents(source), speed, sleep=stop.wait):
+            for item in paced(documents, speed, sleep=stop.wait):
                 if stop.is_set():
                     break
                 _wait_for_room(publisher, stop)
-                publisher(item.name, item.doc)
+                message = message_of(item)
+                if message is None:
+                    publisher(item.name, item.doc)
+                else:
+                    publisher.forward(message)
                 number += 1
                 status.update(f"published {number} documents to {address}")
     finally:
@@ -148,7 +185,7 @@ def _wait_for_room(publisher: FramePublisher, stop: threading.Event) -> None:
 
 
 def _process(
-    source: str,
+    what: tuple[str, FaultInjector | None],
     speed: float | Literal["max"],
     targets: tuple[str | None, str | None, str | None, Path | None, Path | None],
     stop: threading.Event,
@@ -160,12 +197,13 @@ def _process(
     from .sinks import processor_with_sinks, settings_of
     from .terminal import say
 
+    source, injector = what
     tiled, profile, device, frames_dir, output = targets
     settings = settings_of(profile, device)
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         raise ConfigError(trouble)
-    recording = make_source("recording", path=source, speed=speed)
+    recording = make_source("recording", path=source, speed=speed, injector=injector)
     # what lies on disk can be replayed again: an interrupt need not work off what was read ahead
     service_settings = ServiceSettings(finish=False)
     with processor_with_sinks(settings, tiled, frames_dir, output) as (processor, summary, _):
@@ -174,6 +212,8 @@ def _process(
         ended = {uid: run for uid, run in summary.runs.items() if run.stop is not None}
         processor.close()  # ends runs that have no stop document
         show_ended(summary, ended)
+    if recording.counters().bad:
+        say(f"{recording.counters().bad} damaged messages were dropped", "red")
     if not summary.runs:
         say("no run with images was found")
     if tiled is not None:

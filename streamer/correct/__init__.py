@@ -8,7 +8,7 @@
 
 from .apply import apply
 from .corrector import finish, init, skip, update
-from .quality import BadFrameError
+from .quality import BadFrameError, check_pixels
 from .reference import prepare_flat
 from .settings import CorrectSettings
 from .state import Correction, CorrectorState, Reference
@@ -20,6 +20,7 @@ __all__ = [
     "CorrectorState",
     "Reference",
     "apply",
+    "check_pixels",
     "finish",
     "init",
     "prepare_flat",

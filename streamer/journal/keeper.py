@@ -8,10 +8,12 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from ..frames import Document
 from ..sources import Received
+from ..sources.losses import Losses
 from ..sources.zmq import ZmqSource
-from ..wire import pack
 from .folder import JournalFolder
+from .records import to_message
 from .settings import JournalSettings
 from .writer import JournalWriter
 
@@ -51,6 +53,7 @@ class Keeper:
         self._linger = linger
         self._writer = JournalWriter(folder, settings)
         self._dropped = 0
+        self._losses = Losses()
         self._told_at = self._synced_at = self._read_at = time.monotonic()
         self._told: dict[str, Any] = {}
 
@@ -68,15 +71,20 @@ class Keeper:
             self._writer.close()
 
     def _keep(self, item: Received, stop: threading.Event) -> None:
-        message = pack(item.name, item.doc)
-        while not self._writer.append(message, item.name, item.received_at):
-            self._prune()
-            if self._settings.when_full == "drop" or stop.wait(_RETRY_S):
-                self._drop()
-                return
-            self._housekeeping()
+        """Append a document, after what is to be told of those that were given up before it."""
+        named = (item.name, item.doc)
+        for name, doc in (*item.lost, *self._losses.told(), named):
+            message = to_message(name, doc)
+            while not self._writer.append(message, name, item.received_at):
+                self._prune()
+                if self._settings.when_full == "drop" or stop.wait(_RETRY_S):
+                    self._drop(*named)
+                    return
+                self._housekeeping()
+        self._losses.clear()
 
-    def _drop(self) -> None:
+    def _drop(self, name: str, doc: Document) -> None:
+        self._losses.add(name, doc)
         self._dropped += 1
         if self._dropped == 1:
             logger.error(

@@ -9,9 +9,8 @@ from io import BufferedReader
 from ..codec import BadMessageError
 from ..errors import JournalError
 from ..sources import Received
-from ..wire import unpack
 from .folder import JournalFolder
-from .records import HEADER_BYTES, check, unpack_header
+from .records import HEADER_BYTES, check, from_message, unpack_header
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class JournalReader:
                     return
                 continue  # past a damaged record, or on to the next segment
             try:
-                named = unpack(message)
+                named = from_message(message)
             except BadMessageError as error:
                 self._pass_over(str(error))
                 continue

@@ -10,11 +10,16 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from ..codec import dumps, loads
 from ..errors import JournalError
+from ..frames import Document, NamedDocument
+from ..sources.losses import DROPPED
+from ..wire import pack, unpack
 
 _HEADER = struct.Struct("<4sIIxxxxd")
 _MARK = b"OPJ1"
 HEADER_BYTES = _HEADER.size
+_DROPPED = b" " + DROPPED.encode() + b" "
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,30 @@ class Header:
     length: int
     crc32: int
     received_at: float
+
+
+def to_message(name: str, doc: Document) -> bytes:
+    """Make the message of a document, or of what is told of documents that were given up.
+
+    Raises
+    ------
+    BadMessageError
+        The document has no safe encoding.
+    """
+    return _DROPPED + dumps(doc) if name == DROPPED else pack(name, doc)
+
+
+def from_message(message: bytes) -> NamedDocument | None:
+    """Read a message that `to_message` made.
+
+    Raises
+    ------
+    BadMessageError
+        It is none.
+    """
+    if message.startswith(_DROPPED):
+        return DROPPED, loads(memoryview(message)[len(_DROPPED) :])
+    return unpack(message)
 
 
 def pack_header(message: bytes, received_at: float) -> bytes:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import IO, Self
 
 from ..errors import JournalError
+from ..sources.losses import DROPPED
 from ..sources.queued import ESSENTIAL
 from .folder import JournalFolder
 from .records import HEADER_BYTES, check, pack_header, unpack_header
@@ -77,7 +78,7 @@ class JournalWriter:
         """
         size = HEADER_BYTES + len(message)
         room = self._room()
-        if name in ESSENTIAL:
+        if name in ESSENTIAL or name == DROPPED:
             room += _FREE_FOR_ESSENTIAL
         if size > room:
             return False

@@ -17,6 +17,7 @@ from .verdict import GOOD, Verdict
 _SAMPLED = 65536  # pixels that are compared; noise makes any two exposures differ in all of them
 _REMEMBERED = 5
 _NOISE_ONLY = 2.0
+_LEAST_FINITE = 0.05  # of the blocks of an image; the light is not told from fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,35 +48,41 @@ def arrived(
     Returns
     -------
     state : also after a bad frame, of which only the fingerprint is remembered.
-    verdict : good, ``duplicate``, ``out_of_order`` or ``blank``.
+    verdict : good, ``duplicate``, ``out_of_order``, ``nan`` or ``blank``.
     """
     mark = _fingerprint(frame.image)
-    verdict = _place(state, frame.key, mark, settings)
+    verdict = _place(state, frame.key, settings)
     before = replace(state, fingerprint=mark)
     if not verdict:
         return before, verdict
+    repeats = settings.duplicates and mark == state.fingerprint
     key = frame.key
     newest = {**state.newest, (key.stream, key.data_key): (key.seq_num, key.index)}
     before = replace(before, newest=newest)
-    contrast, floor = (v / (frame.exposure or 1.0) for v in _contrast(frame.image))
+    coarse = coarsen(frame.image)
+    if np.isfinite(coarse).mean() < _LEAST_FINITE:
+        told = "pixels that are not finite are all over the field; check the detector"
+        return before, Verdict("nan", told)
+    contrast, floor = (v / (frame.exposure or 1.0) for v in _contrast(frame.image, coarse))
     usual = float(np.median(state.contrasts)) if state.contrasts else 0.0
     least = max(settings.blank_contrast * usual, floor)
     if contrast <= least:
         told = f"light varies by {contrast:.3g} counts/s over the field, wanted over {least:.3g}"
         return before, Verdict("blank", f"{told}; is there beam?")
+    if repeats:
+        told = "its pixels are those of the frame before; did the camera run?"
+        return replace(before, newest=state.newest), Verdict("duplicate", told)
     contrasts = (*state.contrasts, contrast)[-_REMEMBERED:]
     return replace(before, contrasts=contrasts), GOOD
 
 
-def _place(state: ArrivalState, key: FrameKey, mark: int, settings: QualitySettings) -> Verdict:
+def _place(state: ArrivalState, key: FrameKey, settings: QualitySettings) -> Verdict:
     newest = state.newest.get((key.stream, key.data_key), (0, 0))
     here = (key.seq_num, key.index)
     if settings.duplicates and here == newest:
         return Verdict("duplicate", f"event {key.seq_num} has come before")
     if settings.out_of_order and here < newest:
         return Verdict("out_of_order", f"event {key.seq_num} comes after event {newest[0]}")
-    if settings.duplicates and mark == state.fingerprint:
-        return Verdict("duplicate", "its pixels are those of the frame before; did the camera run?")
     return GOOD
 
 
@@ -84,9 +91,8 @@ def _fingerprint(image: NDArray[np.float32]) -> int:
     return crc32(np.ascontiguousarray(image[::step]).tobytes())
 
 
-def _contrast(image: NDArray[np.float32]) -> tuple[float, float]:
+def _contrast(image: NDArray[np.float32], coarse: NDArray[np.float32]) -> tuple[float, float]:
     """Variation of the light over the field, counts rms, and what noise alone would make of it."""
-    coarse = coarsen(image)
     blocks = coarse[np.isfinite(coarse)]
     # a few hot pixels must not make a dark frame look lit
     low, high = np.percentile(blocks, [5, 95]) if blocks.size else (0.0, 0.0)

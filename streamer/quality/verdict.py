@@ -11,7 +11,7 @@ class Verdict:
 
     Attributes
     ----------
-    reason : the ledger's word (duplicate, out_of_order, blank, blurred), empty for a good frame.
+    reason : the ledger's word as in `Ledger`, empty for a good frame.
     message : what was seen, with its figures, for the operator.
     """
 

@@ -83,6 +83,9 @@ class RecordingSourceSettings(_Settings):
     max_bytes: int = Field(
         default=1 << 28, gt=0, description="Bytes of documents read ahead of the processing"
     )
+    injector: Any = Field(
+        default=None, description="`FaultInjector` that breaks what is read; none: as recorded"
+    )
 
     @field_validator("speed")
     @classmethod

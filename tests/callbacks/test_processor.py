@@ -20,7 +20,8 @@ FRAMES_KEYS = [
     "frame", "raw_seq_num", "energy", "revision", "drift_y", "drift_x", "drift_sigma",
     "strain_yy", "strain_xx", "strain_yx", "strain_sigma", "rotation", "rotation_sigma",
     "magnification", "magnification_sigma", "gauge", "gauge_reason", "n_particles", "status",
-    "reason", "latency", "aligned",
+    "reason", "latency", "ledger_received", "ledger_aligned", "ledger_degraded",
+    "ledger_skipped", "ledger_dropped", "aligned",
 ]  # fmt: skip
 PARTICLES_KEYS = [
     "frame", "energy", "revision", "particle", "state", "y", "x", "sigma_y", "sigma_x",

@@ -39,7 +39,13 @@ ODD = [
     {"a"},
     object(),
 ]
-KNOWN = (assemble.RunStarted, assemble.RunStopped, assemble.Declined, assemble.Notice)
+KNOWN = (
+    assemble.RunStarted,
+    assemble.RunStopped,
+    assemble.Declined,
+    assemble.Missing,
+    assemble.Notice,
+)
 
 
 def composed() -> list[tuple[str, object]]:

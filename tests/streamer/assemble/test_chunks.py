@@ -99,8 +99,14 @@ def test_an_exposure_that_is_all_nan_is_left_out():
     (frame,) = frames_from_chunk(REF, chunk)
     assert frame.n_averaged == 2
     assert (frame.image == 1).all()
+
+
+def test_of_frames_kept_apart_none_goes_missing():
+    chunk = np.ones((3, 16, 16))
+    chunk[1] = np.nan
     frames = frames_from_chunk(replace(REF, chunk="split"), chunk)
-    assert [f.key.index for f in frames] == [0, 2]
+    assert [f.key.index for f in frames] == [0, 1, 2]
+    assert np.isnan(frames[1].image).all()
 
 
 @pytest.mark.parametrize(
