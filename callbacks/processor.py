@@ -28,6 +28,7 @@ from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
+from .stage_moves import moves_of
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,9 @@ class StreamProcessor:
                     self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
+                for uid, move in moves_of(self._assembler, name, doc):
+                    if uid in self._runs:
+                        self._runs[uid].output.moved(move)
             self._flush()
 
     @property
@@ -236,7 +240,8 @@ class StreamProcessor:
             sample = start.get(self.settings.process.sample_key)
             named = isinstance(sample, str | int | float | Mapping) and bool(sample)
             name = str(sample) if named else f"{_UNNAMED}{uid}"
-            output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
+            emit, advising = self._subscribers.emit, self.settings.advice
+            output = RunOutput(start, self._provenance, emit, self._clock, advising)
             self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
         return self._runs[uid]
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from ..models.settings import DetectSettings
+from .advice.settings import AdviceSettings
 from .assemble.settings import AssembleSettings
 from .assets.settings import AssetSettings
 from .correct.settings import CorrectSettings
@@ -26,7 +27,7 @@ from .register.settings import RegisterSettings
 from .tiled_settings import TiledSettings
 
 # what makes the result what it is; the rest only says where things lie and how fast they go
-_RESULT_SECTIONS = ("assemble", "quality", "correct", "detect", "link", "registration")
+_RESULT_SECTIONS = ("assemble", "quality", "correct", "detect", "link", "registration", "advice")
 
 
 class ProcessSettings(BaseModel):
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     detect: DetectSettings = Field(default_factory=DetectSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
+    advice: AdviceSettings = Field(default_factory=AdviceSettings)
     tiled: TiledSettings = Field(default_factory=TiledSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .results import FrameResult, ParticleResult
 
@@ -79,9 +80,11 @@ _FRAME_KEYS: dict[str, tuple[str, str]] = {
 _HINTS = {
     "frames": ["drift_y", "drift_x", "n_particles"],
     "particles": ["y", "x"],
+    "advice": ["move_y", "move_x"],
 }
 
-_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64"}
+_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64", "boolean": "|b1"}
+_LONGER = {"message": "<U256"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,31 +143,36 @@ def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[Result
 def descriptor_document(
     run: ResultRun, stream: str, image: tuple[int, int], time: float
 ) -> tuple[ResultRun, NamedDocument]:
-    """Open a stream: ``frames`` with aligned frames or ``particles`` with ROIs of shape `image`."""
+    """Open a stream: ``frames`` with aligned frames or ``particles`` with ROIs of shape `image`.
+
+    Or ``advice``, which has no images.
+    """
     scalars, array = {
         "frames": (_FRAME_KEYS, "aligned"),
         "particles": (_PARTICLE_KEYS, "roi"),
+        "advice": (ADVICE_KEYS, ""),
     }[stream]
     source = f"operando:{run.raw}"
     keys: dict[str, dict[str, Any]] = {
         name: {
             "source": source,
             "dtype": dtype,
-            "dtype_numpy": _NUMPY_TYPES[dtype],
+            "dtype_numpy": _LONGER.get(name, _NUMPY_TYPES[dtype]),
             "shape": [],
             "units": units,
             "object_name": "operando",
         }
         for name, (dtype, units) in scalars.items()
     }
-    keys[array] = {
-        "source": source,
-        "dtype": "array",
-        "dtype_numpy": "<f4",
-        "shape": list(image),
-        "units": "OD",
-        "object_name": "operando",
-    }
+    if array:
+        keys[array] = {
+            "source": source,
+            "dtype": "array",
+            "dtype_numpy": "<f4",
+            "shape": list(image),
+            "units": "OD",
+            "object_name": "operando",
+        }
     uid = derived_uid(run.uid, stream)
     doc: Document = {
         "uid": uid,
