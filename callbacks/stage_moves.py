@@ -37,13 +37,11 @@ def moves_of(state: AssemblerState, name: Any, doc: Any) -> Iterator[tuple[str, 
 def _move(event: Mapping[str, Any]) -> StageMove | None:
     data = {k.removeprefix(f"{MOVES_STREAM}_"): v for k, v in section(event, "data").items()}
     time = number(event.get("time"))
-    y, x = number(data.get("move_y")), number(data.get("move_x"))
-    if not data.get("acted") or time is None or y is None or x is None:
+    if number(data.get("acted")) != 1 or time is None:
         return None
-    sigma = number(data.get("sigma"))
-    return StageMove(
-        time=time,
-        move=(y, x),
-        sigma=float("nan") if sigma is None else sigma,
-        reason=str(data.get("reason", "")),
-    )
+    y, x, sigma = (_or_nan(number(data.get(key))) for key in ("move_y", "move_x", "sigma"))
+    return StageMove(time=time, move=(y, x), sigma=sigma, reason=optional_text(data, "reason")[:40])
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -24,7 +24,7 @@ class Decision:
     shift : (2,) px by which to move the image; NaN if it is to be left alone.
     reason : why it is left alone: nothing, stale, uncertain, few_particles, dead_band, travel;
         "" for a move.
-    drift : (2,) px, where the field is now: as measured, and what was moved since.
+    drift : (2,) px, where the field is now: as measured, and what has moved since.
     """
 
     shift: Array
@@ -43,7 +43,8 @@ class Known:
 
     Attributes
     ----------
-    measured : newest drift. since : (2,) px, moves that it does not show yet.
+    measured : newest drift. since : (2,) px, what has moved that it does not show yet, the stage
+        and (`forecast`) the sample.
     total : (2,) px, all moves so far. now : s, by the clock that stamps the events.
     proven : the matrix has been seen to work.
     """

@@ -87,7 +87,7 @@ def fit_matrix(
     if error > settings.test_error * shifts.min():
         raise FeedbackError(
             f"the image did not follow the test moves: shifts of {shifts.round(1)} px with "
-            f"a misfit of {error:.1f} px; are these the axes of the sample, and are the moves long enough?"
+            f"a misfit of {error:.1f} px; are these its axes, and the moves long enough?"
         )
     skew = float(np.linalg.cond(matrix))
     if skew > settings.max_skew:

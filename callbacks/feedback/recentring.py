@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...streamer.errors import FeedbackError
 from . import response
 from .decision import Decision, Known, decide
+from .forecast import KEPT, forecast
 from .latest import LatestResults, Measured
 from .matrix import StageMatrix, check_against, fit_matrix
 from .moves import Moves
@@ -80,6 +81,7 @@ class Recentring:
         self._refused = ""
         self._astray = 0
         self._judged: Measured | None = None
+        self._course: tuple[tuple[float, Array], ...] = ()
         self._since: float | None = None
 
     @property
@@ -120,7 +122,7 @@ class Recentring:
         """
         home = yield from self._where()
         step = self.settings.test_step
-        tour = [(0.0, 0.0), (step, 0.0), (0.0, 0.0), (0.0, step), (0.0, 0.0)]
+        tour = [(0.0, 0.0), (step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step), (0.0, 0.0)]
         seen: list[tuple[Array, Measured]] = []
 
         def visit() -> Plan:
@@ -139,7 +141,11 @@ class Recentring:
             check_against(measured, self._expected, self.settings)
         self._matrix = measured
         self._proven, self._refused, self._astray = True, "", 0
-        self._judged, self._since = seen[-1][1], self._clock()
+        self._judged, self._since = None, None
+        self._course = tuple(
+            (item.time, item.drift - measured.to_image(place - home) - self._moves.total)
+            for place, item in seen[-KEPT:]
+        )
         logger.info("image moves by %s px per unit of the axes", measured.px_per_unit.round(2))
 
     def recentre(self) -> Plan:
@@ -198,6 +204,8 @@ class Recentring:
         if measured is None or (before is not None and measured.time <= before.time):
             return
         self._judged = measured
+        own = measured.drift - self._moves.between(float("-inf"), measured.time)
+        self._course = (*self._course, (measured.time, own))[-KEPT:]
         if before is None:
             return
         moved = self._moves.between(before.time, measured.time)
@@ -217,12 +225,15 @@ class Recentring:
             )
 
     def _decide(self, measured: Measured | None) -> Decision:
+        now = self._clock()
         since = np.zeros(2) if measured is None else self._moves.between(measured.time)
+        if self.settings.forecast and self._course:
+            since = since + forecast(*zip(*self._course, strict=True), now)
         known = Known(
             measured=measured,
             since=since,
             total=self._moves.total,
-            now=self._clock(),
+            now=now,
             proven=self._proven,
         )
         decision = decide(known, self.settings)
@@ -278,6 +289,7 @@ class Recentring:
         """Take frames until one is measured: place of the axes and drift."""
         place = yield from self._where()
         for _ in range(self.settings.test_frames):
+            yield from self._write_test(place)
             arrived = self._clock()
             yield from take()
             came = yield from self._wait(
@@ -290,8 +302,6 @@ class Recentring:
                 )
             measured = self._latest.measured
             if measured is not None and measured.time > arrived and self._usable(measured):
-                if self._record is not None:
-                    yield from self._write_test(place, measured)
                 return place, measured
         raise FeedbackError(
             f"the drift could not be measured in {self.settings.test_frames} test frames: are "
@@ -303,18 +313,12 @@ class Recentring:
         enough = measured.particles >= settings.min_particles
         return enough and measured.sigma <= settings.max_sigma_px
 
-    def _write_test(self, place: Array, measured: Measured) -> Plan:
-        assert self._record is not None
-        yield from self._record.write(
-            drift_y=float(measured.drift[0]),
-            drift_x=float(measured.drift[1]),
-            sigma=measured.sigma,
-            frame=measured.frame,
-            axis_0=float(place[0]),
-            axis_1=float(place[1]),
-            acted=1,
-            reason="test",
-        )
+    def _write_test(self, place: Array) -> Plan:
+        """Tell of a move, lest it be taken for a jump; its length is not known yet."""
+        if self._record is not None:
+            yield from self._record.write(
+                axis_0=float(place[0]), axis_1=float(place[1]), acted=1, reason="test"
+            )
 
     def _wait(self, done: Callable[[], bool], longest: float) -> Plan:
         """Let the RunEngine idle until something is so; False if it took too long."""

@@ -16,6 +16,10 @@ class FeedbackSettings(BaseModel):
     gain: float = Field(
         default=1.0, gt=0, le=1, description="share of the drift that one move takes back"
     )
+    forecast: bool = Field(
+        default=True,
+        description="also take back what a steady drift has done since the last frame",
+    )
     max_step_px: float = Field(
         default=20.0, gt=0, description="longest single move, px; a longer one is cut to it"
     )

@@ -99,20 +99,24 @@ def _apply_moves(
 ) -> tuple[AdviceState, list[Advice]]:
     """Take the moves into account that were made before a frame, and tell them as acted on."""
     done = [m for m in state.pending if m.time <= result.time]
-    y, x = state.offset
+    state = replace(state, pending=state.pending[len(done) :])
     for move in done:
-        y, x = y + move.move[0], x + move.move[1]
-    left = state.pending[len(done) :]
-    told = [_acted(move, result, settings) for move in done]
-    return replace(state, pending=left, offset=(y, x)), told
+        if all(isfinite(v) for v in move.move):
+            offset = (state.offset[0] + move.move[0], state.offset[1] + move.move[1])
+            state = replace(state, offset=offset)
+        else:  # what was known of places says nothing about those from now on
+            state = replace(state, drift=None, paths={})
+    return state, [_acted(move, result, settings) for move in done]
 
 
 def _acted(move: StageMove, result: FrameResult, settings: AdviceSettings) -> Advice:
     y, x = move.move
+    known = isfinite(y) and isfinite(x)
+    how = f" by ({y:+.1f}, {x:+.1f}) px" if known else f", {move.reason or 'nobody knows how far'}"
     return Advice(
         kind=Kind.RECENTER,
         severity=Severity.INFO,
-        message=f"the stage has moved the image by ({y:+.1f}, {x:+.1f}) px",
+        message=f"the stage has moved the image{how}",
         frame=result.frame,
         time=move.time,
         valid_s=settings.valid_s,

@@ -43,7 +43,10 @@ class Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageMove:
-    """A move of the image that somebody made; `move` (y, x) px at `time`, s, data time."""
+    """A move of the image that somebody made; `move` (y, x) px at `time`, s, data time.
+
+    NaN for one of which nobody knows how it shifts the image.
+    """
 
     time: float
     move: Vector
