@@ -38,8 +38,9 @@ class MoveRecord(Device):
 
     `move_y`, `move_x` is the shift of the image that the stage made, as its readback has it, px;
     `drift_y`, `drift_x`, `sigma` are of the frame `frame` it was decided by, with what has moved
-    since then, the stage and by forecast the sample; `axis_0`, `axis_1` are where the axes were afterwards, in their units; `acted` is 1 for a
-    move; `reason` says why not, or ``test`` for a move that measures the matrix.
+    since then, the stage and, by forecast, the sample; `axis_0`, `axis_1` are where the axes were
+    afterwards, in their units; `acted` is 1 for a move; `reason` says why not, or ``test`` for a
+    move that measures the matrix.
     """
 
     move_y = _px()

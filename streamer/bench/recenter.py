@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,12 +221,14 @@ def scan_with_loop(rig: RecenterRig) -> tuple[ScanFigures, float]:
         engine(test_run(beamline, loop, {"sample": "with"}))
         heard.wait_stop()
         heard.forget()
+        before = len(loop.moves.times)
         engine(txm_xanes(beamline, rig.energies(), before=loop.recentre, md={"sample": "with"}))
         heard.wait_stop()
         assert loop.matrix is not None
         true = rig.mounting.px_per_um(beamline.settings.pixel_size)
         error = float(np.abs(loop.matrix.px_per_unit - true).max() / np.abs(true).max())
-        return _figures(beamline, heard, len(rig.energies()), loop), error
+        figures = _figures(beamline, heard, len(rig.energies()), loop)
+        return replace(figures, moves=figures.moves - before), error
 
 
 def scan_reversed(rig: RecenterRig) -> tuple[ScanFigures, str]:
