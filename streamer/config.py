@@ -95,7 +95,10 @@ class Settings(BaseSettings):
     detect: DetectSettings = Field(default_factory=DetectSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
-    advice: AdviceSettings = Field(default_factory=AdviceSettings)
+    advice: AdviceSettings = Field(
+        default_factory=AdviceSettings,
+        description="when somebody at the beamline is told something",
+    )
     tiled: TiledSettings = Field(default_factory=TiledSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
 

@@ -49,9 +49,11 @@ def update(
     if result.revision > 0 or not settings.enabled:
         return state, ()
     state, acted = _apply_moves(state, result, settings)
+    quickest = min(state.quickest, latency) if isfinite(latency) else state.quickest
+    state = replace(state, quickest=quickest)
     findings: list[Finding] = [
         *watch.beam(result, settings),
-        *watch.lagging(result, latency, settings),
+        *watch.lagging(result, latency, quickest, settings),
     ]
     if result.status != Status.SKIPPED:
         state, more = _looked_at(state, result, shape, settings)

@@ -43,7 +43,7 @@ class AdviceSettings(BaseModel):
         default=8, ge=4, description="frames in the straight line that gives its velocity"
     )
     leaving_sigma: float = Field(
-        default=3.0, gt=0, description="by how much that velocity must stand out, standard errors"
+        default=6.0, gt=0, description="by how much that velocity must stand out, standard errors"
     )
     jump_px: float = Field(
         default=10.0,
@@ -60,8 +60,8 @@ class AdviceSettings(BaseModel):
     lag_s: float = Field(
         default=10.0,
         gt=0,
-        description="results are lagging if they come later than this after their event, s; over "
-        "below half of it",
+        description="results are lagging if they come by this later after their event than the "
+        "quickest of the run did, s; over below half of it",
     )
     lag_replay_s: float = Field(
         default=3600.0,

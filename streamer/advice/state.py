@@ -67,6 +67,7 @@ class AdviceState:
     drift : (y, x) of the last frame without those, px; None before the first.
     steps : lengths of its last steps, px.
     blurred : frames in a row.
+    quickest : least latency so far, s.
     """
 
     latches: Mapping[tuple[str, int], Latch] = field(default_factory=dict)
@@ -76,3 +77,4 @@ class AdviceState:
     drift: Vector | None = None
     steps: tuple[float, ...] = ()
     blurred: int = 0
+    quickest: float = float("inf")

@@ -73,20 +73,29 @@ def jump(
         yield Finding(kind=Kind.JUMP, over=True, quiet=True)
 
 
-def lagging(result: FrameResult, latency: float, settings: AdviceSettings) -> Iterator[Finding]:
-    """Results that come late; `latency` is what the shell has measured, s."""
-    if settings.lag_s < latency <= settings.lag_replay_s:
+def lagging(
+    result: FrameResult, latency: float, quickest: float, settings: AdviceSettings
+) -> Iterator[Finding]:
+    """Results that come ever later.
+
+    Parameters
+    ----------
+    latency : what the shell has measured, s. quickest : its least value in this run, s: clocks of
+        two computers may be apart.
+    """
+    lag = latency - quickest
+    if lag > settings.lag_s and latency <= settings.lag_replay_s:
         advice = Advice(
             kind=Kind.LAGGING,
             severity=Severity.WARNING,
-            message=f"results come {latency:.0f} s after their frames",
+            message=f"results come {latency:.0f} s late, {lag:.0f} s more than at best",
             frame=result.frame,
             time=result.time,
             # a scan that waits as long lets the processor catch up
-            valid_s=latency + settings.valid_s,
+            valid_s=latency + lag,
         )
         yield Finding(kind=Kind.LAGGING, advice=advice)
-    elif latency < settings.lag_s / 2:
+    elif lag < settings.lag_s / 2:
         yield Finding(kind=Kind.LAGGING, over=True)
 
 
