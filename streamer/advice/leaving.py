@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 from ..link import TrackState
 from ..results import FrameResult, ParticleResult
@@ -106,7 +107,8 @@ def _exit(
     velocity, error = fitted
     yx = np.asarray(particle.yx)
     speed = np.concatenate([-velocity, velocity])
-    sure = speed > settings.leaving_sigma * np.concatenate([error, error])
+    wanted = -float(stdtrit(len(path.times) - 2, ndtr(-settings.leaving_sigma)))
+    sure = speed > wanted * np.concatenate([error, error])
     centre = np.concatenate([yx, np.array(shape) - 1 - yx]) + 0.5
     rim = centre - path.radius
     cut = rim <= 0

@@ -40,10 +40,13 @@ class AdviceSettings(BaseModel):
         "time, s; an alarm within a quarter of it, or when it is cut already",
     )
     leaving_frames: int = Field(
-        default=8, ge=4, description="frames in the straight line that gives its velocity"
+        default=10, ge=4, description="frames in the straight line that gives its velocity"
     )
     leaving_sigma: float = Field(
-        default=6.0, gt=0, description="by how much that velocity must stand out, standard errors"
+        default=4.0,
+        gt=0,
+        description="by how much that velocity must stand out, standard errors; more for few "
+        "frames, as they do not tell their own error well (Student's t)",
     )
     jump_px: float = Field(
         default=10.0,
