@@ -218,7 +218,7 @@ def scan_with_loop(rig: RecenterRig) -> tuple[ScanFigures, float]:
     """Measure the matrix, then bring the sample back before each energy."""
     with rig.beamline() as (engine, beamline, latest, heard):
         loop = Recentring(latest, (beamline.stage.y, beamline.stage.x), loop_settings())
-        engine(test_run(beamline, loop, {"sample": "with"}))
+        engine(measuring_run(beamline, loop, {"sample": "with"}))
         heard.wait_stop()
         heard.forget()
         before = len(loop.moves.times)
@@ -243,11 +243,11 @@ def scan_reversed(rig: RecenterRig) -> tuple[ScanFigures, str]:
         figures = _figures(beamline, heard, len(some), loop)
         careful = Recentring(latest, axes, loop_settings(), expected=wrong)
         said: list[str] = []
-        engine(_refused(test_run(beamline, careful, {"sample": "reversed"}), said))
+        engine(_refused(measuring_run(beamline, careful, {"sample": "reversed"}), said))
         return figures, said[0] if said else ""
 
 
-def test_run(beamline: Beamline, loop: Recentring, md: Mapping[str, Any]) -> Plan:
+def measuring_run(beamline: Beamline, loop: Recentring, md: Mapping[str, Any]) -> Plan:
     """Plan: a run of its own in which the matrix is measured, at the last energy of the scan.
 
     Afterwards the field is brought back, and looked at once more.
