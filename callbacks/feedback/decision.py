@@ -22,8 +22,8 @@ class Decision:
     Attributes
     ----------
     shift : (2,) px by which to move the image; NaN if it is to be left alone.
-    reason : why it is left alone: nothing, stale, uncertain, few_particles, dead_band, travel;
-        "" for a move.
+    reason : why it is left alone: nothing, stale, uncertain, few_particles, dead_band, unproven,
+        travel; "" for a move.
     drift : (2,) px, where the field is now: as measured, and what has moved since.
     """
 
@@ -46,14 +46,14 @@ class Known:
     measured : newest drift. since : (2,) px, what has moved that it does not show yet, the stage
         and (`forecast`) the sample.
     total : (2,) px, all moves so far. now : s, by the clock that stamps the events.
-    proven : the matrix has been seen to work.
+    least : length of a move below which it is not made, as the matrix is not proven, px.
     """
 
     measured: Measured | None
     since: Array
     total: Array
     now: float
-    proven: bool
+    least: float = 0.0
 
 
 def decide(known: Known, settings: FeedbackSettings) -> Decision:
@@ -67,14 +67,13 @@ def decide(known: Known, settings: FeedbackSettings) -> Decision:
         return Decision(shift=_NONE, reason="nothing", drift=_NONE)
     drift = measured.drift + known.since
     reason = _unfit(measured, known.now, settings)
-    band = (
-        settings.dead_band_px if known.proven else max(settings.dead_band_px, settings.response_px)
-    )
     away = float(np.hypot(*drift))
     shift = -settings.gain * drift
     shift = shift * min(1.0, settings.max_step_px / max(float(np.hypot(*shift)), 1e-9))
-    if not reason and away <= band:
+    if not reason and away <= settings.dead_band_px:
         reason = "dead_band"
+    if not reason and away < known.least:
+        reason = "unproven"
     if not reason and np.hypot(*(known.total + shift)) > settings.max_travel_px:
         reason = "travel"
     return Decision(shift=_NONE if reason else shift, reason=reason, drift=drift)

@@ -14,7 +14,7 @@ _LEAST = 4
 _SURE = 3.0
 
 
-def forecast(times: Sequence[float], drifts: Sequence[Array], now: float) -> Array:
+def ahead(times: Sequence[float], drifts: Sequence[Array], now: float) -> Array:
     """Drift of the sample from its last frame until now, along a straight line.
 
     Parameters
@@ -36,5 +36,5 @@ def forecast(times: Sequence[float], drifts: Sequence[Array], now: float) -> Arr
     rate = centred @ where / spread
     rest = where - where.mean(axis=0) - centred[:, None] * rate
     error = np.sqrt((rest**2).sum(axis=0) / (len(when) - 2) / spread)
-    ahead = float(np.clip(now - when[-1], 0.0, np.diff(when).mean()))
-    return np.where(np.abs(rate) > _SURE * error, rate * ahead, 0.0)
+    left = float(np.clip(now - when[-1], 0.0, np.diff(when).mean()))
+    return np.where(np.abs(rate) > _SURE * error, rate * left, 0.0)

@@ -60,7 +60,7 @@ class HoldOnAdvice:
             self._until[str(data["kind"])] = now + min(left, self._longest)
         self._look()
 
-    def suspender(self, sleep: float = 0.0) -> SuspendBoolHigh:
+    def suspender(self, sleep: int = 0) -> SuspendBoolHigh:
         """Return a suspender for ``RE.install_suspender``; `sleep` s after the end of a hold."""
         return SuspendBoolHigh(self.signal, sleep=sleep, tripped_message="the processor says so")
 

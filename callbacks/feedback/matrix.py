@@ -27,14 +27,18 @@ class StageMatrix:
     error: float = float("nan")
 
     @classmethod
-    def given(cls, px_per_unit: ArrayLike) -> StageMatrix:
+    def given(cls, px_per_unit: ArrayLike | StageMatrix) -> StageMatrix:
         """Take a matrix that somebody knows; the loop tries it before it believes it.
+
+        One that was measured is taken as it is.
 
         Raises
         ------
         FeedbackError
             It is not 2 x 2, or cannot be inverted.
         """
+        if isinstance(px_per_unit, StageMatrix):
+            return px_per_unit
         matrix = np.asarray(px_per_unit, dtype=np.float64)
         if matrix.shape != (2, 2) or not np.isfinite(matrix).all() or not np.linalg.det(matrix):
             raise FeedbackError(
@@ -49,7 +53,7 @@ class StageMatrix:
 
     def to_stage(self, shift: Array) -> Array:
         """Move of the axes, (2,) units, that shifts the image by (2,) px."""
-        return np.linalg.solve(self.px_per_unit, shift)
+        return np.linalg.solve(self.px_per_unit, shift).astype(np.float64)
 
     def to_image(self, move: Array) -> Array:
         """Shift of the image, (2,) px, that a move of the axes, (2,) units, causes."""
@@ -80,7 +84,7 @@ def fit_matrix(
         raise FeedbackError(
             f"{len(place)} test moves do not tell the matrix: move each axis, out and back"
         )
-    matrix = solved[:2].T
+    matrix = solved[:2].T.astype(np.float64)
     free = max(len(place) - design.shape[1], 1)
     error = float(np.sqrt(((drift - design @ solved) ** 2).sum() / (2 * free)))
     shifts = np.linalg.norm(matrix, axis=0) * np.ptp(place, axis=0)

@@ -14,9 +14,8 @@ from bluesky import preprocessors as bpp
 from numpy.typing import ArrayLike, NDArray
 
 from ...streamer.errors import FeedbackError
-from . import response
+from . import forecast, response
 from .decision import Decision, Known, decide
-from .forecast import KEPT, forecast
 from .latest import LatestResults, Measured
 from .matrix import StageMatrix, check_against, fit_matrix
 from .moves import Moves
@@ -29,7 +28,6 @@ Array = NDArray[np.float64]
 Plan = Generator[Any, Any, Any]
 
 _POLL_S = 0.02
-_ASTRAY_MOST = 2  # in a row: one may be a jump of the field
 
 
 class Recentring:
@@ -47,7 +45,8 @@ class Recentring:
     axes : two movables; which moves the image along y and which along x does not matter.
     settings : see `FeedbackSettings`.
     expected : (2, 2) px per unit, rows image (y, x), columns the axes; what is known beforehand.
-        `measure` refuses a stage that does otherwise. Without `measure` it is tried with care.
+        `measure` refuses a stage that does otherwise. Without `measure` it is tried with care, but
+        a `StageMatrix` that was measured before is believed.
     record : write the events; they need an open run.
     clock : of the RunEngine's process, s since the epoch: it stamps events, too.
 
@@ -63,7 +62,7 @@ class Recentring:
         axes: Sequence[Any],
         settings: FeedbackSettings | None = None,
         *,
-        expected: ArrayLike | None = None,
+        expected: ArrayLike | StageMatrix | None = None,
         record: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -77,10 +76,10 @@ class Recentring:
         self._record = MoveRecord() if record else None
         self._clock = clock
         self._moves = Moves()
-        self._proven = False
+        self._proven = self._matrix is not None and self._matrix.measured
         self._refused = ""
-        self._astray = 0
-        self._judged: Measured | None = None
+        self._pairs: tuple[response.Pair, ...] = ()
+        self._frames: tuple[Measured, ...] = ()
         self._course: tuple[tuple[float, Array], ...] = ()
         self._since: float | None = None
 
@@ -140,11 +139,11 @@ class Recentring:
         if self._expected is not None:
             check_against(measured, self._expected, self.settings)
         self._matrix = measured
-        self._proven, self._refused, self._astray = True, "", 0
-        self._judged, self._since = None, None
+        self._proven, self._refused, self._pairs = True, "", ()
+        self._frames, self._since = (), None
         self._course = tuple(
             (item.time, item.drift - measured.to_image(place - home) - self._moves.total)
-            for place, item in seen[-KEPT:]
+            for place, item in seen[-forecast.KEPT :]
         )
         logger.info("image moves by %s px per unit of the axes", measured.px_per_unit.round(2))
 
@@ -200,41 +199,44 @@ class Recentring:
 
     def _judge(self, measured: Measured | None) -> None:
         """Look whether the images have followed the moves since the last frame."""
-        before = self._judged
-        if measured is None or (before is not None and measured.time <= before.time):
+        if measured is None or (self._frames and measured.time <= self._frames[-1].time):
             return
-        self._judged = measured
+        self._frames = (*self._frames, measured)[-3:]
         own = measured.drift - self._moves.between(float("-inf"), measured.time)
-        self._course = (*self._course, (measured.time, own))[-KEPT:]
-        if before is None:
+        self._course = (*self._course, (measured.time, own))[-forecast.KEPT :]
+        pair = response.pair_of(self._frames, self._moves)
+        if pair is None:
             return
-        moved = self._moves.between(before.time, measured.time)
-        verdict = response.judge(before, measured, moved, self.settings)
-        self._proven = self._proven or verdict == response.FOLLOWED
-        if verdict != response.UNKNOWN:
-            self._astray = self._astray + 1 if verdict == response.ASTRAY else 0
-        if not self._refused and (verdict == response.REVERSED or self._astray >= _ASTRAY_MOST):
-            self._refused = verdict
-            change = (measured.drift - before.drift).round(1)
+        self._pairs = (*self._pairs, pair)[-response.KEPT :]
+        seen = self._response()
+        self._proven = self._proven or response.proven(seen)
+        if not self._refused and (why := response.refused(seen, self.settings)):
+            self._refused = why
             logger.error(
-                "the image went %s px where %s px were to be expected (%s): the stage is not moved "
-                "any more; measure the matrix again",
-                change,
-                moved.round(1),
-                verdict,
+                "%s: the images follow the moves by a factor of %.1f%+.1fi with an error of %.1f, "
+                "where it should be 1; the stage is not moved any more, measure the matrix again",
+                why,
+                seen.gain.real,
+                seen.gain.imag,
+                seen.sigma,
             )
+
+    def _response(self) -> response.Response:
+        measured = self._matrix is not None and self._matrix.measured
+        return response.respond(self._pairs, self.settings, measured=measured)
 
     def _decide(self, measured: Measured | None) -> Decision:
         now = self._clock()
         since = np.zeros(2) if measured is None else self._moves.between(measured.time)
         if self.settings.forecast and self._course:
-            since = since + forecast(*zip(*self._course, strict=True), now)
+            times, drifts = zip(*self._course, strict=True)
+            since = since + forecast.ahead(times, drifts, now)
         known = Known(
             measured=measured,
             since=since,
             total=self._moves.total,
             now=now,
-            proven=self._proven,
+            least=0.0 if self._proven else response.first_move(self._response(), self.settings),
         )
         decision = decide(known, self.settings)
         if self._refused:

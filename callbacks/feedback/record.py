@@ -62,4 +62,5 @@ class MoveRecord(Device):
         empty = {"frame": -1, "acted": 0, "reason": ""}
         for name in self.component_names:
             getattr(self, name).put(values.get(name, empty.get(name, float("nan"))))
-        return bps.trigger_and_read([self], name=STREAM)
+        devices: list[Any] = [self]
+        return bps.trigger_and_read(devices, name=STREAM)

@@ -68,11 +68,13 @@ class FeedbackSettings(BaseModel):
         default=0.5,
         gt=0,
         lt=1,
-        description="how much of a move the images may fail to follow before the loop stops",
+        description="the loop stops when the images surely follow the moves by another factor "
+        "than 1, by more than this; a rotation counts as well, 1",
     )
     response_px: float = Field(
         default=4.0,
         gt=0,
-        description="by how much the field may drift on its own meanwhile, px; a matrix that was "
-        "not measured is first tried with a move of this length",
+        description="by how much the field may move on its own from frame to frame, as long as "
+        "no frames have told it, px; a matrix that was not measured is first tried with a move "
+        "of at least this length",
     )

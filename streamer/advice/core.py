@@ -22,9 +22,13 @@ def init() -> AdviceState:
 
 
 def moved(state: AdviceState, move: StageMove) -> AdviceState:
-    """Be told of a move of the stage that shifts the image; frames from its time on show it."""
-    pending = sorted((*state.pending, move), key=lambda m: m.time)
-    return replace(state, pending=tuple(pending))
+    """Be told of a move of the stage that shifts the image; frames from its time on show it.
+
+    One that comes twice, from two publishers or again from a journal, counts once.
+    """
+    if move.time <= state.newest:
+        return state
+    return replace(state, pending=(*state.pending, move), newest=move.time)
 
 
 def update(

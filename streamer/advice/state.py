@@ -62,7 +62,7 @@ class AdviceState:
     ----------
     latches : by kind and particle.
     paths : by particle.
-    pending : moves that no frame has shown yet, the oldest first.
+    pending : moves that no frame has shown yet, the oldest first. newest : time of the last, s.
     offset : (y, x) by which all moves so far have shifted the image, px.
     drift : (y, x) of the last frame without those, px; None before the first.
     steps : lengths of its last steps, px.
@@ -73,6 +73,7 @@ class AdviceState:
     latches: Mapping[tuple[str, int], Latch] = field(default_factory=dict)
     paths: Mapping[int, Path] = field(default_factory=dict)
     pending: tuple[StageMove, ...] = ()
+    newest: float = float("-inf")
     offset: Vector = (0.0, 0.0)
     drift: Vector | None = None
     steps: tuple[float, ...] = ()

@@ -12,11 +12,13 @@ from bluesky import preprocessors as bpp
 from event_model import DocumentNames, schema_validators
 from ophyd.sim import SynAxis
 
-from operando.callbacks.feedback import FeedbackSettings, LatestResults, Recentring
+from operando.callbacks.feedback import FeedbackSettings, LatestResults, Recentring, StageMatrix
 from operando.streamer.errors import FeedbackError
 from operando.streamer.simulate.plans import one_energy, txm_xanes
 
 SETTINGS = FeedbackSettings(dead_band_px=1.0, wait_s=0.5, test_wait_s=2.0)
+KNOWN = StageMatrix(px_per_unit=np.eye(2) / 0.031, error=0.1)
+CROSSED = StageMatrix(px_per_unit=np.array([[0.0, 2.0], [-2.0, 0.0]]), error=0.1)
 ENERGIES = tuple(np.linspace(8360.0, 8400.0, 14))
 
 
@@ -202,7 +204,7 @@ def test_what_is_refused_is_recorded_and_moves_nothing(run_engine, drift, age, r
     events = []
     run_engine.subscribe(lambda n, d: events.append(d) if n == "event" else None)
     loop = Recentring(
-        heard(drift, 1000.0), axes, SETTINGS, expected=np.eye(2) / 0.031, clock=lambda: 1000.0 + age
+        heard(drift, 1000.0), axes, SETTINGS, expected=KNOWN, clock=lambda: 1000.0 + age
     )
     run_engine(bpp.run_wrapper(loop.recentre()))
     assert [axis.position for axis in axes] == [0, 0]
@@ -217,7 +219,7 @@ def test_a_drift_is_taken_back_once_however_often_it_is_asked(run_engine):
     now = [1000.0]
     latest = heard((6.0, -3.0), 999.0)
     settings = SETTINGS.model_copy(update={"wait_s": 0.0})
-    loop = Recentring(latest, axes, settings, expected=[[0, 2], [-2, 0]], record=False,
+    loop = Recentring(latest, axes, settings, expected=CROSSED, record=False,
                       clock=lambda: now[0])  # fmt: skip
     for _ in range(3):
         run_engine(loop.recentre())
