@@ -137,9 +137,9 @@ class StreamProcessor:
         return frozenset((*self._runs, *self._starts))
 
     @property
-    def known_streams(self) -> dict[str, str]:
-        """Uid of the run of each descriptor that is known, by its uid."""
-        return {uid: stream.run for uid, stream in self._assembler.streams.items()}
+    def known_streams(self) -> dict[str, assemble.Known]:
+        """Run of each descriptor that is known, and which of its events have come, by its uid."""
+        return assemble.known_streams(self._assembler)
 
     def snapshot(self, blobs: Blobs) -> dict[str, Any]:
         """State between two calls of `process`, made of what `streamer.checkpoint` can encode.
