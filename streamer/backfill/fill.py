@@ -165,9 +165,7 @@ class Backfill:
         for name, doc in self._ask("descriptor", uid) or ():
             if _is(name, doc, ("event", uid, number)):
                 break
-            if name in _POINTERS or (
-                name in (*_EVENTS, "stream_datum") and self._missed(name, doc)
-            ):
+            if name in _POINTERS or self._missed(name, doc):
                 self._put(name, doc, out)
         if self.filled > before:
             logger.warning(
