@@ -28,12 +28,11 @@ from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
-from .stage_moves import moves_of
+from .samples import Samples
+from .stage_moves import tell_moves
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
-
-_UNNAMED = "run "
 
 
 class StreamProcessor:
@@ -82,8 +81,7 @@ class StreamProcessor:
         self._rescan = Rescan(self.settings.registration, device, store)
         self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
-        self._samples: dict[str, PipelineState] = {}
-        self._next_particle: dict[str, int] = {}
+        self._samples = Samples(process.max_samples)
         self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
         self._subscribers = Subscribers()
 
@@ -127,9 +125,7 @@ class StreamProcessor:
                     self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
-                for uid, move in moves_of(self._assembler, name, doc):
-                    if uid in self._runs:
-                        self._runs[uid].output.moved(move)
+                tell_moves(self._runs, self._assembler, name, doc)
             self._flush()
 
     @property
@@ -143,9 +139,9 @@ class StreamProcessor:
         return frozenset((*self._runs, *self._starts))
 
     @property
-    def known_streams(self) -> dict[str, str]:
-        """Uid of the run of each descriptor that is known, by its uid."""
-        return {uid: stream.run for uid, stream in self._assembler.streams.items()}
+    def known_streams(self) -> dict[str, assemble.Known]:
+        """Run of each descriptor that is known, and which of its events have come, by its uid."""
+        return assemble.known_streams(self._assembler)
 
     def snapshot(self, blobs: Blobs) -> dict[str, Any]:
         """State between two calls of `process`, made of what `streamer.checkpoint` can encode.
@@ -157,8 +153,7 @@ class StreamProcessor:
         return {
             "assembler": self._assembler,
             "starts": self._starts,
-            "samples": self._samples,
-            "next_particle": self._next_particle,
+            "samples": self._samples.snapshot(),
             "ladder": self._detection.ladder,
             "runs": {uid: run.snapshot() for uid, run in self._runs.items()},
             "raw": self._raw.snapshot(blobs),
@@ -174,8 +169,8 @@ class StreamProcessor:
         blobs : those that the snapshot was made with.
         """
         self._assembler = state["assembler"]
-        self._starts, self._samples = state["starts"], state["samples"]
-        self._next_particle, self._detection.ladder = state["next_particle"], state["ladder"]
+        self._starts, self._detection.ladder = state["starts"], state["ladder"]
+        self._samples.restore(state["samples"])
         for uid, known in state["runs"].items():
             output = RunOutput.restored(known["output"], self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
@@ -237,12 +232,10 @@ class StreamProcessor:
         """The run of an image; results begin with its first image."""
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
-            sample = start.get(self.settings.process.sample_key)
-            named = isinstance(sample, str | int | float | Mapping) and bool(sample)
-            name = str(sample) if named else f"{_UNNAMED}{uid}"
-            emit, advising = self._subscribers.emit, self.settings.advice
-            output = RunOutput(start, self._provenance, emit, self._clock, advising)
-            self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
+            sample = Samples.name_of(start, self.settings.process.sample_key)
+            told = (self._subscribers.emit, self._clock, self.settings.advice)
+            output = RunOutput(start, self._provenance, *told)
+            self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
         return self._runs[uid]
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
@@ -324,7 +317,7 @@ class StreamProcessor:
 
     def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
-        given = self._next_particle.get(run.sample, 0)
+        given = self._samples.given(run.sample)
         try:
             verdict = run.assess(frame, detections, self.settings.quality)
             if not verdict:  # particles coast over a frame that tells nothing of their places
@@ -336,7 +329,7 @@ class StreamProcessor:
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)
             return
-        self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
+        self._samples.give(run.sample, self._pipeline.next_particle(run.state))
         run.output.emit(result, roi=run.state.roi)
         try:
             self._rescan.keep(frame, run.state.record)
@@ -369,8 +362,8 @@ class StreamProcessor:
 
     def _state(self, run: RawRun) -> PipelineState:
         if run.state is None:
-            known = self._samples.get(run.sample)
-            run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
+            first, again = self._pipeline.init, self._pipeline.start_run
+            run.state = self._samples.begin(run.sample, first, again)
         return run.state
 
     def _stop(self, stopped: assemble.RunStopped) -> None:
@@ -393,7 +386,7 @@ class StreamProcessor:
         self._rescan.forget(uid)
         self._images.close_run(uid)
         if run.state is not None:
-            self._remember(run.sample, run.state)
+            self._samples.remember(run.sample, run.state)
 
     def _finish(self, run: RawRun, uid: str) -> None:
         """Give the frames of a run that has ended their last values."""
@@ -407,12 +400,3 @@ class StreamProcessor:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
             self._look_again(run, uid)
-
-    def _remember(self, sample: str, state: PipelineState) -> None:
-        self._samples.pop(sample, None)
-        self._samples[sample] = state
-        while len(self._samples) > self.settings.process.max_samples:
-            oldest = next(iter(self._samples))
-            del self._samples[oldest]
-            if oldest.startswith(_UNNAMED):  # no other run is of this sample
-                self._next_particle.pop(oldest, None)

@@ -10,6 +10,14 @@ from ..streamer.advice.advice import MOVES_STREAM
 from ..streamer.assemble.events import events_of_page
 from ..streamer.assemble.state import AssemblerState
 from ..streamer.assemble.values import MalformedDocument, number, optional_text, section
+from .raw_run import RawRun
+
+
+def tell_moves(runs: Mapping[str, RawRun], state: AssemblerState, name: Any, doc: Any) -> None:
+    """Let open runs know of the moves that a document tells; see `moves_of`."""
+    for uid, move in moves_of(state, name, doc):
+        if uid in runs:
+            runs[uid].output.moved(move)
 
 
 def moves_of(state: AssemblerState, name: Any, doc: Any) -> Iterator[tuple[str, StageMove]]:
