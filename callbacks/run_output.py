@@ -17,6 +17,8 @@ from ..streamer.frames import Document, NamedDocument, Role
 from ..streamer.ledger import Ledger
 from ..streamer.results import FrameResult
 
+_NOT_STATE = ("_emit", "_clock", "_advising")
+
 
 def provenance(settings: Settings, device: str, detector: Detector) -> dict[str, Any]:
     """What made a result: the ``operando`` entry of its start document."""
@@ -69,7 +71,7 @@ class RunOutput:
 
     def snapshot(self) -> dict[str, Any]:
         """All that is remembered, for a checkpoint."""
-        return {k: v for k, v in vars(self).items() if k not in ("_emit", "_clock")}
+        return {k: v for k, v in vars(self).items() if k not in _NOT_STATE}
 
     @classmethod
     def restored(
@@ -77,10 +79,11 @@ class RunOutput:
         state: Mapping[str, Any],
         emit: Callable[[str, Document], None],
         clock: Callable[[], float],
+        advising: advice.AdviceSettings,
     ) -> RunOutput:
         """Take back what `snapshot` told, and open the run again for those that listen now."""
         output = object.__new__(cls)
-        vars(output).update(state, _emit=emit, _clock=clock)
+        vars(output).update(state, _emit=emit, _clock=clock, _advising=advising)
         for name, doc in output._opening:
             emit(name, doc)
         return output
