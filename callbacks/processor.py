@@ -22,6 +22,7 @@ from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
 from ..streamer.sources.losses import DROPPED
+from .chemistry import Chemistry
 from .detection import Detection
 from .images import ImageReader
 from .raw_run import RawRun
@@ -72,7 +73,10 @@ class StreamProcessor:
         except (ValueError, ImportError, AttributeError) as error:
             raise ConfigError(f"these settings cannot be used: {error}") from error
         self._pipeline = Pipeline(linker, self.settings.registration, device)
-        self._provenance = provenance(self.settings, str(device), self._detection.detector)
+        self._chemistry = Chemistry(self.settings.xanes)
+        self._provenance = provenance(
+            self.settings, str(device), self._detection.detector, self._chemistry.sha256
+        )
         self._assembler = assemble.init(self.settings.assemble)
         self._images = ImageReader(self.settings.assets, self._frame, self._reject)
         process = self.settings.process
@@ -332,7 +336,8 @@ class StreamProcessor:
             self._failed(run, frame)
             return
         self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
-        run.output.emit(result, roi=run.state.roi)
+        told = self._chemistry.update(run, result)
+        run.output.emit(result, roi=run.state.roi, told=told)
         try:
             self._rescan.keep(frame, run.state.record)
         except OSError as error:
@@ -347,6 +352,7 @@ class StreamProcessor:
             for state, result in self._rescan.results(uid, run.state):
                 run.state = state
                 run.output.emit(result, roi=state.roi)
+                self._chemistry.revise(run, result)
                 revised += 1
         except Exception as error:  # noqa: BLE001 - the run must be closed all the same
             run.remarks.warn("second looks failed", "the places were not revised", error)
@@ -402,6 +408,7 @@ class StreamProcessor:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
             self._look_again(run, uid)
+            self._chemistry.finish(run)
 
     def _remember(self, sample: str, state: PipelineState) -> None:
         self._samples.pop(sample, None)

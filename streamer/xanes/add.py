@@ -33,6 +33,7 @@ class Arrival:
             "energy": self.result.energy,
             "time": self.result.time,
             "od": np.nan,
+            "around": np.nan,
             "sigma": self.sigma[index],
             "area": self.area[index],
             "rows": self.row,
@@ -143,6 +144,7 @@ def _unseen(side: int, columns: int) -> Particle:
         sums=np.zeros((columns, side, side), np.int64),
         missing=np.zeros((side, side), np.int32),
         mask=np.zeros((side, side), np.bool_),
+        around=np.zeros((side, side), np.bool_),
         mask_at=0,
         sampling=no_frames(columns),
     )
@@ -156,8 +158,9 @@ def _changed(particle: Particle, seen: Seen, index: int, sign: int) -> Particle:
     if gone.any():
         image = np.where(gone, np.int32(0), image)
         missing = missing + sign * gone.astype(np.int32)
-    added = (sign * seen.rows[index])[:, None, None] * image.astype(np.int64)
-    return replace(particle, sums=particle.sums + added, missing=missing)
+    sums = (sign * seen.rows[index])[:, None, None] * image.astype(np.int64)
+    sums += particle.sums
+    return replace(particle, sums=sums, missing=missing)
 
 
 def _with_entry(sampling: Sampling, frame: int, entry: dict[str, object]) -> Sampling:

@@ -18,7 +18,7 @@ from .settings import XanesSettings
 
 Array = NDArray[np.float64]
 
-GRID_EV = 0.25
+GRID_EV = 0.5
 _BELOW_EV = 20.0
 _ABOVE_EV = 40.0
 _NEIGHBOURS = 4
@@ -71,7 +71,7 @@ def local_quadratic(energies: Array, grid: Array, width: float) -> tuple[Array, 
     design = np.stack([np.ones_like(scaled), scaled, scaled**2], axis=1)
     weighted = design * weight[:, None]
     normal = weighted @ design.transpose(0, 2, 1)
-    solved = np.linalg.solve(normal, weighted)
+    solved = np.linalg.inv(normal)[:, :2] @ weighted
     return solved[:, 0], solved[:, 1] / half
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def _half(curve: Curve, shape: NDArray[np.floating]) -> tuple[Array, NDArray[np.
 def _inflection(curve: Curve, spectra: NDArray[np.floating]) -> Array:
     near = np.abs(curve.grid - curve.edge) <= _INFLECTION_EV
     slope = curve.slope[near].astype(spectra.dtype) @ spectra
-    vertex, _ = _vertex(curve.grid[near], slope, np.argmax(slope, axis=0), reach=4)
+    vertex, _ = _vertex(curve.grid[near], slope, np.argmax(slope, axis=0), reach=2)
     return vertex
 
 
@@ -116,8 +117,7 @@ def _vertex(
     middle = np.clip(peak, reach, len(grid) - 1 - reach)
     offset = np.arange(-reach, reach + 1)
     window = values[middle[None] + offset[:, None], np.arange(len(peak))[None]]
-    x = offset * GRID_EV
-    c0, c1, c2 = np.linalg.pinv(np.stack([np.ones_like(x), x, x**2], axis=1)) @ window
+    c0, c1, c2 = _parabola(reach).astype(values.dtype) @ window
     with np.errstate(invalid="ignore", divide="ignore"):
         place, height = -c1 / (2 * c2), c0 - c1**2 / (4 * c2)
         inside = (c2 < 0) & (np.abs(place) <= reach * GRID_EV)
@@ -125,3 +125,10 @@ def _vertex(
         np.where(inside, grid[middle] + place, np.nan),
         np.where(inside, height, np.nan),
     )
+
+
+@lru_cache
+def _parabola(reach: int) -> Array:
+    """(3, 2 * reach + 1) operator to the parabola through as many values on the grid."""
+    x = np.arange(-reach, reach + 1) * GRID_EV
+    return np.linalg.pinv(np.stack([np.ones_like(x), x, x**2], axis=1))

@@ -12,9 +12,10 @@ from .basis import INVALID, PIXEL, ROW, SIGMA, Basis
 from .curve import make_curve
 from .edge import Edges, find_edges
 from .fit import Fractions, covariance, excess, fractions, normal_matrix, solve, to_od
+from .reading import Reading
 from .rows import Image, MapsRow
 from .settings import XanesSettings
-from .spectrum import Reading
+from .spectrum import offsets
 from .state import Array, Mask, Particle, Seen
 
 Spectra = NDArray[np.float32]
@@ -88,7 +89,8 @@ def fit_pixels(particle: Particle, pixels: Mask, stack: _Stack) -> Fractions:
     """
     sampling = particle.sampling
     normal: Array = normal_matrix(sampling.rows, sampling.weighted)
-    right = to_od(particle.sums[:, pixels])
+    offset = offsets(particle)
+    right = to_od(particle.sums[:, pixels]) - ((sampling.weighted.T * ROW) @ offset)[:, None]
     weight = sampling.weighted[:, 0] * ROW
     freedom: Array = np.full(right.shape[1], float(np.count_nonzero(weight)))
     coefficients, cov = solve(normal, right), covariance(normal)
@@ -97,6 +99,7 @@ def fit_pixels(particle: Particle, pixels: Mask, stack: _Stack) -> Fractions:
         gone = ~stack.known[:, partial]
         outer = (sampling.weighted * ROW)[:, :, None] * sampling.rows[:, None, :]
         own = normal - np.einsum("nm,nij->mij", gone.astype(np.float64), outer, optimize=True)
+        right[:, partial] += (sampling.weighted.T * (ROW * offset)) @ gone
         coefficients[:, partial] = solve(own, right[:, partial])
         cov = np.repeat(cov[None], right.shape[1], axis=0)
         cov[partial] = covariance(own)
@@ -115,6 +118,7 @@ def _stack(number: int, particle: Particle, seen: Mapping[int, Seen]) -> _Stack:
     raw = np.stack(images) if images else np.zeros((0, 0), np.int32)
     known = raw != INVALID
     spectra = np.where(known, raw, 0).astype(np.float32) * np.float32(PIXEL)
+    spectra -= offsets(particle).astype(np.float32)[:, None]
     return _Stack(pixels, spectra, known, bool(known.all()))
 
 
@@ -145,15 +149,16 @@ def _edges(stack: _Stack, energies: Array, reading: Reading, settings: XanesSett
 
 def _filled(stack: _Stack, energies: Array) -> Spectra:
     """Spectra in which what is not known is taken from the next energy at which it is."""
+    partial = np.flatnonzero(~stack.known.all(axis=0))
     order = np.argsort(energies, kind="stable")
-    spectra, known = stack.spectra[order], stack.known[order]
+    known = stack.known[np.ix_(order, partial)]
     places = np.arange(len(order))[:, None]
     before = np.maximum.accumulate(np.where(known, places, -1), axis=0)
     after = np.minimum.accumulate(np.where(known, places, len(order))[::-1], axis=0)[::-1]
     source = np.where(before >= 0, before, np.minimum(after, len(order) - 1))
-    out = np.empty_like(spectra)
-    out[order] = np.take_along_axis(spectra, source, axis=0)
-    return out
+    spectra = stack.spectra.copy()
+    spectra[np.ix_(order, partial)] = spectra[order[source], partial]
+    return spectra
 
 
 def _image(pixels: Mask, values: Array | None) -> Image:

@@ -14,6 +14,9 @@ _LEVEL = 0.2
 _REACH = 1.35
 _ROI_EXTENT = 1.4
 _GROW_PX = 1
+_GAP_PX = 3
+_RING_PX = 8
+_FEWEST_AROUND = 64
 
 
 def particle_mask(mean: Array, area: float) -> Mask:
@@ -53,3 +56,14 @@ def particle_mask(mean: Array, area: float) -> Mask:
     if inside <= outside or not votes[1:].any():
         return np.zeros(mean.shape, np.bool_)
     return near & binary_dilation(parts == 1 + np.argmax(votes[1:]), iterations=_GROW_PX)
+
+
+def surroundings(mask: Mask, known: Mask) -> Mask:
+    """Pixels (S, S) around a particle that are not of it, empty if the ROI hardly shows any.
+
+    What they have in common with the particle (the brightness of a frame, an illumination that is
+    not quite that of its flat) is taken off its spectrum.
+    """
+    apart = binary_dilation(mask, iterations=_GAP_PX) if mask.any() else ~mask
+    ring = binary_dilation(apart, iterations=_RING_PX) & ~apart & known
+    return ring if np.count_nonzero(ring) >= _FEWEST_AROUND else np.zeros(mask.shape, np.bool_)

@@ -19,6 +19,8 @@ class SpectrumRow:
     particle, frame, revision : whose, of which frame, and how often it was told before.
     energy : eV. time : data time, s.
     od, od_sigma : mean optical density over the particle, and its counting noise, OD.
+    surroundings : median optical density of what lies around the particle, OD; NaN if there is
+        nothing. What is read off a spectrum is read off `od` without them.
     n_pixels : that the mean is over. n_energies : different ones so far.
     fraction, fraction_sigma : share of the oxidised phase.
     enough : whether `fraction_sigma` is as small as was asked for.
@@ -33,6 +35,7 @@ class SpectrumRow:
     time: float
     od: float
     od_sigma: float
+    surroundings: float
     n_pixels: int
     n_energies: int
     fraction: float

@@ -34,7 +34,8 @@ class Sampling:
     Attributes
     ----------
     frame, revision : (n,) int64. energy : (n,) eV. time : (n,) s.
-    od : (n,) mean over the mask, OD. sigma : (n,) noise of a pixel, OD. area : (n,) px^2 or NaN.
+    od : (n,) mean over the mask, OD. around : (n,) median of what surrounds it, OD or NaN.
+    sigma : (n,) noise of a pixel, OD. area : (n,) px^2 or NaN.
     rows : (n, K) of the design. weighted : (n, K) int64, with their weights, fixed point.
     """
 
@@ -43,6 +44,7 @@ class Sampling:
     energy: Array
     time: Array
     od: Array
+    around: Array
     sigma: Array
     area: Array
     rows: Array
@@ -57,7 +59,8 @@ class Particle:
     ----------
     sums : (K, S, S) int64, weighted sums of its ROIs, fixed point.
     missing : (S, S) int32, frames in which a pixel had no value.
-    mask : (S, S) bool, pixels that belong to it; mask_at : number of its frames then.
+    mask : (S, S) bool, pixels that belong to it; around : those that surround it; mask_at : number
+        of its frames when they were drawn.
     sampling : its frames. told : of them, the revision that was told last, by frame.
     maps_at : different energies when its maps were told last; maps : how often they were told.
     """
@@ -65,6 +68,7 @@ class Particle:
     sums: NDArray[np.int64]
     missing: NDArray[np.int32]
     mask: Mask
+    around: Mask
     mask_at: int
     sampling: Sampling
     told: Mapping[int, int] = field(default_factory=dict)
@@ -100,6 +104,7 @@ def no_frames(columns: int) -> Sampling:
         energy=real,
         time=real,
         od=real,
+        around=real,
         sigma=real,
         area=real,
         rows=np.zeros((0, columns)),

@@ -17,9 +17,10 @@ from ..results import FrameResult
 from .add import arrival, put
 from .basis import Basis
 from .maps import enlarged, make_maps
+from .reading import Reading, read
 from .rows import MapsRow, SpectrumRow, Told
 from .settings import XanesSettings
-from .spectrum import Curves, Reading, read, refreshed
+from .spectrum import refreshed
 from .state import Particle, XanesState
 
 
@@ -56,8 +57,7 @@ def update(
     if after is state or seen is None:
         return after, Told()
     after = refreshed(after, seen.particles, result.frame)
-    curves = Curves(settings)
-    readings = {p: read(after.particles[p], basis, settings, curves) for p in seen.particles}
+    readings = read({p: after.particles[p] for p in seen.particles}, basis, settings)
     rows = tuple(
         _row(p, after.particles[p], _index(after.particles[p], result.frame), reading, settings)
         for p, reading in readings.items()
@@ -71,8 +71,7 @@ def update(
 def finish(state: XanesState, basis: Basis, settings: XanesSettings) -> Told:
     """Tell all spectra once more, each of one mask for all of its energies, and all maps."""
     state = refreshed(state, state.particles, None)
-    curves = Curves(settings)
-    readings = {p: read(item, basis, settings, curves) for p, item in state.particles.items()}
+    readings = read(state.particles, basis, settings)
     rows = tuple(
         _row(number, particle, index, readings[number], settings)
         for number, particle in state.particles.items()
@@ -100,6 +99,7 @@ def _row(
         energy=float(sampling.energy[index]),
         time=float(sampling.time[index]),
         od=float(sampling.od[index]),
+        surroundings=float(sampling.around[index]),
         od_sigma=float(sampling.sigma[index] / np.sqrt(max(pixels, 1))),
         n_pixels=pixels,
         enough=reading.fraction_sigma <= settings.enough_sigma,
