@@ -95,7 +95,9 @@ class Settings(BaseSettings):
     detect: DetectSettings = Field(default_factory=DetectSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
-    xanes: XanesSettings = Field(default_factory=XanesSettings)
+    xanes: XanesSettings = Field(
+        default_factory=XanesSettings, description="spectra and maps of the particles"
+    )
     tiled: TiledSettings = Field(default_factory=TiledSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
 
