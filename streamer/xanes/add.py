@@ -12,6 +12,7 @@ from .basis import INVALID, SIGMA, Basis, fixed_pixels, fixed_rows, weights
 from .settings import XanesSettings
 from .state import Array, Particle, Sampling, Seen, XanesState, no_frames
 
+_COLUMNS = tuple(item.name for item in fields(Sampling))
 _FOLLOWED = frozenset({"tentative", "tracked", "coasting"})
 
 
@@ -166,17 +167,17 @@ def _changed(particle: Particle, seen: Seen, index: int, sign: int) -> Particle:
 def _with_entry(sampling: Sampling, frame: int, entry: dict[str, object]) -> Sampling:
     known = np.flatnonzero(sampling.frame == frame)
     changed = {}
-    for item in fields(Sampling):
-        column, value = getattr(sampling, item.name), entry[item.name]
+    for name in _COLUMNS:
+        column, value = getattr(sampling, name), entry[name]
         if len(known):
             column = column.copy()
             column[known[0]] = value
         else:
             column = np.concatenate([column, np.asarray([value], column.dtype)])
-        changed[item.name] = column
+        changed[name] = column
     return Sampling(**changed)
 
 
 def _without(sampling: Sampling, frame: int) -> Sampling:
     kept = sampling.frame != frame
-    return Sampling(**{f.name: getattr(sampling, f.name)[kept] for f in fields(Sampling)})
+    return Sampling(**{name: getattr(sampling, name)[kept] for name in _COLUMNS})

@@ -47,12 +47,14 @@ class Basis:
     centre : energy at which e is 0, eV; e is in units of 200 eV.
     degree : of the polynomial.
     references : none, or the reduced and the oxidised phase.
+    curves : what interpolates each of them.
     window : energies that are used, from and to, eV.
     """
 
     centre: float
     degree: int
     references: tuple[Reference, ...]
+    curves: tuple[Akima1DInterpolator, ...]
     window: tuple[float, float]
 
     @property
@@ -71,7 +73,7 @@ class Basis:
         """Rows (n, K) of the design; 0 for energies (n,) outside the window."""
         e = (energies - self.centre) / _SCALE_EV
         columns = [e**power for power in range(self.degree + 1)]
-        columns += [_between(r, energies) for r in self.references]
+        columns += [curve(energies) for curve in self.curves]
         used = (energies >= self.window[0]) & (energies <= self.window[1])
         rows = np.stack(columns, axis=1)
         return np.where((used & np.isfinite(rows).all(axis=1))[:, None], rows, 0.0)
@@ -84,20 +86,23 @@ def make_basis(settings: XanesSettings, references: tuple[Reference, ...] = ()) 
         low = max(low, float(reference.energy[0]))
         high = min(high, float(reference.energy[-1]))
     if not references:  # nothing is fitted; the one column serves the mean of a pixel
-        return Basis(centre=0.0, degree=0, references=(), window=(low, high))
+        return Basis(centre=0.0, degree=0, references=(), curves=(), window=(low, high))
     return Basis(
         centre=float(np.mean([r.edge for r in references])),
         degree=settings.degree,
         references=references,
+        curves=tuple(Akima1DInterpolator(r.energy, r.mu) for r in references),
         window=(low, high),
     )
 
 
 def fixed_pixels(rois: NDArray[np.float32]) -> NDArray[np.int32]:
     """Pixels (...), OD, in fixed point; what is not finite is `INVALID`."""
-    known = np.isfinite(rois)
-    scaled = np.rint(np.clip(np.where(known, rois, 0.0), -_MOST_OD, _MOST_OD) / PIXEL)
-    return np.where(known, scaled, INVALID).astype(np.int32)
+    scaled = np.clip(rois, -_MOST_OD, _MOST_OD)
+    scaled *= np.float32(1 / PIXEL)  # exact, as it is a power of two
+    np.rint(scaled, out=scaled)
+    scaled[~np.isfinite(rois)] = INVALID
+    return scaled.astype(np.int32)
 
 
 def weights(sigma: float, od: Array) -> Array:
@@ -114,7 +119,3 @@ def weights(sigma: float, od: Array) -> Array:
 def fixed_rows(rows: Array, weight: Array) -> NDArray[np.int64]:
     """Weighted rows (..., K) in fixed point."""
     return np.rint(rows * weight[..., None] / ROW).astype(np.int64)
-
-
-def _between(reference: Reference, energies: Array) -> Array:
-    return Akima1DInterpolator(reference.energy, reference.mu)(energies)

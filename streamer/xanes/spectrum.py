@@ -78,23 +78,23 @@ def _measured(
     """
     sampling = particle.sampling
     od, around = sampling.od.copy(), sampling.around.copy()
-    image = mean_image(particle, particle.mask)
     for frame in frames:
         roi = seen[int(frame)]
         pixels = roi.images[roi.particles.index(number)]
         row = sampling.frame == frame
-        od[row] = _average(pixels[particle.mask], image)
+        od[row] = _average(pixels[particle.mask], particle)
         around[row] = _median(pixels[particle.around])
     return replace(particle, sampling=replace(sampling, od=od, around=around))
 
 
-def _average(values: NDArray[np.int32], image: Array) -> float:
+def _average(values: NDArray[np.int32], particle: Particle) -> float:
     known = values != INVALID
     if not known.any():
         return float("nan")
     mean = float(values[known].sum(dtype=np.int64)) * PIXEL / np.count_nonzero(known)
     if known.all():
         return mean
+    image = mean_image(particle, particle.mask)
     usual = image[known].mean()
     return float(mean * image.mean() / usual) if usual > 0 else float("nan")
 
@@ -103,4 +103,5 @@ def _median(values: NDArray[np.int32]) -> float:
     known = values[values != INVALID]
     if 2 * len(known) < len(values) or not len(known):
         return float("nan")
-    return float(np.median(known)) * PIXEL
+    middle = len(known) // 2
+    return float(np.partition(known, middle)[middle]) * PIXEL

@@ -23,6 +23,8 @@ from .settings import XanesSettings
 from .spectrum import refreshed
 from .state import Particle, XanesState
 
+_SHARED = {f.name for f in fields(Reading)} & {f.name for f in fields(SpectrumRow)}
+
 
 def init() -> XanesState:
     """State before the first frame of a run."""
@@ -91,7 +93,6 @@ def _row(
     sampling = particle.sampling
     frame, pixels = int(sampling.frame[index]), int(np.count_nonzero(particle.mask))
     told = particle.told.get(frame, -1)
-    shared = {f.name for f in fields(Reading)} & {f.name for f in fields(SpectrumRow)}
     return SpectrumRow(
         particle=number,
         frame=frame,
@@ -103,7 +104,7 @@ def _row(
         od_sigma=float(sampling.sigma[index] / np.sqrt(max(pixels, 1))),
         n_pixels=pixels,
         enough=reading.fraction_sigma <= settings.enough_sigma,
-        **{name: getattr(reading, name) for name in shared},
+        **{name: getattr(reading, name) for name in _SHARED},
     )
 
 
