@@ -2,7 +2,7 @@
 
 Sums over frames are kept in fixed point (integers), which add up exactly: whatever is added can be
 taken out again without a trace, in any order. A pixel counts 2**-22 OD (finer than float32 of an
-optical density of 1), a weighted row of the design 2**-20; sums of 8000 frames of 16 OD stay below
+optical density of 1), a weighted row of the design 2**-24; sums of 8000 frames of 2 OD stay below
 2**63.
 """
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 PIXEL = 2.0**-22
 """Unit in which pixels of ROIs are kept, OD."""
 
-ROW = 2.0**-20
+ROW = 2.0**-24
 """Unit in which weighted rows of the design are kept."""
 
 INVALID = np.int32(-(2**31))
