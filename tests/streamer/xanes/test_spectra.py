@@ -98,7 +98,7 @@ def test_maps_come_while_energies_do(scene, done):
 
 
 def test_without_references_there_are_spectra_and_edges(scene, done, bare_basis):
-    state, told = run(scene.results(), bare_basis)
+    state, _ = run(scene.results(), bare_basis)
     end = xanes.finish(state, bare_basis, SETTINGS)
     for particle in scene.fractions:
         row, other = newest(end.spectra, particle), newest(done[2].spectra, particle)
