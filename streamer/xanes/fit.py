@@ -12,7 +12,7 @@ from .basis import PIXEL, ROW, SIGMA
 Array = NDArray[np.float64]
 
 _PRIOR = 5.0
-_WORST_CONDITION = 1e12
+_WORST_CONDITION = 1e10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +82,12 @@ def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
             "pi,pij,pj->p", gradient, np.broadcast_to(block, (len(step), 2, 2)), gradient
         )
         own = scale * block.sum(axis=(1, 2))
-        told = step > 3 * np.sqrt(own)
-        fraction = np.where(told, oxidised / step, np.nan)
-    return Fractions(fraction=fraction, sigma=np.where(told, np.sqrt(variance), np.nan), step=step)
+        told = (step > 3 * np.sqrt(np.maximum(own, 0.0))) & (own > 0) & (variance > 0)
+    return Fractions(
+        fraction=np.where(told, oxidised / np.where(told, step, 1.0), np.nan),
+        sigma=np.where(told, np.sqrt(np.where(told, variance, 0.0)), np.nan),
+        step=step,
+    )
 
 
 def excess(residual: Array, freedom: Array | float, prior: float = _PRIOR) -> Array:
