@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +15,11 @@ from ...callbacks import StreamProcessor
 from ...models.warp import crop
 from ..config import Settings
 from ..errors import FrameError
+from ..evaluate.chemistry import score_chemistry, telling_frame
 from ..frames import Document
 from ..simulate import SimSettings, Simulator, simulate_documents
-from ..simulate.spectra import EDGE_REGION, OXIDISED, REDUCED, absorption
-from ..xanes.curve import make_curve
-from ..xanes.edge import find_edges
 
-Array = NDArray[np.float64]
-_LARGEST_DISTANCE_PX = 5.0
+_RIM_PX = 2
 
 
 @dataclass(slots=True)
@@ -44,15 +40,8 @@ class _Results:
             plain = {k: v for k, v in data.items() if not isinstance(v, np.ndarray)}
             self.rows.setdefault(stream, []).append(plain)
 
-    def newest(self, stream: str) -> pd.DataFrame:
-        """The last row of each particle and frame."""
-        if stream not in self.rows:
-            raise FrameError(f"nothing was told of {stream}")
-        rows = pd.DataFrame(self.rows[stream])
-        return rows.drop_duplicates(["particle", "frame"], keep="last").sort_values("frame")
 
-
-def measure(
+def measure_chemistry(
     simulated: SimSettings, settings: Settings, progress: Callable[[], object] = lambda: None
 ) -> pd.DataFrame:
     """Send one simulated scan through a processor, and judge its chemistry.
@@ -64,9 +53,8 @@ def measure(
 
     Returns
     -------
-    A row for each particle: `fraction` told and `true_fraction` while the edge was crossed, its
-    error and the error bar, the same of the edge energy, eV, and `pixel_rms`, of the map of
-    fractions over the pixels of the silhouette but for its outermost two.
+    What `score_chemistry` says of each particle, with `pixels` of its silhouette but for its
+    outermost two, and of these `pixel_rms` and `pixel_median` of the error of the fraction.
 
     Raises
     ------
@@ -80,74 +68,35 @@ def measure(
         processor(name, doc)
         progress()
     processor.close()
-    spectra, places = results.newest("spectra"), results.newest("particles")
-    edges = _true_edges(simulator, settings)
-    rows = []
-    for particle, spectrum in spectra.groupby("particle"):
-        own = places[places["particle"] == particle].set_index("frame")
-        truth = _match(own, simulator)
-        if truth is not None:
-            last = spectrum.iloc[-1]
-            maps = results.maps.get(int(particle))
-            pixels = {} if maps is None else _pixels(maps["fraction"], own, simulator, truth)
-            rows.append({**_judged(last, simulator, truth, edges[truth]), **pixels})
-    return pd.DataFrame(rows)
-
-
-def _middle(simulator: Simulator) -> int:
-    """The frame whose energy tells the two phases apart best."""
-    e = simulator.energies
-    return int(np.argmax(np.abs(absorption(e, REDUCED) - absorption(e, OXIDISED))))
-
-
-def _true_edges(simulator: Simulator, settings: Settings) -> Array:
-    """Edge energies (P,) of the spectra without noise, read off as ours are."""
-    truth = simulator.truth
-    curve = make_curve(truth.energies, sum(EDGE_REGION) / 2 - 5.0, settings.xanes)
-    if curve is None:
-        raise FrameError("the simulated scan does not span the edge")
-    return find_edges(curve, truth.od, 0.0).energy
-
-
-def _match(own: pd.DataFrame, simulator: Simulator) -> int | None:
-    """The true particle that is nearest in the median."""
-    true = simulator.truth.yx[own.index.to_numpy()]
-    offset = own[["y", "x"]].to_numpy()[:, None] - true
-    distance = np.nanmedian(np.linalg.norm(offset, axis=2), axis=0)
-    nearest = int(np.argmin(distance))
-    return nearest if distance[nearest] <= _LARGEST_DISTANCE_PX else None
-
-
-def _judged(row: Any, simulator: Simulator, truth: int, edge: float) -> dict[str, float]:
-    share = float(simulator.truth.fraction[_middle(simulator), truth])
-    return {
-        "true": truth,
-        "radius": float(simulator.truth.radius[truth]),
-        "n_energies": int(row["n_energies"]),
-        "fraction": float(row["fraction"]),
-        "true_fraction": share,
-        "fraction_error": float(row["fraction"]) - share,
-        "fraction_sigma": float(row["fraction_sigma"]),
-        "edge_error": float(row["edge_energy"]) - edge,
-        "edge_sigma": float(row["edge_energy_sigma"]),
-    }
+    if "spectra" not in results.rows:
+        raise FrameError("no spectrum was told: are xanes.enabled and the detector as they should?")
+    spectra, places = (pd.DataFrame(results.rows[name]) for name in ("spectra", "particles"))
+    scores = score_chemistry(spectra, places, simulator.truth, settings.xanes)
+    told = [
+        _pixels(results.maps.get(row.particle), places, simulator, row.true)
+        for row in scores.itertuples()
+    ]
+    return pd.concat([scores, pd.DataFrame(told, index=scores.index)], axis=1)
 
 
 def _pixels(
-    fraction: NDArray[np.float32], own: pd.DataFrame, simulator: Simulator, truth: int
+    maps: Document | None, places: pd.DataFrame, simulator: Simulator, true: int
 ) -> dict[str, float]:
-    frame = _middle(simulator)
-    if frame not in own.index:
-        return {}
-    place, side = own.loc[frame, ["y", "x"]].to_numpy(np.float64), len(fraction)
-    share = simulator.oxidised(frame, truth)
-    corner = torch.from_numpy((place - (side - 1) / 2)[None])
-    wanted = crop(torch.from_numpy(share)[None, None], corner, side)[0, 0].numpy()
+    frame = telling_frame(simulator.energies)
+    nan = float("nan")
+    own = None if maps is None else places[places["particle"] == maps["particle"]]
+    at = None if own is None else own[own["frame"] == frame]
+    if maps is None or at is None or at.empty:
+        return {"pixels": 0.0, "pixel_rms": nan, "pixel_median": nan}
+    fraction: NDArray[np.float32] = maps["fraction"]
+    corner = at[["y", "x"]].to_numpy(np.float64)[-1:] - (len(fraction) - 1) / 2
+    share = torch.from_numpy(simulator.oxidised(frame, true))[None, None]
+    wanted = crop(share, torch.from_numpy(corner), len(fraction))[0, 0].numpy()
     # the outermost pixels are mixed with what lies beside them, and have hardly any thickness
-    inner = binary_erosion(np.isfinite(wanted), iterations=2) & np.isfinite(fraction)
+    inner = binary_erosion(np.isfinite(wanted), iterations=_RIM_PX) & np.isfinite(fraction)
     error = (fraction - wanted)[inner]
     return {
+        "pixels": float(inner.sum()),
         "pixel_rms": float(np.sqrt(np.mean(error**2))),
         "pixel_median": float(np.median(np.abs(error))),
-        "pixels": float(inner.sum()),
     }
