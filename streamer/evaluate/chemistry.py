@@ -25,9 +25,9 @@ def score_chemistry(
 ) -> pd.DataFrame:
     """Judge the fraction and the edge of each particle that was followed over half of the frames.
 
-    A scan takes time, and the truth changes meanwhile: a fraction is compared with the truth at the
-    energy that tells the two phases apart best, an edge with that of the true spectrum, read off as
-    ours is.
+    A scan takes time, and the truth changes meanwhile: a fraction is compared with the mean of the
+    truth in which each frame counts by how well its energy tells the two phases apart (the square
+    of their difference, as in a fit), an edge with that of the true spectrum, read off as ours is.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def score_chemistry(
     newest = _newest(spectra)
     places = _newest(particles)
     edges = _true_edges(truth, settings)
-    middle = telling_frame(truth.energies)
+    telling = _difference(truth.energies) ** 2
     rows = []
     for particle, spectrum in newest.groupby("particle"):
         own = places[places["particle"] == particle].dropna(subset=["y", "x"])
         true = _match(own, truth)
         if true is None or len(spectrum) < _FEWEST_FRAMES * truth.n_frames:
             continue
-        last, share = spectrum.iloc[-1], float(truth.fraction[middle, true])
+        last, share = spectrum.iloc[-1], float(np.average(truth.fraction[:, true], weights=telling))
         rows.append(
             {
                 "particle": int(particle),
@@ -68,8 +68,11 @@ def score_chemistry(
 
 def telling_frame(energies: Array) -> int:
     """The frame whose energy tells the two phases apart best."""
-    difference = absorption(energies, REDUCED) - absorption(energies, OXIDISED)
-    return int(np.argmax(np.abs(difference)))
+    return int(np.argmax(np.abs(_difference(energies))))
+
+
+def _difference(energies: Array) -> Array:
+    return absorption(energies, REDUCED) - absorption(energies, OXIDISED)
 
 
 def _newest(rows: pd.DataFrame) -> pd.DataFrame:
