@@ -29,11 +29,10 @@ from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
+from .samples import Samples
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
-
-_UNNAMED = "run "
 
 
 class StreamProcessor:
@@ -85,8 +84,7 @@ class StreamProcessor:
         self._rescan = Rescan(self.settings.registration, device, store)
         self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
-        self._samples: dict[str, PipelineState] = {}
-        self._next_particle: dict[str, int] = {}
+        self._samples = Samples(process.max_samples)
         self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
         self._subscribers = Subscribers()
 
@@ -157,8 +155,7 @@ class StreamProcessor:
         return {
             "assembler": self._assembler,
             "starts": self._starts,
-            "samples": self._samples,
-            "next_particle": self._next_particle,
+            "samples": self._samples.snapshot(),
             "ladder": self._detection.ladder,
             "runs": {uid: run.snapshot() for uid, run in self._runs.items()},
             "raw": self._raw.snapshot(blobs),
@@ -174,8 +171,8 @@ class StreamProcessor:
         blobs : those that the snapshot was made with.
         """
         self._assembler = state["assembler"]
-        self._starts, self._samples = state["starts"], state["samples"]
-        self._next_particle, self._detection.ladder = state["next_particle"], state["ladder"]
+        self._starts, self._detection.ladder = state["starts"], state["ladder"]
+        self._samples.restore(state["samples"])
         for uid, known in state["runs"].items():
             output = RunOutput.restored(known["output"], self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
@@ -237,11 +234,9 @@ class StreamProcessor:
         """The run of an image; results begin with its first image."""
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
-            sample = start.get(self.settings.process.sample_key)
-            named = isinstance(sample, str | int | float | Mapping) and bool(sample)
-            name = str(sample) if named else f"{_UNNAMED}{uid}"
+            sample = Samples.name_of(start, self.settings.process.sample_key)
             output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
-            self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
+            self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
         return self._runs[uid]
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
@@ -323,7 +318,7 @@ class StreamProcessor:
 
     def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
-        given = self._next_particle.get(run.sample, 0)
+        given = self._samples.given(run.sample)
         try:
             verdict = run.assess(frame, detections, self.settings.quality)
             if not verdict:  # particles coast over a frame that tells nothing of their places
@@ -335,9 +330,14 @@ class StreamProcessor:
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)
             return
+<<<<<<< HEAD
         self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
         told = self._chemistry.update(run, result)
         run.output.emit(result, roi=run.state.roi, told=told)
+=======
+        self._samples.give(run.sample, self._pipeline.next_particle(run.state))
+        run.output.emit(result, roi=run.state.roi)
+>>>>>>> main
         try:
             self._rescan.keep(frame, run.state.record)
         except OSError as error:
@@ -370,8 +370,8 @@ class StreamProcessor:
 
     def _state(self, run: RawRun) -> PipelineState:
         if run.state is None:
-            known = self._samples.get(run.sample)
-            run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
+            first, again = self._pipeline.init, self._pipeline.start_run
+            run.state = self._samples.begin(run.sample, first, again)
         return run.state
 
     def _stop(self, stopped: assemble.RunStopped) -> None:
@@ -394,7 +394,7 @@ class StreamProcessor:
         self._rescan.forget(uid)
         self._images.close_run(uid)
         if run.state is not None:
-            self._remember(run.sample, run.state)
+            self._samples.remember(run.sample, run.state)
 
     def _finish(self, run: RawRun, uid: str) -> None:
         """Give the frames of a run that has ended their last values."""
@@ -408,6 +408,7 @@ class StreamProcessor:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
             self._look_again(run, uid)
+<<<<<<< HEAD
             self._chemistry.finish(run)
 
     def _remember(self, sample: str, state: PipelineState) -> None:
@@ -418,3 +419,5 @@ class StreamProcessor:
             del self._samples[oldest]
             if oldest.startswith(_UNNAMED):  # no other run is of this sample
                 self._next_particle.pop(oldest, None)
+=======
+>>>>>>> main

@@ -18,6 +18,7 @@ from .. import result_documents as documents
 from ..assemble.chunks import frames_from_chunk
 from ..config import Settings
 from ..frames import Corrected, FrameRef, NamedDocument, Role
+from ..ledger import Ledger
 from ..link import LinkResult, LinkState, Sighting, make_linker
 from ..pipeline import Pipeline
 from ..reference_files import load_references
@@ -133,7 +134,7 @@ def _documents(result: FrameResult, told: xanes.Told) -> list[dict[str, Any]]:
     rows += [documents.spectrum_data(row) for row in told.spectra]
     rows += [documents.map_data(item) for item in told.maps]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
-    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, {})]
+    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 
 
 def _detect(detector: Any, corrected: Corrected, device: torch.device) -> Detections:
