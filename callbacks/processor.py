@@ -30,6 +30,7 @@ from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
 from .samples import Samples
+from .second_look import look_again
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
@@ -330,35 +331,12 @@ class StreamProcessor:
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)
             return
-<<<<<<< HEAD
-        self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
-        told = self._chemistry.update(run, result)
-        run.output.emit(result, roi=run.state.roi, told=told)
-=======
         self._samples.give(run.sample, self._pipeline.next_particle(run.state))
-        run.output.emit(result, roi=run.state.roi)
->>>>>>> main
+        run.output.emit(result, roi=run.state.roi, told=self._chemistry.update(run, result))
         try:
             self._rescan.keep(frame, run.state.record)
         except OSError as error:
             run.remarks.warn("frames not kept", f"frame {frame.frame} is not revised", error)
-
-    def _look_again(self, run: RawRun, uid: str) -> None:
-        """Revise all places, now that the scan is over; the values told so far stand if not."""
-        if run.state is None:
-            return
-        revised = 0
-        try:
-            for state, result in self._rescan.results(uid, run.state):
-                run.state = state
-                run.output.emit(result, roi=state.roi)
-                self._chemistry.revise(run, result)
-                revised += 1
-        except Exception as error:  # noqa: BLE001 - the run must be closed all the same
-            run.remarks.warn("second looks failed", "the places were not revised", error)
-            run.output.notice("whole_scan_failed")
-        if revised:
-            logger.info("run %s: %d frames revised in a second look at the scan", uid, revised)
 
     def _failed(self, run: RawRun, frame: Corrected) -> None:
         """Account for a frame that we could not process."""
@@ -407,17 +385,4 @@ class StreamProcessor:
             for item in run.missing:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
-            self._look_again(run, uid)
-<<<<<<< HEAD
-            self._chemistry.finish(run)
-
-    def _remember(self, sample: str, state: PipelineState) -> None:
-        self._samples.pop(sample, None)
-        self._samples[sample] = state
-        while len(self._samples) > self.settings.process.max_samples:
-            oldest = next(iter(self._samples))
-            del self._samples[oldest]
-            if oldest.startswith(_UNNAMED):  # no other run is of this sample
-                self._next_particle.pop(oldest, None)
-=======
->>>>>>> main
+            look_again(run, uid, self._rescan, self._chemistry)
