@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -88,8 +86,8 @@ def _true_edges(truth: Truth, settings: XanesSettings) -> Array:
     if curve is None:
         return np.full(truth.n_particles, np.nan)
     first = find_edges(curve, truth.od, 0.0)
-    again = replace(curve, edge=float(np.nanmedian(first.energy)))
-    return find_edges(again, truth.od, 0.0).energy
+    again = make_curve(truth.energies, float(np.nanmedian(first.energy)), settings)
+    return first.energy if again is None else find_edges(again, truth.od, 0.0).energy
 
 
 def _match(own: pd.DataFrame, truth: Truth) -> int | None:
