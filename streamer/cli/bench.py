@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .bench_accuracy import accuracy
+from .bench_chemistry import chemistry
 from .bench_crash import crash
 from .bench_detection import detection
 from .bench_overload import overload
@@ -19,7 +19,7 @@ from .bench_soak import soak
 from .options import Device, Profile
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
-app.command()(accuracy)
+app.command()(chemistry)
 app.command()(crash)
 app.command()(detection)
 app.command()(overload)
