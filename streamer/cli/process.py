@@ -65,6 +65,22 @@ def process(
     http: HttpAddress = None,
     http_public: HttpPublic = False,
     stuck_after: StuckAfter = 300.0,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Also publish the result documents to the in side of a 0MQ proxy, e.g. "
+            "127.0.0.1:5587; not the one of the beamline.",
+        ),
+    ] = None,
+    epics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Also serve what comes out as EPICS process variables, e.g. XF:18ID:OPERANDO: "
+            "(operando ioc --list names them).",
+        ),
+    ] = None,
     log_format: LogFormatOption = None,
 ) -> None:
     """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C or SIGTERM.
@@ -75,6 +91,7 @@ def process(
     from ..operation.http import parse_address
     from .ending import stop_at_signals
     from .live_service import Feed, LiveService
+    from .outlets import Outlets
     from .reach import tiled_trouble
     from .sinks import settings_of
     from .terminal import say, use_log_format
@@ -92,7 +109,8 @@ def process(
         journal=journal,
         backfill=tuple(backfill or ()),
     )
-    service = LiveService(feed, settings, tiled, frames_dir, stuck_after)
+    outlets = Outlets(publish=publish, epics=epics)
+    service = LiveService(feed, settings, tiled, frames_dir, stuck_after, outlets)
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
