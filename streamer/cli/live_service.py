@@ -23,9 +23,10 @@ from .ending import end_after
 from .journalled import Journalled, watch_journal
 from .keys import listening_with
 from .live import Connection, follow, show_ended
-from .outlets import Outlets, opened
+from .publishing import Outlet, publishing
 from .sinks import processor_with_sinks
 from .terminal import say
+from .variables import serving_variables
 from .watch import watch
 
 
@@ -60,7 +61,7 @@ class LiveService:
     settings : of the processor.
     tiled : address of the server, if results go to one. frames_dir : see the command.
     stuck_after : s without a sign of life after which it is told to be stuck.
-    outlets : where results go besides Tiled.
+    publish : in side of a proxy that gets the results without their images.
 
     Raises
     ------
@@ -75,7 +76,7 @@ class LiveService:
         tiled: str | None,
         frames_dir: Path | None,
         stuck_after: float,
-        outlets: Outlets | None = None,
+        publish: Outlet | None = None,
     ) -> None:
         if feed.journal is not None and feed.record is not None:
             raise ConfigError(
@@ -86,17 +87,24 @@ class LiveService:
         self._settings = settings
         self._tiled = tiled
         self._frames_dir = frames_dir
-        self._outlets = outlets or Outlets()
+        self._publish = publish
         self._source = self._make_source()
         self._monitor = Monitor(self._source, stuck_after)
 
-    def run(self, stop: threading.Event, http: tuple[str, int] | None = None, runs: int = 0) -> int:
+    def run(
+        self,
+        stop: threading.Event,
+        http: tuple[str, int] | None = None,
+        runs: int = 0,
+        epics: str | None = None,
+    ) -> int:
         """Follow until told to stop, or until so many runs have ended.
 
         Parameters
         ----------
         http : where health and metrics are served.
         runs : 0 for no end.
+        epics : prefix of process variables, None for none.
 
         Returns
         -------
@@ -108,17 +116,18 @@ class LiveService:
             processor_with_sinks(
                 self._settings, self._tiled, self._frames_dir, resumable=resumable
             ) as (processor, summary, sink),
-            opened(self._outlets, processor, self._monitor),
+            publishing(processor, self._publish),
         ):
             watched = watch(self._monitor, processor, self._settings, (self._tiled, sink))
             if runs:
                 processor.subscribe(end_after(runs, stop), "stop")
             if server is not None:
                 say(f"health and metrics at http://{server.host_and_port}")
-            if isinstance(self._source, JournalSource):
-                self._follow_journal(self._source, (processor, summary, sink), watched, stop)
-            else:
-                self._follow(processor, summary, watched, stop)
+            with serving_variables(epics, processor, self._monitor):
+                if isinstance(self._source, JournalSource):
+                    self._follow_journal(self._source, (processor, summary, sink), watched, stop)
+                else:
+                    self._follow(processor, summary, watched, stop)
         return self._source.counters().dropped
 
     def _make_source(self) -> Source:

@@ -50,6 +50,19 @@ def process(
             "the URI of the raw runs in Tiled. May be given more than once.",
         ),
     ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="In side of a second bluesky-0MQ-proxy that gets the results without their "
+            "images, for feedback to the beamline. Default: off.",
+            show_default=False,
+        ),
+    ] = None,
+    publish_keys: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="CURVE keys of a publisher for that proxy."),
+    ] = None,
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
@@ -65,20 +78,13 @@ def process(
     http: HttpAddress = None,
     http_public: HttpPublic = False,
     stuck_after: StuckAfter = 300.0,
-    publish: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Also publish the result documents to the in side of a 0MQ proxy, e.g. "
-            "127.0.0.1:5587; not the one of the beamline.",
-        ),
-    ] = None,
     epics: Annotated[
         str | None,
         typer.Option(
             metavar="PREFIX",
             help="Also serve what comes out as EPICS process variables, e.g. XF:18ID:OPERANDO: "
-            "(operando ioc --list names them).",
+            "(operando ioc --list names them). Default: off.",
+            show_default=False,
         ),
     ] = None,
     log_format: LogFormatOption = None,
@@ -91,7 +97,7 @@ def process(
     from ..operation.http import parse_address
     from .ending import stop_at_signals
     from .live_service import Feed, LiveService
-    from .outlets import Outlets
+    from .publishing import Outlet
     from .reach import tiled_trouble
     from .sinks import settings_of
     from .terminal import say, use_log_format
@@ -109,12 +115,12 @@ def process(
         journal=journal,
         backfill=tuple(backfill or ()),
     )
-    outlets = Outlets(publish=publish, epics=epics)
-    service = LiveService(feed, settings, tiled, frames_dir, stuck_after, outlets)
+    outlet = Outlet(publish, publish_keys) if publish else None
+    service = LiveService(feed, settings, tiled, frames_dir, stuck_after, outlet)
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
-    dropped = service.run(stop, address, runs)
+    dropped = service.run(stop, address, runs, epics)
     if dropped:
         say(f"{dropped} documents were dropped", "red")
         raise typer.Exit(Exit.LOST)

@@ -9,7 +9,15 @@ from enum import IntEnum
 from typing import Literal
 
 from ..link.tracks import TrackState
-from ..view import LiveView, age, frame_rate, lag, median_velocity, particle_counts
+from ..view import (
+    LiveView,
+    age,
+    frame_rate,
+    lag,
+    median_velocity,
+    particle_counts,
+    worst_alert,
+)
 from ..view.state import BOOKS
 
 Kind = Literal["number", "integer", "choice", "string", "text"]
@@ -193,6 +201,20 @@ def _ledger() -> Iterator[Record]:
 
 
 def _advice() -> Iterator[Record]:
+    yield Record(
+        name="ALERT",
+        about="the worst of what is not over",
+        kind="choice",
+        choices=_SEVERITIES,
+        read=lambda m: alert.severity if (alert := worst_alert(m.view)) else "none",
+        severity=_alarm,
+    )
+    yield Record(
+        name="ALERT:COUNT",
+        about="alerts that are not over",
+        kind="integer",
+        read=lambda m: len(m.view.alerts),
+    )
     yield _string("ADVICE:KIND", "the newest advice", lambda m: m.view.advice.kind, _urgency)
     yield Record(
         name="ADVICE:SEVERITY",
@@ -264,4 +286,11 @@ def _status(moment: Moment) -> Severity:
 
 
 def _urgency(moment: Moment) -> Severity:
-    return _OF_ADVICE.get(moment.view.advice.severity, Severity.NO_ALARM)
+    advice = moment.view.advice
+    over = not advice.active or advice.acted
+    return Severity.NO_ALARM if over else _OF_ADVICE.get(advice.severity, Severity.NO_ALARM)
+
+
+def _alarm(moment: Moment) -> Severity:
+    alert = worst_alert(moment.view)
+    return _OF_ADVICE.get(alert.severity, Severity.NO_ALARM) if alert else Severity.NO_ALARM

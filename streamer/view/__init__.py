@@ -5,7 +5,7 @@ soft IOC and the terminal show a `LiveView`.
 """
 
 from .state import Advice, Drift, FrameNow, LiveView, ParticleNow, Phase
-from .told import age, frame_rate, lag, median_velocity, particle_counts
+from .told import age, frame_rate, lag, median_velocity, particle_counts, worst_alert
 from .update import init, stream_of, take_rows, update
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "stream_of",
     "take_rows",
     "update",
+    "worst_alert",
 ]

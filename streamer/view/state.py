@@ -84,6 +84,7 @@ class Advice:
     ----------
     severity : info, warning or alarm. particle : -1 if it concerns none.
     move : recommended (y, x), px; NaN if none is. acted : whether it was followed.
+    active : False when what was told before is over.
     """
 
     kind: str = ""
@@ -92,6 +93,7 @@ class Advice:
     particle: int = -1
     move: tuple[float, float] = (NAN, NAN)
     acted: bool = False
+    active: bool = True
     time: float = NAN
 
 
@@ -109,6 +111,7 @@ class LiveView:
     emitted : s since the epoch, of the last first results.
     books : frames by what became of them, see `streamer.ledger.Ledger`.
     advices : the last ones, oldest first; n_advices : how many there were.
+    alerts : those that are not over, by kind and particle.
     """
 
     phase: Phase = Phase.IDLE
@@ -125,6 +128,7 @@ class LiveView:
     books: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(BOOKS, 0))
     advices: tuple[Advice, ...] = ()
     n_advices: int = 0
+    alerts: Mapping[tuple[str, int], Advice] = field(default_factory=dict)
 
     @property
     def advice(self) -> Advice:

@@ -7,7 +7,7 @@ from collections import Counter
 from statistics import median
 
 from ..link.tracks import TrackState
-from .state import NAN, LiveView
+from .state import NAN, Advice, LiveView
 
 RATE_WINDOW_S = 10.0
 
@@ -34,6 +34,16 @@ def lag(view: LiveView) -> int:
     books = view.books
     done = books["aligned"] + books["degraded"] + books["skipped"] + books["dropped"]
     return max(0, books["received"] - done)
+
+
+SEVERITIES = ("info", "warning", "alarm")
+
+
+def worst_alert(view: LiveView) -> Advice | None:
+    """The worst of what is not over, the newest of these; None if all is well."""
+    rank = {severity: number for number, severity in enumerate(SEVERITIES)}
+    newest_first = reversed(list(view.alerts.values()))
+    return max(newest_first, key=lambda alert: rank.get(alert.severity, 0), default=None)
 
 
 def particle_counts(view: LiveView) -> dict[str, int]:

@@ -53,7 +53,8 @@ def stop(view: LiveView, doc: Document) -> LiveView:
     """View of a run that has ended."""
     ledger = doc.get("ledger", {})
     books = {book: _total(ledger.get(book, view.books[book])) for book in BOOKS}
-    return replace(view, phase=Phase.ENDED, exit_status=str(doc["exit_status"]), books=books)
+    exit_status = str(doc["exit_status"])
+    return replace(view, phase=Phase.ENDED, exit_status=exit_status, books=books, alerts={})
 
 
 def stream_of(data: Row) -> str:
@@ -147,10 +148,15 @@ def _advice(view: LiveView, row: Row) -> LiveView:
         particle=int(row.get("particle", -1)),
         move=(float(row.get("move_y", NAN)), float(row.get("move_x", NAN))),
         acted=bool(row.get("acted", False)),
+        active=bool(row.get("active", True)),
         time=float(row["time"]),
     )
     advices = (*view.advices, advice)[-_ADVICES_KEPT:]
-    return replace(view, advices=advices, n_advices=view.n_advices + 1)
+    key = (advice.kind, advice.particle)
+    alerts = {k: v for k, v in view.alerts.items() if k != key}
+    if advice.active and not advice.acted:
+        alerts[key] = advice
+    return replace(view, advices=advices, n_advices=view.n_advices + 1, alerts=alerts)
 
 
 def _pair(row: Row, prefix: str) -> tuple[float, float]:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
-mpl.use("Agg")
-mpl.rcParams["figure.dpi"] = 20
-import matplotlib.pyplot as plt
 from bluesky.callbacks.best_effort import BestEffortCallback
 from bluesky.callbacks.core import CallbackBase, LiveTable
 from bluesky.callbacks.mpl_plotting import LivePlot
@@ -22,7 +18,8 @@ from operando.streamer.view import init, update
 @pytest.fixture(autouse=True)
 def _no_figures_and_no_errors(caplog):
     plt.close("all")
-    with caplog.at_level(logging.WARNING, "bluesky"):
+    plt.switch_backend("Agg")
+    with caplog.at_level(logging.WARNING, "bluesky"), plt.rc_context({"figure.dpi": 20}):
         yield
     plt.close("all")
     assert not caplog.records  # these callbacks log their own exceptions

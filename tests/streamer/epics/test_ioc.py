@@ -79,7 +79,7 @@ def test_a_client_reads_what_the_processor_found(ioc, client, result_documents):
 
 def test_advice_with_any_text(ioc, client):
     row = {"kind": "recentre" * 9, "severity": "alarm", "message": "zu weit: 40 µm\n" + "x" * 400,
-           "particle": 2, "move_y": 1.5, "move_x": -2.5, "acted": True}  # fmt: skip
+           "particle": 2, "move_y": 1.5, "move_x": -2.5, "acted": False}  # fmt: skip
     ioc("start", {"uid": "u", "time": 0.0, "sample": "a\x1b[2Jb" + "é" * 60})
     ioc("descriptor", {"uid": "d", "run_start": "u", "name": "advice"})
     ioc("event", {"descriptor": "d", "time": 0.0, "data": row})
@@ -90,7 +90,7 @@ def test_advice_with_any_text(ioc, client):
     assert values["KIND"] == ("recentre" * 9)[:39]
     assert values["MESSAGE"].startswith("zu weit: 40 ")
     assert 250 < len(values["MESSAGE"]) < 256
-    assert (values["SEVERITY"], values["ACTED"]) == ("alarm", "yes")
+    assert (values["SEVERITY"], values["ACTED"]) == ("alarm", "no")
     assert (values["MOVE:Y"], values["MOVE:X"], values["PARTICLE"]) == (1.5, -2.5, 2)
     assert found[f"{P}ADVICE:MESSAGE"]["severity"] == 2
     assert values["COUNT"] == 1

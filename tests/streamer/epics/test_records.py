@@ -58,10 +58,19 @@ def test_severity_of_a_latency(latency, severity):
 )
 def test_severity_of_an_advice(urgency, severity):
     advice = Advice(kind="beam_loss", severity=urgency, message="no light", move=(3.0, 4.0))
-    view = replace(init(), advices=(advice,), n_advices=1)
+    view = replace(init(), advices=(advice,), n_advices=1, alerts={("beam_loss", -1): advice})
+    assert told("ALERT", view) == (urgency, severity)
+    assert told("ALERT:COUNT", view) == (1, Severity.NO_ALARM)
     assert told("ADVICE:MESSAGE", view) == ("no light", severity)
     assert told("ADVICE:SEVERITY", view) == (urgency, severity)
     assert told("ADVICE:MOVE:X", view) == (4.0, Severity.NO_ALARM)
+
+
+def test_what_is_over_is_no_alarm():
+    advice = Advice(kind="beam", severity="alarm", message="light again", active=False)
+    view = replace(init(), advices=(advice,), n_advices=1)
+    assert told("ADVICE:SEVERITY", view) == ("alarm", Severity.NO_ALARM)
+    assert told("ALERT", view) == ("none", Severity.NO_ALARM)
 
 
 def test_lost_frames_are_alarms():

@@ -17,6 +17,7 @@ from operando.streamer.view import (
     particle_counts,
     take_rows,
     update,
+    worst_alert,
 )
 
 
@@ -103,6 +104,21 @@ def test_advice_with_the_keys_of_the_contract():
     assert (view.advice.kind, view.advice.particle) == ("recentre", 3)
     assert view.n_advices == 20
     assert len(view.advices) < 20
+
+
+def test_alerts_last_until_they_are_over():
+    row = {"kind": "beam", "severity": "alarm", "message": "no light", "time": 5.0, "particle": -1}
+    leaving = {**row, "kind": "leaving", "severity": "warning", "particle": 3}
+    view = take_rows(init(), "advice", [row, leaving, {**leaving, "particle": 4}])
+    assert len(view.alerts) == 3
+    assert worst_alert(view).kind == "beam"
+    over = {**row, "severity": "info", "message": "light again", "active": False}
+    view = take_rows(view, "advice", [over])
+    assert worst_alert(view).particle == 4
+    view = take_rows(view, "advice", [{**leaving, "active": False}])
+    assert list(view.alerts) == [("leaving", 4)]
+    assert update(view, "stop", {"run_start": "", "exit_status": "success"}).alerts == {}
+    assert worst_alert(init()) is None
 
 
 def test_frame_rate_and_age():
