@@ -22,6 +22,7 @@ from . import (
     record,
     replay,
     train,
+    watch_results,
 )
 from .exits import Exit, epilog
 from .options import LogFormatOption
@@ -45,6 +46,7 @@ app.command(name="journal")(journal.journal)
 app.command(name="record")(record.record)
 app.command(name="replay")(replay.replay)
 app.command(name="import")(import_data.import_data)
+app.command(name="watch")(watch_results.watch)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
 

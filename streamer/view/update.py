@@ -87,7 +87,8 @@ def take_rows(view: LiveView, stream: str, rows: Iterable[Row]) -> LiveView:
 
 def _frame(view: LiveView, row: Row) -> LiveView:
     number, revision = int(row["frame"]), int(row["revision"])
-    drift = Drift(y=row["drift_y"], x=row["drift_x"], sigma=row["drift_sigma"])
+    y, x, sigma = (float(row[f"drift_{part}"]) for part in ("y", "x", "sigma"))
+    drift = Drift(y=y, x=x, sigma=sigma)
     emitted = float(row["time"]) + float(row["latency"])
     # the second look at a scan that is over tells all its frames again
     newest = (number, revision) >= (view.frame.number, view.frame.revision)
