@@ -99,8 +99,8 @@ def _frame(view: LiveView, row: Row) -> LiveView:
         drifts=_kept({**view.drifts, number: drift}),
         emitted=(*view.emitted, emitted)[-_EMITTED_KEPT:] if revision == 0 else view.emitted,
         books={book: int(row[f"ledger_{book}"]) for book in BOOKS},
-        particles=_merged(view, number),
-        coming=tuple(p for p in view.coming if p.frame > number),
+        particles=_merged(view, (number, revision)),
+        coming=tuple(p for p in view.coming if (p.frame, p.revision) > (number, revision)),
     )
 
 
@@ -118,12 +118,13 @@ def _newest(before: FrameNow, row: Row, drift: Drift, emitted: float) -> FrameNo
     )
 
 
-def _merged(view: LiveView, number: int) -> dict[int, ParticleNow]:
+def _merged(view: LiveView, told: tuple[int, int]) -> dict[int, ParticleNow]:
+    """Particles with the rows that came before that of this frame and revision."""
     merged = dict(view.particles)
     for row in view.coming:
-        known = merged.get(row.particle)
-        newest = known is None or (row.frame, row.revision) >= (known.frame, known.revision)
-        if row.frame <= number and newest:
+        known, place = merged.get(row.particle), (row.frame, row.revision)
+        newest = known is None or place >= (known.frame, known.revision)
+        if place <= told and newest:
             merged[row.particle] = row
     return merged
 
