@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 
 import pytest
@@ -187,3 +188,10 @@ def test_an_address_that_is_not_ours_is_told(client, monkeypatch):
 def test_prefixes_that_cannot_be_used(prefix):
     with pytest.raises(ConfigError, match="prefix"):
         SoftIoc(prefix)
+
+
+def test_without_caproto_it_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "operando.streamer.epics.channels", raising=False)
+    monkeypatch.setitem(sys.modules, "caproto", None)
+    with pytest.raises(ConfigError, match=r"pip install operando\[epics\]"):
+        SoftIoc(P)
