@@ -28,11 +28,10 @@ from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
+from .samples import Samples
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
-
-_UNNAMED = "run "
 
 
 class StreamProcessor:
@@ -81,8 +80,7 @@ class StreamProcessor:
         self._rescan = Rescan(self.settings.registration, device, store)
         self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
-        self._samples: dict[str, PipelineState] = {}
-        self._next_particle: dict[str, int] = {}
+        self._samples = Samples(process.max_samples)
         self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
         self._subscribers = Subscribers()
 
@@ -153,8 +151,7 @@ class StreamProcessor:
         return {
             "assembler": self._assembler,
             "starts": self._starts,
-            "samples": self._samples,
-            "next_particle": self._next_particle,
+            "samples": self._samples.snapshot(),
             "ladder": self._detection.ladder,
             "runs": {uid: run.snapshot() for uid, run in self._runs.items()},
             "raw": self._raw.snapshot(blobs),
@@ -170,8 +167,8 @@ class StreamProcessor:
         blobs : those that the snapshot was made with.
         """
         self._assembler = state["assembler"]
-        self._starts, self._samples = state["starts"], state["samples"]
-        self._next_particle, self._detection.ladder = state["next_particle"], state["ladder"]
+        self._starts, self._detection.ladder = state["starts"], state["ladder"]
+        self._samples.restore(state["samples"])
         for uid, known in state["runs"].items():
             output = RunOutput.restored(known["output"], self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
@@ -233,11 +230,9 @@ class StreamProcessor:
         """The run of an image; results begin with its first image."""
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
-            sample = start.get(self.settings.process.sample_key)
-            named = isinstance(sample, str | int | float | Mapping) and bool(sample)
-            name = str(sample) if named else f"{_UNNAMED}{uid}"
+            sample = Samples.name_of(start, self.settings.process.sample_key)
             output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
-            self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
+            self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
         return self._runs[uid]
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
@@ -319,7 +314,7 @@ class StreamProcessor:
 
     def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
-        given = self._next_particle.get(run.sample, 0)
+        given = self._samples.given(run.sample)
         try:
             verdict = run.assess(frame, detections, self.settings.quality)
             if not verdict:  # particles coast over a frame that tells nothing of their places
@@ -331,7 +326,7 @@ class StreamProcessor:
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)
             return
-        self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
+        self._samples.give(run.sample, self._pipeline.next_particle(run.state))
         run.output.emit(result, roi=run.state.roi)
         try:
             self._rescan.keep(frame, run.state.record)
@@ -364,8 +359,8 @@ class StreamProcessor:
 
     def _state(self, run: RawRun) -> PipelineState:
         if run.state is None:
-            known = self._samples.get(run.sample)
-            run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
+            first, again = self._pipeline.init, self._pipeline.start_run
+            run.state = self._samples.begin(run.sample, first, again)
         return run.state
 
     def _stop(self, stopped: assemble.RunStopped) -> None:
@@ -388,7 +383,7 @@ class StreamProcessor:
         self._rescan.forget(uid)
         self._images.close_run(uid)
         if run.state is not None:
-            self._remember(run.sample, run.state)
+            self._samples.remember(run.sample, run.state)
 
     def _finish(self, run: RawRun, uid: str) -> None:
         """Give the frames of a run that has ended their last values."""
@@ -402,12 +397,3 @@ class StreamProcessor:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
             self._look_again(run, uid)
-
-    def _remember(self, sample: str, state: PipelineState) -> None:
-        self._samples.pop(sample, None)
-        self._samples[sample] = state
-        while len(self._samples) > self.settings.process.max_samples:
-            oldest = next(iter(self._samples))
-            del self._samples[oldest]
-            if oldest.startswith(_UNNAMED):  # no other run is of this sample
-                self._next_particle.pop(oldest, None)

@@ -47,7 +47,7 @@ def missing_of(
     was lost is taken for one of images if its name is that of sample images and others of the run
     have come.
     """
-    told = {name: integer(n) for name, n in section(stop or {}, "num_events").items()}
+    told = {name: _count(n) for name, n in section(stop or {}, "num_events").items()}
     streams = {s.name: s for s in state.streams.values() if s.run == run.uid}
     out = []
     for name, stream in streams.items():
@@ -63,10 +63,16 @@ def missing_of(
     return tuple(item for item in out if item.count > 0)
 
 
+def _count(told: Any) -> int | None:
+    """A count of events as a stop document tells it; none that no scan could have."""
+    count = integer(told)
+    return count if count is not None and 0 <= count <= LARGEST_SEQ_NUM else None
+
+
 def _absent(arrived: Ranges, told: int | None) -> int:
     count = sum(stop - start for start, stop in arrived)
     sent = told if told is not None and told >= count else arrived[-1][1] - 1 if arrived else 0
-    return max(min(sent, LARGEST_SEQ_NUM) - count, 0)
+    return max(sent - count, 0)
 
 
 def frames_of(state: AssemblerState, stream: StreamState) -> int:

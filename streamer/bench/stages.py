@@ -18,6 +18,7 @@ from .. import result_documents as documents
 from ..assemble.chunks import frames_from_chunk
 from ..config import Settings
 from ..frames import Corrected, FrameRef, NamedDocument, Role
+from ..ledger import Ledger
 from ..link import LinkResult, LinkState, Sighting, make_linker
 from ..pipeline import Pipeline
 from ..results import FrameResult
@@ -125,7 +126,7 @@ def time_stages(
 def _documents(result: FrameResult) -> list[dict[str, Any]]:
     rows = [documents.particle_data(result, particle) for particle in result.particles]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
-    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0)]
+    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 
 
 def _detect(detector: Any, corrected: Corrected, device: torch.device) -> Detections:
