@@ -99,6 +99,10 @@ class LiveResults:
         """Optical density, ... over ``particle`` and ``energy``, eV; NaN where not measured yet."""
         return self._over("spectra", ("particle", "energy"))
 
+    def chemistry(self) -> pd.DataFrame:
+        """What is known of each particle by now: its newest row in ``spectra``."""
+        return _indexed(_newest(self.table("spectra"), ["particle"]), ["particle"])
+
     def maps(self) -> xr.Dataset:
         """The newest maps of each particle over ``particle``, ``y`` and ``x``, px of its window."""
         import xarray as xr
@@ -174,7 +178,8 @@ class LiveResults:
         table = self.table(stream)
         if table.empty:
             return _nothing(stream, dims)
-        numbers = _indexed(_newest(table, list(dims)), list(dims)).select_dtypes("number")
+        rows = _indexed(_newest(table, list(dims)), list(dims))
+        numbers = rows.select_dtypes(["number", "bool"]).astype(np.float64)
         dataset = numbers.drop(columns=[c for c in RESERVED if c in numbers]).to_xarray()
         for name, unit in table.attrs["units"].items():
             if name in dataset.variables:

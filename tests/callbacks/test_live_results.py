@@ -140,7 +140,8 @@ def test_streams_that_have_not_begun_are_empty_and_say_so(
     documents = renamed(result_documents)
     give(sink, documents[:1])
     live = LiveResults(root)
-    for table in (live.frames(), live.particles(), live.positions(), live.advice()):
+    tables = (live.frames(), live.particles(), live.positions(), live.chemistry(), live.advice())
+    for table in tables:
         assert table.empty
         assert "nothing has been told" in table.attrs["note"]
     for dataset in (live.trajectories(), live.spectra(), live.maps()):
@@ -165,6 +166,7 @@ def chemistry(uid: str, side: int = 6) -> Documents:
             "energy": {**scalar, "units": "eV"},
             "od": {**scalar, "units": "OD"},
             "od_sigma": {**scalar, "units": "OD"},
+            "enough": {**scalar, "dtype": "boolean", "dtype_numpy": "|b1"},
             "revision": integer,
         },
     )
@@ -193,7 +195,8 @@ def chemistry(uid: str, side: int = 6) -> Documents:
                 if (particle, energy) == (5, 8350.0):
                     continue
                 data = {"particle": particle, "energy": energy, "od": energy * particle + revision}
-                event(spectra, {**data, "od_sigma": 0.1, "revision": revision})
+                data |= {"od_sigma": 0.1, "enough": energy > 8345, "revision": revision}
+                event(spectra, data)
     for n_energies in (2, 3):
         for particle in (5, 2):
             data = {"particle": particle, "n_energies": n_energies, "edge_energy": image()}
@@ -213,6 +216,13 @@ def test_spectra_and_maps(root: Container, sink: TiledSink, ended: bool) -> None
     assert np.isnan(spectra["od"].sel(particle=5, energy=8350.0))
     assert spectra["od"].attrs["units"] == "OD"
     assert spectra["energy"].attrs["units"] == "eV"
+    assert np.isnan(spectra["enough"].sel(particle=5, energy=8350.0))
+    assert spectra["enough"].sel(particle=2, energy=8350.0) == 1
+    chemistry = live.chemistry()
+    assert chemistry.index.tolist() == [2, 5]
+    assert chemistry["energy"].tolist() == [8350.0, 8340.0]
+    assert chemistry["revision"].tolist() == [1, 1]
+    assert chemistry["enough"].tolist() == [True, False]
 
     maps = live.maps()
     told = rows(documents, "maps").groupby("particle").last()

@@ -9,7 +9,7 @@ COMMANDS = {
     "process": [
         *("--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"),
         *("--http", "--http-public", "--queue-mb", "--stuck-after", "--log-format"),
-        *("--epics", "--publish"),
+        *("--publish", "--publish-keys"),
     ],
     "ioc": ["--zmq", "--prefix", "--keys", "--list", "EPICS_CAS_INTF_ADDR_LIST"],
     "watch": ["--zmq", "--tiled", "--keys", "--every", "--once"],
@@ -53,6 +53,7 @@ def test_process_variables_are_listed(run_cli):
     assert ended.status == 0
     for name in ("X:DRIFT:Y", "X:LEDGER:RECEIVED", "X:ADVICE:MESSAGE", "X:HOLD"):
         assert name in ended.out
+    assert "--epics" in run_cli("process", "--help").out
 
 
 @pytest.mark.parametrize(
