@@ -218,11 +218,11 @@ def test_spectra_and_maps(root: Container, sink: TiledSink, ended: bool) -> None
     assert spectra["energy"].attrs["units"] == "eV"
     assert np.isnan(spectra["enough"].sel(particle=5, energy=8350.0))
     assert spectra["enough"].sel(particle=2, energy=8350.0) == 1
-    chemistry = live.chemistry()
-    assert chemistry.index.tolist() == [2, 5]
-    assert chemistry["energy"].tolist() == [8350.0, 8340.0]
-    assert chemistry["revision"].tolist() == [1, 1]
-    assert chemistry["enough"].tolist() == [True, False]
+    newest = live.chemistry()
+    assert newest.index.tolist() == [2, 5]
+    assert newest["energy"].tolist() == [8350.0, 8340.0]
+    assert newest["revision"].tolist() == [1, 1]
+    assert newest["enough"].tolist() == [True, False]
 
     maps = live.maps()
     told = rows(documents, "maps").groupby("particle").last()
