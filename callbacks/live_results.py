@@ -8,7 +8,7 @@ In a notebook, two lines::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -60,8 +60,8 @@ class LiveResults:
 
     def __init__(self, client: Container, run: str | None = None) -> None:
         found = _find(client, run)
-        self.uid: str = found.metadata["start"]["uid"]
-        self._start: dict[str, Any] = dict(found.metadata["start"])
+        self._start = dict(cast("Mapping[str, Any]", found.metadata["start"]))
+        self.uid = str(self._start["uid"])
         self._run = found
 
     @property
@@ -73,7 +73,7 @@ class LiveResults:
     def stop(self) -> dict[str, Any] | None:
         """Its stop document; None while the run goes on."""
         self._run.refresh()
-        stop = self._run.metadata.get("stop")
+        stop = cast("Mapping[str, Any] | None", self._run.metadata.get("stop"))
         return None if stop is None else dict(stop)
 
     def frames(self) -> pd.DataFrame:
@@ -113,7 +113,8 @@ class LiveResults:
             return _nothing("maps", ("particle", "y", "x"))
         table = stream.read()
         told = min(node.shape[0] for node in images.values())  # images may lag behind rows
-        newest = _newest(table[table[SEQ_NUM] <= told], ["particle"])
+        told_of = table.loc[table[SEQ_NUM] <= told].sort_values(SEQ_NUM)
+        newest = told_of.drop_duplicates("particle", keep="last").sort_values("particle")
         if newest.empty:
             return _nothing("maps", ("particle", "y", "x"))
         units = table.attrs["units"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 import httpx
@@ -33,12 +32,7 @@ class Watching(Protocol):
         """Begin."""
         ...
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """End."""
         ...
 
@@ -75,7 +69,7 @@ class ZmqWatching:
             self._odd += 1
 
     def __enter__(self) -> Self:
-        self._source.open()
+        self._source.__enter__()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

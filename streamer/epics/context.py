@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from caproto.asyncio.server import Context
 
@@ -18,9 +18,10 @@ class LocalContext(Context):
     traceback for each.
     """
 
-    async def broadcast_beacon_loop(self) -> None:
+    async def broadcast_beacon_loop(self) -> NoReturn:
         """Wait to be cancelled."""
-        await asyncio.Event().wait()
+        while True:
+            await asyncio.Event().wait()
 
 
 def make_context(names: Mapping[str, Any], interfaces: str) -> Context:

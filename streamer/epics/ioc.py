@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _START_S = 15.0
+_END_S = 10.0
 _BEAT_S = 1.0
 
 
@@ -70,8 +71,8 @@ class SoftIoc:
         self._channels = _made()
         self._hold = _hold()
         self._started = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._ending = threading.Event()
+        self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="operando-ioc", daemon=True)
 
     @property
@@ -112,10 +113,8 @@ class SoftIoc:
 
     def __exit__(self, *exc_info: object) -> None:
         """Stop serving."""
-        loop, task = self._loop, self._serving
-        if loop is not None and task is not None and self._thread.is_alive():
-            loop.call_soon_threadsafe(task.cancel)
-        self._thread.join(10.0)
+        self._ending.set()
+        self._thread.join(_END_S)
 
     def _run(self) -> None:
         try:
@@ -130,20 +129,21 @@ class SoftIoc:
     async def _serve(self) -> None:
         from .context import make_context
 
-        self._loop = asyncio.get_running_loop()
         names: dict[str, Any] = {self.prefix + c.record.name: c.data for c in self._channels}
         names[self.prefix + HOLD] = self._hold
         context = make_context(names, self._interfaces)
-        self._serving = self._loop.create_task(context.run(startup_hook=self._tell))
-        await self._serving
+        serving = asyncio.create_task(context.run(startup_hook=self._tell))
+        self._stop = serving.cancel
+        await serving
 
     async def _tell(self, _layer: Any) -> None:
         self._started.set()
-        while True:
+        while not self._ending.is_set():
             moment = self._moment()
             for channel in self._channels:
                 await self._refresh(channel, moment)
             await asyncio.sleep(self._period)
+        self._stop()
 
     async def _refresh(self, channel: Channel, moment: Moment) -> None:
         try:

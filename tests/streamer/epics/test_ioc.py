@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -188,6 +189,27 @@ def test_an_address_that_is_not_ours_is_told(client, monkeypatch):
 def test_prefixes_that_cannot_be_used(prefix):
     with pytest.raises(ConfigError, match="prefix"):
         SoftIoc(prefix)
+
+
+def test_an_ioc_that_dies_costs_process_variables_alone(client, result_documents, caplog):
+    broken = threading.Event()
+
+    def alive():
+        if broken.is_set():
+            raise RuntimeError("a fault")
+        return True
+
+    with SoftIoc(P, alive=alive, period=0.05) as ioc:
+        broken.set()
+        for _ in range(100):
+            if ioc.trouble:
+                break
+            time.sleep(0.05)
+        for name, doc in result_documents:
+            ioc(name, doc)
+    assert "a fault" in ioc.trouble
+    assert ioc.failures == 0
+    assert "goes on without it" in caplog.text
 
 
 def test_without_caproto_it_says_what_to_install(monkeypatch):
