@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Protocol, Self
 
-import httpx
 from tiled.client import from_uri
 
 from ...callbacks.tiled_follow import TiledFollower
@@ -77,7 +77,7 @@ class ZmqWatching:
 
 
 class TiledWatching:
-    """Asks Tiled.
+    """Asks Tiled, in a thread: the stock client tries for 45 s to reach a server that is away.
 
     Parameters
     ----------
@@ -96,27 +96,44 @@ class TiledWatching:
         self._client = from_uri(uri, api_key=stored_key(uri))
         self._follower = TiledFollower(self._client)  # pyright: ignore[reportArgumentType]
         self._every = every
-        self._due = 0.0
+        self._asking_since: float | None = None
         self._trouble = ""
+        self._news = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="operando-watch", daemon=True)
 
     def look(self, wait: float) -> tuple[LiveView, str]:
-        """Ask, if it is time."""
-        time.sleep(max(0.0, min(wait, self._due - time.monotonic())))
-        if time.monotonic() >= self._due:
-            self._ask()
-            self._due = time.monotonic() + self._every
+        """Wait for an answer."""
+        self._news.wait(wait)
+        self._news.clear()
+        since = self._asking_since
+        waited = 0.0 if since is None else time.monotonic() - since
+        if waited > _PATIENCE_S:
+            return self._follower.view, f"Tiled has not answered for {waited:.0f} s; trying on"
         return self._follower.view, self._trouble
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._asking_since = time.monotonic()
+            self._ask()
+            self._asking_since = None
+            self._news.set()
+            self._ending.wait(self._every)
 
     def _ask(self) -> None:
         try:
             self._follower.poll()
-        except httpx.HTTPError as error:
-            self._trouble = f"the Tiled server does not answer ({type(error).__name__}); trying on"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown, and tried again
+            self._trouble = f"Tiled cannot be read: {type(error).__name__}: {error}; trying on"
         else:
             self._trouble = ""
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._client.context.close()
+        self._ending.set()
+        self._thread.join(_PATIENCE_S)
+        if not self._thread.is_alive():
+            self._client.context.close()
