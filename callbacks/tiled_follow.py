@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from ..streamer.view import LiveView, Phase, init, take_rows
 from ..streamer.view.update import start, stop
 from .live_results import LiveResults
@@ -48,7 +50,7 @@ class TiledFollower:
             return self.view
         ended = results.stop  # before the rows: these are then all
         for stream in ("particles", "frames", "advice"):
-            self._take(results, stream)
+            self._take(results, stream, whole=ended is not None)
         if ended is not None:
             self.view = stop(self.view, ended)
         return self.view
@@ -67,16 +69,27 @@ class TiledFollower:
             self._results, self._seen = newest, {}
             self.view = start(newest.start)
 
-    def _take(self, results: LiveResults, stream: str) -> None:
+    def _take(self, results: LiveResults, stream: str, *, whole: bool) -> None:
         seen = self._seen.get(stream, 0)
         table = results.tail(stream, seen)
+        if not whole:
+            table = _without_gap(table, seen)
         if table.empty:
             return
-        self._seen[stream] = max(seen, int(table["seq_num"].max()))
+        self._seen[stream] = seen + len(table)
         if stream == "particles":  # only the newest is shown, and that before while its frame waits
             table = table.sort_values(["frame", "revision"], kind="stable")
             table = table.groupby("particle").tail(2)
         self.view = take_rows(self.view, stream, _records(table))
+
+
+def _without_gap(table: pd.DataFrame, seen: int) -> pd.DataFrame:
+    """Rows up to the first that is missing: the server writes them one chunk after another."""
+    if table.empty:
+        return table
+    ordered = table.sort_values("seq_num")
+    wanted = np.arange(seen + 1, seen + 1 + len(ordered))
+    return ordered[ordered["seq_num"].to_numpy() == wanted]
 
 
 def _records(table: pd.DataFrame) -> list[Mapping[str, Any]]:

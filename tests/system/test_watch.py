@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ class Terminal:
             [sys.executable, "-m", "operando.streamer.cli", *arguments],
             stdin=slave,
             stdout=slave,
-            stderr=subprocess.DEVNULL,
+            stderr=slave,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
         )
         os.close(slave)
@@ -55,6 +56,14 @@ class Terminal:
             except OSError:  # how a terminal says that the other side is gone
                 return
             self.text += data.decode(errors="replace")
+
+    def wait_for(self, text, timeout=120):
+        deadline = time.monotonic() + timeout
+        while text not in self.text:
+            story = f"no {text!r}; status {self.process.poll()}; it shows\n{self.text[-3000:]}"
+            assert self.process.poll() is None, story
+            assert time.monotonic() < deadline, story
+            time.sleep(0.1)
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
@@ -81,9 +90,7 @@ def watching():
         terminal.close()
 
 
-def test_a_scan_is_watched_over_0mq_and_from_tiled(
-    rig, tmp_path, tiled_server, wait_until, watching
-):
+def test_a_scan_is_watched_over_0mq_and_from_tiled(rig, tmp_path, tiled_server, watching):
     inside, outside = free_port(), free_port()
     folder = tmp_path / "results"
     folder.mkdir()
@@ -91,8 +98,8 @@ def test_a_scan_is_watched_over_0mq_and_from_tiled(
     key = {"TILED_API_KEY": tiled_server.api_key}
     over_zmq = watching("--zmq", f"127.0.0.1:{outside}")
     from_tiled = watching("--tiled", tiled_server.base_uri, "--every", "0.5", **key)
-    wait_until(lambda: "waiting for a run" in over_zmq.text, 120)
-    wait_until(lambda: "operando" in from_tiled.text, 120)
+    over_zmq.wait_for("waiting for a run")
+    from_tiled.wait_for("operando")
     service = rig.service(
         *("--profile", "sim_txm", "--publish", f"127.0.0.1:{inside}", "--runs", "1"),
         tiled=tiled_server,
@@ -106,7 +113,7 @@ def test_a_scan_is_watched_over_0mq_and_from_tiled(
     wanted = (raw[:8], "ended success", "particles: 3 tracked", "6 received = 6 aligned + 0 degr")
     for terminal in (over_zmq, from_tiled):
         for text in wanted:
-            wait_until(lambda shown=terminal, text=text: text in shown.text, 120)
+            terminal.wait_for(text)
         assert terminal.end() == 0
     assert service.wait(60) == 0, service.log.read_text()
 
