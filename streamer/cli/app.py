@@ -10,7 +10,19 @@ import typer
 
 from ..errors import OperandoError, SinkError
 from ..redact import report_uncaught
-from . import bench, demo, forward, import_data, journal, keys, process, record, replay, train
+from . import (
+    bench,
+    dashboard,
+    demo,
+    forward,
+    import_data,
+    journal,
+    keys,
+    process,
+    record,
+    replay,
+    train,
+)
 from .exits import Exit, epilog
 from .options import LogFormatOption
 from .terminal import LogFormat, say, set_up_log
@@ -24,6 +36,7 @@ app = typer.Typer(
     "the beamline is scanning. Detector documents of Bluesky go in; aligned frames and particle "
     "trajectories grow in a Tiled server.",
 )
+app.command(name="dashboard")(dashboard.dashboard)
 app.command(name="demo")(demo.demo)
 app.command(name="forward")(forward.forward)
 app.command(name="keys")(keys.keys)
