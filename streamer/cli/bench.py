@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .bench_accuracy import accuracy
 from .bench_crash import crash
+from .bench_dashboard import dashboard
 from .bench_detection import detection
 from .bench_overload import overload
 from .bench_paper import paper
@@ -21,6 +22,7 @@ from .options import Device, Profile
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 app.command()(accuracy)
 app.command()(crash)
+app.command()(dashboard)
 app.command()(detection)
 app.command()(overload)
 app.command()(paper)

@@ -44,12 +44,8 @@ export function strain(canvas, store, cursor) {
 export function latency(canvas, store, cursor) {
   const frames = store.stream("frames");
   // what a later look tells is late by design: the first row of each frame counts
-  const first = new Map();
-  for (let row = 0; row < frames.rows.length; row += 1) {
-    const number = frames.value(row, "frame");
-    if (frames.value(row, "seq_num") >= 1 && !first.has(number)) first.set(number, row);
-  }
-  const points = [...first.values()].map((row) => [store.since(frames, row), frames.value(row, "latency")]);
+  const points = store.frameNumbers.map((number) => store.firsts.get(number))
+    .map((row) => [store.since(frames, row), frames.value(row, "latency")]);
   const series = [{ name: "latency", colour: AXES[0], points }];
   show(canvas, series, { xLabel: TIME, yLabel: "event to result, s", cursor }, WAITING);
 }

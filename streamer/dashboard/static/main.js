@@ -100,7 +100,9 @@ function header() {
   }
   const status = view.status;
   if (view.connected && status && !status.ok) trouble(status.what, status.remedy);
-  if (status) badge(byId("tiled"), status.ok ? `Tiled: ${status.how}` : "Tiled: trouble", status.ok ? "" : "bad");
+  const live = run !== null && !run.stop;
+  if (status) badge(byId("tiled"), status.ok ? `Tiled: ${live && status.how === "pushed" ? "pushed" : "connected"}` : "Tiled: trouble",
+    status.ok ? "" : "bad");
   byId("tiled").title = status ? status.tiled : "";
   summary();
 }
@@ -114,8 +116,10 @@ function trouble(what, remedy) {
 function summary() {
   const table = store.stream("frames");
   const row = store.frames.get(store.newest);
+  // what a later look tells is late by design
+  const latency = table.value(store.firsts.get(store.newest), "latency");
   const list = [["sample", store.run?.sample || "–"], ["frames", String(store.frames.size)]];
-  list.push(["rate", `${fixed(rate(), 1)} /s`], ["latency", `${fixed(table.value(row, "latency"), 2)} s`]);
+  list.push(["rate", `${fixed(rate(), 1)} /s`], ["latency", `${fixed(latency, 2)} s`]);
   list.push(["particles", fixed(table.value(row, "n_particles"), 0)]);
   if (view.note) list.push(["note", view.note]);
   figures(list);

@@ -145,6 +145,6 @@ export function alerts(store) {
     item.title = `${table.word(row, "kind")}, ${clock(table.value(row, "time"))}`;
     items.push(item);
   }
-  if (!items.length) items.push(make("li", "no alerts in this run"));
+  if (!items.length) items.push(make("li", store.run ? "no alerts in this run" : "no run yet"));
   byId("alerts").replaceChildren(...items);
 }

@@ -80,7 +80,7 @@ export function drawFrame(canvas, picture, shape, { shift = [0, 0], marks = [], 
   }
   for (const mark of marks) outline(pen, mark, scale, picked);
   pen.restore();
-  ruler(pen, scale, left, top + shape[0] * scale);
+  if (picture) ruler(pen, scale, left, top + shape[0] * scale);
 }
 
 function outline(pen, mark, scale, picked) {
@@ -89,6 +89,7 @@ function outline(pen, mark, scale, picked) {
   const faint = picked !== null && picked !== mark.particle;
   pen.globalAlpha = faint ? 0.25 : 1;
   pen.strokeStyle = pen.fillStyle = colourOf(mark.particle);
+  if (mark.ends) trail(pen, mark.path, scale);
   pen.lineWidth = picked === mark.particle ? 3 : 1.75;
   pen.setLineDash(mark.state === "tracked" ? [] : [5, 4]);
   pen.beginPath();
@@ -110,11 +111,19 @@ function outline(pen, mark, scale, picked) {
   pen.globalAlpha = 1;
 }
 
+function trail(pen, path, scale) {
+  pen.lineWidth = 1;
+  pen.beginPath();
+  path.filter((place) => place.every(Number.isFinite))
+    .forEach(([y, x]) => pen.lineTo((x + 0.5) * scale, (y + 0.5) * scale));
+  pen.stroke();
+}
+
 function arrow(pen, x, y, dx, dy) {
   const length = Math.hypot(dx, dy);
   if (!(length > 2)) return;
   const head = Math.min(7, length / 2), angle = Math.atan2(dy, dx);
-  pen.lineWidth = 2;
+  const colour = pen.strokeStyle;
   pen.beginPath();
   pen.moveTo(x, y);
   pen.lineTo(x + dx, y + dy);
@@ -122,7 +131,11 @@ function arrow(pen, x, y, dx, dy) {
     pen.moveTo(x + dx, y + dy);
     pen.lineTo(x + dx + head * Math.cos(angle + side), y + dy + head * Math.sin(angle + side));
   }
-  pen.stroke();
+  for (const [width, stroke] of [[4.5, "#000b"], [2, colour]]) {
+    pen.lineWidth = width;
+    pen.strokeStyle = stroke;
+    pen.stroke();
+  }
 }
 
 // A bar of a round number of px.

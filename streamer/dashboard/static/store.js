@@ -1,6 +1,8 @@
 // What the page knows of one run: rows of its streams, sorted into what the panels show.
 // A frame has a row per revision; the highest revision counts, and of equal ones the later row.
 
+const LONGEST_PATH = 200;
+
 export class Stream {
   constructor(name) {
     this.name = name;
@@ -51,6 +53,7 @@ export class Store {
     this.run = run;
     this.streams = new Map();
     this.frames = new Map();     // frame -> row of `frames`
+    this.firsts = new Map();     // frame -> the first row that told of it
     this.tracks = new Map();     // particle -> frame -> row of `particles`
     this.spectra = new Map();    // particle -> energy -> row of `spectra`
     this.maps = new Map();       // particle -> row of `maps`
@@ -84,6 +87,7 @@ export class Store {
     if (stream.name === "frames") {
       if (!this.frames.has(frame)) this.arrived.push(performance.now());
       keepBest(this.frames, frame, stream, row);
+      if (!(this.firsts.get(frame) <= row)) this.firsts.set(frame, row);
       if (this.newest === undefined || frame > this.newest) this.newest = frame;
     } else if (stream.name === "particles") {
       keepBest(below(this.tracks, particle), frame, stream, row);
@@ -132,9 +136,18 @@ export class Store {
         radius: Math.sqrt(this.areaOf(track, frame) / Math.PI),
         residual: [get("residual_y"), get("residual_x")],
         displacement: [get("displacement_y"), get("displacement_x")],
+        path: this.pathOf(track, frame),
       });
     }
     return found;
+  }
+
+  // Places (y, x) of a particle up to a frame, px.
+  pathOf(track, frame) {
+    const table = this.stream("particles");
+    return [...track.keys()].filter((number) => number <= frame).sort((a, b) => a - b)
+      .slice(-LONGEST_PATH)
+      .map((number) => ["y", "x"].map((axis) => table.value(track.get(number), axis)));
   }
 
   // The area of a particle, or the last one known where it was not seen.
