@@ -124,7 +124,7 @@ class RunFeed:
         finished = not self.live
         if now >= self._names_due:
             self._names = reads.streams(self.key)
-            self._names_due = now + _STREAMS_S
+            self._names_due = now + (_SLOW_S if self.pushed(now) else _STREAMS_S)
         for name in self._names:
             if now >= self._due.get(name, 0.0):
                 self._look(reads, name, now)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 _TRIES, _PAUSE_S = 4, 0.15
 _AT_ONCE = 2
+_STRIPES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class PictureStore:
         self._bytes = 0
         self._lock = threading.Lock()
         self._room = threading.Semaphore(_AT_ONCE)
+        self._same = [threading.Lock() for _ in range(_STRIPES)]
 
     def get(self, where: Where, shape: tuple[int, int]) -> Picture:
         """Return a picture; may be called from several threads.
@@ -92,7 +94,8 @@ class PictureStore:
         known = self._recall(where)
         if known is not None:
             return known
-        with self._room:
+        # whoever wants the same picture waits for it, and finds it then
+        with self._same[hash(where) % _STRIPES], self._room:
             known = self._recall(where)
             return known if known is not None else self._fetch(where, shape)
 

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 NEWEST = ""
 _RUNS_S = 1.0
+_ALL_RUNS_S = 60.0
 _RETRY_S = 2.0
-_MOST_RUNS = 200
+_MOST_RUNS, _FEW_RUNS = 200, 5
 _TIMEOUT_S = 20.0
 
 Send = Callable[..., None]
@@ -58,6 +59,7 @@ class Reader:
         self._feeds: dict[str, RunFeed] = {}
         self._runs: list[Mapping[str, Any]] = []
         self._runs_due = 0.0
+        self._all_runs_due = 0.0
         self._reads: TiledReads | None = None
         self._trouble: Trouble | None = None
         self._told = ""
@@ -158,7 +160,14 @@ class Reader:
                 deadline = min(deadline, time.monotonic() + feed.due(time.monotonic()))
 
     def _list_runs(self, reads: TiledReads) -> None:
-        found = reads.runs(_MOST_RUNS)
+        """Look for new and stopped runs: at the newest often, at all seldom."""
+        everything = time.monotonic() >= self._all_runs_due
+        found = reads.runs(_MOST_RUNS if everything else _FEW_RUNS)
+        if everything:
+            self._all_runs_due = time.monotonic() + _ALL_RUNS_S
+        else:
+            listed = {metadata["key"] for metadata in found}
+            found += [metadata for metadata in self._runs if metadata["key"] not in listed]
         if found == self._runs:
             return
         self._runs = found
@@ -234,7 +243,7 @@ class Reader:
         self._trouble = trouble
         self._tell_status()
         self._drop_connection()
-        self._runs_due = 0.0
+        self._runs_due = self._all_runs_due = 0.0
         return _RETRY_S
 
     def _drop_connection(self) -> None:

@@ -10,8 +10,8 @@ const WAITING = "waiting for the first frame";
 
 export const QUANTITIES = {
   displacement_y: ["displacement y", "px"], displacement_x: ["displacement x", "px"],
-  residual_y: ["own motion y, beyond drift and strain", "px"],
-  residual_x: ["own motion x, beyond drift and strain", "px"],
+  residual_y: ["own motion y", "px"],
+  residual_x: ["own motion x", "px"],
   path_length: ["path", "px"], area: ["area", "px²"], od_mean: ["mean OD", "OD"],
 };
 

@@ -9,7 +9,7 @@ import { drawFrame, pathOf, Pictures } from "./picture.js";
 import { readOut } from "./plot.js";
 import { Store } from "./store.js";
 
-const PREVIEW_FRESH_MS = 900, PLAY_MS = 150, RATE_OVER_MS = 10_000, STILL_MS = 5_000;
+const BETWEEN_MS = 120, PREVIEW_FRESH_MS = 900, PLAY_MS = 150, RATE_OVER_MS = 10_000, STILL_MS = 5_000;
 const GAINS = [1, 2, 5, 10, 20, 50, 100];
 
 const store = new Store();
@@ -63,16 +63,18 @@ function preview(message) {
     frame: store.newest, at: performance.now() };
 }
 
-let due = false;
+let due = false, drawnAt = -Infinity;
 
 function refresh() {
   if (due) return;
   due = true;
   // not requestAnimationFrame: a page in the background shall be up to date when it is looked at
+  const pause = Math.max(20, drawnAt + BETWEEN_MS - performance.now());
   setTimeout(() => {
     due = false;
+    drawnAt = performance.now();
     draw();
-  }, 30);
+  }, pause);
 }
 
 function draw() {
@@ -225,7 +227,7 @@ function panels() {
   curves.tracks(byId("tracks"), store, cursor, byId("quantity").value, view.picked);
   const own = curves.spectra(byId("spectra"), store, table.value(row, "energy"), view.picked);
   byId("spectra-note").textContent = own || !store.tracks.size ? ""
-    : "mean OD of each particle; this run has no spectra stream";
+    : "mean OD per frame; no spectra stream";
   particleTable(store, view.frame, view.picked, pick);
   ledgerTable(store);
   alerts(store);

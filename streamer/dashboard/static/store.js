@@ -3,6 +3,8 @@
 
 const LONGEST_PATH = 200;
 
+const finite = (value) => (Number.isFinite(value) ? value : 0);
+
 export class Stream {
   constructor(name) {
     this.name = name;
@@ -55,6 +57,7 @@ export class Store {
     this.frames = new Map();     // frame -> row of `frames`
     this.firsts = new Map();     // frame -> the first row that told of it
     this.tracks = new Map();     // particle -> frame -> row of `particles`
+    this.peopled = new Set();    // frames whose particles are known
     this.spectra = new Map();    // particle -> energy -> row of `spectra`
     this.maps = new Map();       // particle -> row of `maps`
     this.newest = undefined;     // the highest frame
@@ -91,6 +94,7 @@ export class Store {
       if (this.newest === undefined || frame > this.newest) this.newest = frame;
     } else if (stream.name === "particles") {
       keepBest(below(this.tracks, particle), frame, stream, row);
+      this.peopled.add(frame);
     } else if (stream.name === "spectra") {
       keepBest(below(this.spectra, particle), stream.value(row, "energy"), stream, row);
     } else if (stream.name === "maps") {
@@ -116,30 +120,48 @@ export class Store {
     return frames.rows.length ? frames.value(0, "time") : 0;
   }
 
+  // The frame whose particles are shown with a frame: itself, or one before it while its own
+  // particles are on their way.
+  known(frame) {
+    const expected = this.stream("frames").value(this.frames.get(frame), "n_particles");
+    if (this.peopled.has(frame) || expected === 0) return frame;
+    const before = [...this.peopled].filter((number) => number < frame);
+    return before.length ? Math.max(...before) : frame;
+  }
+
   // Particles of a frame, with the place of each in the image and in the aligned frame, px.
-  particlesOf(frame) {
-    const table = this.stream("particles");
-    const frames = this.stream("frames");
-    const own = this.frames.get(frame);
+  particlesOf(shown) {
+    const frame = this.known(shown);
+    const drift = this.driftOf(frame), now = this.driftOf(shown);
     const found = [];
     for (const [particle, track] of this.tracks) {
-      const row = track.get(frame);
-      if (row === undefined) continue;
-      const get = (column) => table.value(row, column);
-      const zero = (value) => (Number.isFinite(value) ? value : 0);
-      found.push({
-        particle, row, state: table.word(row, "state"),
-        y: get("y"), x: get("x"),
-        // the aligned frame shows a particle where drift and residual motion are taken out
-        alignedY: get("y") - zero(frames.value(own, "drift_y")) - zero(get("residual_y")),
-        alignedX: get("x") - zero(frames.value(own, "drift_x")) - zero(get("residual_x")),
-        radius: Math.sqrt(this.areaOf(track, frame) / Math.PI),
-        residual: [get("residual_y"), get("residual_x")],
-        displacement: [get("displacement_y"), get("displacement_x")],
-        path: this.pathOf(track, frame),
-      });
+      if (track.has(frame)) found.push(this.particleOf(particle, track, frame, drift, now));
     }
     return found;
+  }
+
+  driftOf(frame) {
+    const row = this.frames.get(frame);
+    return ["drift_y", "drift_x"].map((name) => finite(this.stream("frames").value(row, name)));
+  }
+
+  particleOf(particle, track, frame, drift, now) {
+    const table = this.stream("particles");
+    const row = track.get(frame);
+    const pair = (name) => [`${name}y`, `${name}x`].map((column) => table.value(row, column));
+    const [y, x] = pair("");
+    const residual = pair("residual_");
+    return {
+      particle, row, residual,
+      state: table.word(row, "state"),
+      y: y - drift[0] + now[0], x: x - drift[1] + now[1],
+      // the aligned frame shows a particle where drift and its own motion are taken out
+      alignedY: y - drift[0] - finite(residual[0]),
+      alignedX: x - drift[1] - finite(residual[1]),
+      radius: Math.sqrt(this.areaOf(track, frame) / Math.PI),
+      displacement: pair("displacement_"),
+      path: this.pathOf(track, frame),
+    };
   }
 
   // Places (y, x) of a particle up to a frame, px.
