@@ -189,6 +189,11 @@ class Viewer:
         words = self.codes[stream][name]
         return [words[int(code)] for code in self.column(stream, name)]
 
+    def shows(self, run: ResultRun) -> bool:
+        """Whether it is this run that the rows are of."""
+        told = (self.last("run") or {}).get("run")
+        return told is not None and told["key"] == run.uid
+
     def last(self, kind: str) -> dict[str, Any] | None:
         return next((m for m in reversed(self.told) if m["type"] == kind), None)
 
@@ -206,17 +211,10 @@ def result_run_class() -> type[ResultRun]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedTiled]:
-    """A Tiled server without any run in it."""
-    with EmbeddedTiled(tmp_path / "tiled") as started:
-        yield started
-
-
-@pytest.fixture
-def sink(server: EmbeddedTiled) -> Iterator[TiledSink]:
+def sink(tiled_server: EmbeddedTiled) -> Iterator[TiledSink]:
     """A sink that writes to the server at once."""
-    settings = {"frames_dir": str(server.frames_dir), "first_rows_s": 0.0, "tick_s": 0.02}
-    made = TiledSink(server.uri, TiledSettings.model_validate({**settings, "duty": 1.0}))
+    settings = {"frames_dir": str(tiled_server.frames_dir), "first_rows_s": 0.0, "tick_s": 0.02}
+    made = TiledSink(tiled_server.uri, TiledSettings.model_validate({**settings, "duty": 1.0}))
     yield made
     made.close()
 
@@ -227,10 +225,16 @@ def new_run(sink: TiledSink) -> Callable[..., ResultRun]:
     return lambda *args, **kwargs: ResultRun(sink, *args, **kwargs)
 
 
-@pytest.fixture
-def dashboard(server: EmbeddedTiled, tmp_path: Path) -> Iterator[str]:
-    """Address of a dashboard, a process of its own, of the server."""
-    child, address = start_dashboard(tmp_path, server.base_uri, server.api_key)
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the log of the dashboard."""
+    return tmp_path_factory.mktemp("dashboard")
+
+
+@pytest.fixture(scope="session")
+def dashboard(tiled_server: EmbeddedTiled, logs: Path) -> Iterator[str]:
+    """Address of a dashboard, a process of its own, of the server that all tests share."""
+    child, address = start_dashboard(logs, tiled_server.base_uri, tiled_server.api_key)
     with child:
         yield address
 

@@ -15,16 +15,14 @@ pytestmark = pytest.mark.system
 
 def test_viewers_early_and_late_get_the_same_rows_as_they_come(dashboard, new_run, sink, Viewer):
     with Viewer(dashboard) as early:
-        early.until(lambda: early.last("run"))
-        assert early.last("run")["run"] is None
-        assert early.last("status")["ok"]
+        early.until(lambda: early.last("run") and early.last("status")["ok"])
         run = new_run()
         for i in range(5):
             run.frame(i)
         assert sink.flush()
-        early.until(lambda: early.count("frames") == 5)
+        early.until(lambda: early.count("frames") == 5 and early.shows(run))
         with Viewer(dashboard) as late:
-            late.until(lambda: late.count("frames") == 5)
+            late.until(lambda: late.count("frames") == 5 and late.shows(run))
             for i in range(5, 12):
                 run.frame(i, status="degraded", reason="low contrast")
                 time.sleep(0.05)
@@ -49,8 +47,7 @@ def test_updates_come_soon(dashboard, new_run, sink, Viewer):
     run.frame(0)
     assert sink.flush()
     with Viewer(dashboard) as viewer:
-        viewer.until(lambda: viewer.count("frames") == 1)
-        viewer.until(lambda: viewer.last("status"))
+        viewer.until(lambda: viewer.count("frames") == 1 and viewer.shows(run))
         time.sleep(1.0)
         run.frame(1)
         assert sink.flush()
@@ -69,15 +66,15 @@ def test_the_newest_run_is_followed_and_an_old_one_can_be_looked_at(
     assert sink.flush()
     with Viewer(dashboard) as follower, Viewer(dashboard, old.uid) as historian:
         historian.until(lambda: historian.count("frames") == 3)
-        follower.until(lambda: follower.count("frames") == 3)
+        follower.until(lambda: follower.count("frames") == 3 and follower.shows(old))
         new = new_run("new", time=5000.0)
         for i in range(4):
             new.frame(i)
         assert sink.flush()
-        follower.until(lambda: follower.count("frames") == 4)
+        follower.until(lambda: follower.count("frames") == 4 and follower.shows(new))
         assert follower.last("run")["run"]["sample"] == "new"
-        assert [r["sample"] for r in follower.last("runs")["runs"]] == ["new", "old"]
-        historian.until(lambda: len(historian.last("runs")["runs"]) == 2)
+        assert [r["sample"] for r in follower.last("runs")["runs"]][:2] == ["new", "old"]
+        historian.until(lambda: historian.last("runs")["runs"][0]["key"] == new.uid)
         assert historian.last("run")["run"]["key"] == old.uid
         assert historian.count("frames") == 3
         historian.look(new.uid)
@@ -129,8 +126,8 @@ def test_a_server_that_goes_away_is_told_and_found_again(tmp_path, Viewer, Resul
     assert key not in log
 
 
-def test_a_wrong_key_is_told_with_its_remedy(server, tmp_path, Viewer):
-    child, address = start_dashboard(tmp_path, server.base_uri, "wrongwrongwrong")
+def test_a_wrong_key_is_told_with_its_remedy(tiled_server, tmp_path, Viewer):
+    child, address = start_dashboard(tmp_path, tiled_server.base_uri, "wrongwrongwrong")
     with child, Viewer(address) as viewer:
         viewer.until(lambda: viewer.last("status") and not viewer.last("status")["ok"])
         assert "does not let the dashboard in" in viewer.last("status")["what"]

@@ -60,7 +60,7 @@ def test_images_of_runs_that_are_looked_at(dashboard, new_run, sink, Viewer):
     assert sink.flush()
     path = f"{dashboard}/picture/{run.uid}/frames/aligned/"
     with Viewer(dashboard) as viewer:
-        viewer.until(lambda: viewer.count("frames") == 1)
+        viewer.until(lambda: viewer.count("frames") == 1 and viewer.shows(run))
         answer = httpx.get(path + "0")
         assert answer.status_code == 200
         assert (answer.headers["x-height"], answer.headers["x-width"]) == ("60", "80")
@@ -70,17 +70,17 @@ def test_images_of_runs_that_are_looked_at(dashboard, new_run, sink, Viewer):
             assert httpx.get(wrong).status_code == 404, wrong
 
 
-def test_the_key_stays_inside(dashboard, server, new_run, sink, tmp_path, Viewer):
+def test_the_key_stays_inside(dashboard, tiled_server, new_run, sink, logs, Viewer):
     run = new_run()
     run.frame(0)
     assert sink.flush()
     with Viewer(dashboard) as viewer:
-        viewer.until(lambda: viewer.count("frames") == 1)
+        viewer.until(lambda: viewer.count("frames") == 1 and viewer.shows(run))
         told = str(viewer.told)
     answers = [httpx.get(dashboard + path) for path in (*FILES, "/healthz", "/none")]
     told += "".join(answer.text + str(answer.headers) for answer in answers)
-    assert server.api_key not in told
-    assert server.api_key not in (tmp_path / "dashboard.log").read_text()
+    assert tiled_server.api_key not in told
+    assert tiled_server.api_key not in (logs / "dashboard.log").read_text()
 
 
 def test_other_names_and_other_pages_are_refused(dashboard):
@@ -102,10 +102,14 @@ def test_what_is_no_question_ends_the_connection_and_nothing_else(dashboard, sen
     with connect(dashboard.replace("http", "ws") + "/live") as socket:
         socket.send(sent)
         with pytest.raises(ConnectionClosed):
-            while True:
-                socket.recv(timeout=20)
+            _read_to_the_end(socket)
     with Viewer(dashboard) as viewer:
         viewer.until(lambda: viewer.last("status"))
+
+
+def _read_to_the_end(socket):
+    while True:
+        socket.recv(timeout=20)
 
 
 def test_other_machines_are_let_in_only_when_asked_for():
