@@ -59,7 +59,7 @@ class RunFeed:
         self._send = send
         self._arrive = arrive
         self._pushes: dict[tuple[str, str], Pushed] = {}
-        self._names: tuple[str, ...] = ()
+        self._units: dict[str, dict[str, str]] = {}
         self._names_due = 0.0
         self._due: dict[str, float] = {}
         self._spacing: dict[str, float] = {}
@@ -123,9 +123,9 @@ class RunFeed:
             return
         finished = not self.live
         if now >= self._names_due:
-            self._names = reads.streams(self.key)
+            self._units = reads.streams(self.key)
             self._names_due = now + (_SLOW_S if self.pushed(now) else _STREAMS_S)
-        for name in self._names:
+        for name in self._units:
             if now >= self._due.get(name, 0.0):
                 self._look(reads, name, now)
         if finished:
@@ -159,7 +159,7 @@ class RunFeed:
 
     def _described(self, name: str, arrays: Mapping[str, Mapping[str, Any]]) -> StreamBoard:
         """Bring the description of a stream up to date, and tell if it changed."""
-        meaning = arrays[ROWS]["metadata"]
+        meaning = {**arrays[ROWS]["metadata"], "units": self._units[name]}
         images = {
             key: cast("tuple[int, ...]", tuple(array["shape"][1:]))
             for key, array in arrays.items()

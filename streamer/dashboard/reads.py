@@ -69,9 +69,13 @@ class TiledReads:
             for item in self._children((), params)
         ]
 
-    def streams(self, run: str) -> tuple[str, ...]:
-        """Names of the streams that a run has so far."""
-        return tuple(item["id"] for item in self._children((run,), {"page[limit]": 100}))
+    def streams(self, run: str) -> dict[str, dict[str, str]]:
+        """Streams that a run has so far, and the unit of each data key of theirs."""
+        found: dict[str, dict[str, str]] = {}
+        for item in self._children((run,), {"page[limit]": 100}):
+            keys = item["attributes"]["metadata"].get("data_keys", {})
+            found[item["id"]] = {name: key.get("units") or "" for name, key in keys.items()}
+        return found
 
     def arrays(self, run: str, stream: str) -> dict[str, Mapping[str, Any]]:
         """``shape`` and ``metadata`` of each array that a stream has so far."""

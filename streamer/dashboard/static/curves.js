@@ -28,7 +28,6 @@ function overTime(store, columns, factor = 1) {
 function show(canvas, series, options, hint) {
   const drawn = plot(canvas, series, options);
   empty(canvas, drawn ? "" : hint);
-  canvas.dataset.series = drawn ? series.length : 0;
 }
 
 export function drift(canvas, store, cursor) {

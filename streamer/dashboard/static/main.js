@@ -9,7 +9,7 @@ import { drawFrame, pathOf, Pictures } from "./picture.js";
 import { readOut } from "./plot.js";
 import { Store } from "./store.js";
 
-const BETWEEN_MS = 120, PREVIEW_FRESH_MS = 900, PLAY_MS = 150, RATE_OVER_MS = 10_000, STILL_MS = 5_000;
+const BETWEEN_MS = 120, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900, PLAY_MS = 150, RATE_OVER_MS = 10_000, STILL_MS = 5_000;
 const GAINS = [1, 2, 5, 10, 20, 50, 100];
 
 const store = new Store();
@@ -55,6 +55,10 @@ function begin(run) {
 
 function rows(message) {
   store.add(message);
+  // they come by two ways: a preview may overtake the rows of its frame
+  if (store.preview && performance.now() - store.preview.at < OVERTAKEN_MS) {
+    store.preview.frame = store.newest;
+  }
   if (view.live) view.frame = store.newest;
 }
 
@@ -168,7 +172,7 @@ function frames() {
     canvases.forEach((canvas) => { drawFrame(canvas, null, [1, 1], { picked: null }); empty(canvas, hint); });
     return;
   }
-  const picture = chosen(row);
+  const { picture, own } = chosen(row);
   const found = store.particlesOf(view.frame);
   const gain = gainFor(found.map((p) => Math.hypot(...p.residual)));
   byId("gain").textContent = gain > 1 ? `(${gain} times)` : "";
@@ -182,20 +186,22 @@ function frames() {
     { ...p, arrow: p.displacement, ends: true })) });
   const hint = picture ? (picture.blank ? "no image of this frame" : "") : "loading the picture";
   canvases.forEach((canvas) => empty(canvas, hint));
-  if (picture) note(picture);
+  if (own) note(picture);
 }
 
 // The picture of a frame: the preview while it is the newest and fresh, else the image itself.
+// Until that is there, what was shown last stays (own: false).
 function chosen(row) {
-  if (row === undefined) return store.preview;
+  const preview = store.preview;
+  const newest = view.frame === store.newest && preview !== null;
+  if (row === undefined) return { picture: preview, own: false };
   const path = pathOf(store.run.key, "frames", "aligned", row);
-  const own = pictures.has(path);
-  if (own) return own;
-  const newest = view.frame === store.newest && store.preview;
-  const fresh = newest && performance.now() - store.preview.at < PREVIEW_FRESH_MS;
-  if (fresh) setTimeout(refresh, PREVIEW_FRESH_MS);
+  const kept = pictures.has(path);
+  if (kept) return { picture: kept, own: true };
+  if (newest && performance.now() - preview.at < PREVIEW_FRESH_MS) setTimeout(refresh, PREVIEW_FRESH_MS);
   else if ("aligned" in store.stream("frames").arrays) pictures.want(path);
-  return newest ? store.preview : last.run === store.run.key ? last.picture : null;
+  if (newest) return { picture: preview, own: preview.frame === view.frame };
+  return { picture: last.run === store.run.key ? last.picture : null, own: false };
 }
 
 let last = { run: null, picture: null };
