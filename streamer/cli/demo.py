@@ -34,7 +34,8 @@ def demo(
     """Scan a simulated electrode and follow it live, from RunEngine to Tiled.
 
     Starts a Tiled server, a 0MQ proxy, the service, a dashboard and a simulated beamline as real
-    processes on loopback; shows progress while results grow in Tiled; then compares them with the truth.
+    processes on loopback; shows progress while results grow in Tiled; then compares them with the
+    truth.
     """
     from ..rig import start_beamline, start_dashboard, start_proxy, start_service
     from ..tiled_server import EmbeddedTiled, free_port

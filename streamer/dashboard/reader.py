@@ -27,6 +27,7 @@ NEWEST = ""
 _RUNS_S = 1.0
 _ALL_RUNS_S = 60.0
 _RETRY_S = 2.0
+_PAUSE_S, _PATIENCE = 0.3, 2
 _MOST_RUNS, _FEW_RUNS = 200, 5
 _TIMEOUT_S = 20.0
 
@@ -63,6 +64,7 @@ class Reader:
         self._reads: TiledReads | None = None
         self._trouble: Trouble | None = None
         self._told = ""
+        self._failures = 0
         self._thread = threading.Thread(target=self._work, name="dashboard-reader", daemon=True)
 
     def __enter__(self) -> Reader:
@@ -234,9 +236,14 @@ class Reader:
         if self._trouble is not None:
             logger.info("Tiled at %s answers again", self._shown)
         self._trouble = None
+        self._failures = 0
         self._tell_status()
 
     def _failed(self, error: Exception) -> float:
+        self._failures += 1
+        if self._failures <= _PATIENCE and _may_pass(error):
+            logger.info("Tiled at %s: %s", self._shown, type(error).__name__)
+            return _PAUSE_S
         trouble = trouble_of(error, self._uri)
         if trouble != self._trouble:
             logger.warning("%s. %s", trouble.what, trouble.remedy)
@@ -254,3 +261,10 @@ class Reader:
             self._reads.close()
         self._reads = None
         self._feeds = {}
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is one of those that Tiled has while an array grows: 500, and a cut connection."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.ReadError | httpx.RemoteProtocolError)

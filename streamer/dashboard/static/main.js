@@ -3,13 +3,15 @@
 import { drawable } from "./colours.js";
 import { Connection } from "./connection.js";
 import * as curves from "./curves.js";
+import { pickOnPictures, timeControls } from "./controls.js";
+import { header } from "./header.js";
 import { Maps } from "./maps.js";
-import { alerts, badge, byId, clock, empty, figures, fixed, ledgerTable, particleTable, runList } from "./panels.js";
+import { alerts, byId, clock, empty, fixed, ledgerTable, particleTable, runList } from "./panels.js";
 import { drawFrame, pathOf, Pictures } from "./picture.js";
 import { readOut } from "./plot.js";
 import { Store } from "./store.js";
 
-const BETWEEN_MS = 120, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900, PLAY_MS = 150, RATE_OVER_MS = 10_000, STILL_MS = 5_000;
+const BETWEEN_MS = 120, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
 const GAINS = [1, 2, 5, 10, 20, 50, 100];
 
 const store = new Store();
@@ -20,7 +22,10 @@ const seen = { first: null, shown: [] };
 window.operando = { seen, store, view };
 
 const maps = new Maps();
-const pictures = new Pictures(() => refresh(), () => {
+const pictures = new Pictures(() => {
+  view.note = "";
+  refresh();
+}, () => {
   view.note = "the picture of this frame could not be read; the next will be tried";
   setTimeout(refresh, 1000);
 });
@@ -83,63 +88,10 @@ function refresh() {
 
 function draw() {
   if (view.live) view.frame = store.newest;
-  header();
+  header(view, store);
   timeline();
   frames();
   panels();
-}
-
-function header() {
-  byId("trouble").hidden = true;
-  const run = store.run;
-  const still = performance.now() - (store.arrived.at(-1) ?? -Infinity) > STILL_MS;
-  if (!view.connected) {
-    trouble("the dashboard does not answer", "Is it still running? This page tries again by itself.");
-    badge(byId("state"), "not connected", "bad");
-  } else if (run === null) {
-    badge(byId("state"), "waiting for a run", "warn");
-  } else if (run.stop) {
-    const good = run.stop.exit_status === "success";
-    badge(byId("state"), `finished: ${run.stop.exit_status ?? ""}`, good ? "good" : "bad");
-  } else {
-    badge(byId("state"), still ? "open, no new frames" : "live", still ? "warn" : "good");
-  }
-  const status = view.status;
-  if (view.connected && status && !status.ok) trouble(status.what, status.remedy);
-  const live = run !== null && !run.stop;
-  if (status) badge(byId("tiled"), status.ok ? `Tiled: ${live && status.how === "pushed" ? "pushed" : "connected"}` : "Tiled: trouble",
-    status.ok ? "" : "bad");
-  byId("tiled").title = status ? status.tiled : "";
-  summary();
-}
-
-function trouble(what, remedy) {
-  byId("trouble").hidden = false;
-  byId("what").textContent = `${what}.`;
-  byId("remedy").textContent = remedy;
-}
-
-function summary() {
-  const table = store.stream("frames");
-  const row = store.frames.get(store.newest);
-  // what a later look tells is late by design
-  const latency = table.value(store.firsts.get(store.newest), "latency");
-  const list = [["sample", store.run?.sample || "–"], ["frames", String(store.frames.size)]];
-  list.push(["rate", `${fixed(rate(), 1)} /s`], ["latency", `${fixed(latency, 2)} s`]);
-  list.push(["particles", fixed(table.value(row, "n_particles"), 0)]);
-  if (view.note) list.push(["note", view.note]);
-  figures(list);
-}
-
-// Frames per second: as they arrive while the run goes on, else over the whole run.
-function rate() {
-  const table = store.stream("frames");
-  const numbers = store.frameNumbers;
-  if (numbers.length < 2) return NaN;
-  const from = store.run?.stop ? 0 : Math.max(0, numbers.length - 20);
-  const times = [numbers[from], numbers.at(-1)].map((n) => table.value(store.frames.get(n), "time"));
-  const still = performance.now() - store.arrived.at(-1) > RATE_OVER_MS;
-  return !store.run?.stop && still ? 0 : (numbers.length - 1 - from) / (times[1] - times[0]);
 }
 
 function timeline() {
@@ -245,34 +197,6 @@ function pick(particle) {
   refresh();
 }
 
-function goTo(index) {
-  const numbers = store.frameNumbers;
-  view.frame = numbers[Math.min(Math.max(index, 0), numbers.length - 1)];
-  view.live = false;
-  refresh();
-}
-
-function stopPlaying() {
-  clearInterval(view.playing);
-  view.playing = null;
-}
-
-byId("slider").addEventListener("input", (event) => { stopPlaying(); goTo(Number(event.target.value)); });
-byId("live").addEventListener("click", () => { stopPlaying(); view.live = true; refresh(); });
-byId("play").addEventListener("click", () => {
-  if (view.playing) {
-    stopPlaying();
-  } else {
-    const last = store.frames.size - 1;
-    let at = view.live || store.frameNumbers.indexOf(view.frame) >= last ? 0 : store.frameNumbers.indexOf(view.frame);
-    view.playing = setInterval(() => {
-      goTo(at);
-      at += 1;
-      if (at >= store.frames.size) stopPlaying();
-    }, PLAY_MS);
-  }
-  refresh();
-});
 byId("runs").addEventListener("change", (event) => {
   view.chosen = event.target.value;
   connection.look(view.chosen);
@@ -282,17 +206,10 @@ for (const [key, [name, unit]] of Object.entries(curves.QUANTITIES)) {
 }
 byId("quantity").addEventListener("change", refresh);
 byId("map-key").addEventListener("change", refresh);
-for (const [id, marks] of [["aligned", (p) => [p.alignedY, p.alignedX]], ["camera", (p) => [p.y, p.x]]]) {
-  byId(id).addEventListener("click", (event) => {
-    const box = byId(id).getBoundingClientRect();
-    const [y, x] = byId(id).toImage(event.clientX - box.left, event.clientY - box.top);
-    const hit = store.particlesOf(view.frame)
-      .find((p) => Math.hypot(marks(p)[0] - y, marks(p)[1] - x) <= Math.max(p.radius, 6));
-    if (hit) pick(hit.particle);
-  });
-}
+timeControls(view, store, refresh);
+pickOnPictures(view, store, pick);
 for (const canvas of document.querySelectorAll(".plots canvas")) readOut(canvas);
 window.addEventListener("resize", refresh);
-setInterval(header, 2000);
+setInterval(() => header(view, store), 2000);
 runList([], "");
 refresh();
