@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 
 from ...callbacks.publisher import FramePublisher
 from ..frames import NamedDocument
-from ..rig import RigError, start_dashboard, start_proxy, start_service
+from ..rig import Child, RigError, start_dashboard, start_proxy, start_service
 from ..tiled_server import EmbeddedTiled, free_port
 from .browser import chromium
+from .resources import cpu_seconds
 from .stream import publish
+
+Times = NDArray[np.float64]
 
 _SETTLE_FRAMES = 8
 _LAST_SHARE = 0.9
@@ -34,23 +38,40 @@ class Seen:
     first_picture : s from opening the page to the first picture, per viewer.
     delay_p50, delay_p95, delay_max : s from a frame's event until it, or a later one, was shown;
         over all frames since the viewers were there, and all viewers.
+    after_p50, after_p95 : the same from when the processor had the frame's result.
     updates : pictures shown per second and viewer.
+    cpu : share of a core that the dashboard took.
     """
 
     first_picture: tuple[float, ...]
     delay_p50: float
     delay_p95: float
     delay_max: float
+    after_p50: float
+    after_p95: float
     updates: float
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFigures:
-    """One run: results/s and latency (s) of the processor, and what was seen of it."""
+    """One run.
+
+    Attributes
+    ----------
+    rate : results/s of the processor. latency_p50, latency_p95 : of the processor, s.
+    tiled_cpu : share of a core that the Tiled server took.
+    load : tasks of the whole machine that ran or wanted to, mean of the last minute.
+    cores : of the machine.
+    seen : None without viewers.
+    """
 
     rate: float
     latency_p50: float
     latency_p95: float
+    tiled_cpu: float
+    load: float
+    cores: int
     seen: Seen | None
 
 
@@ -68,54 +89,114 @@ def measure_dashboard(
     ----------
     documents : of a raw run. rate : sample frames/s. viewers : pages; 0 starts no dashboard.
     folder : for data and logs. progress : is called for each frame.
-    picture : file for a picture of the page towards the end of the run.
+    picture : file for a picture of the page towards the end of the run; taking it holds up one
+        page for about a second.
 
     Raises
     ------
     ConfigError, RigError
         Something that is needed is not installed, or a process failed.
     """
-    port_in, port_out = free_port(), free_port()
     with ExitStack() as stack:
         tiled = stack.enter_context(EmbeddedTiled(folder / "tiled"))
-        stack.enter_context(start_proxy(folder, port_in, port_out))
-        arguments = ["--zmq", f"127.0.0.1:{port_out}", "--tiled", tiled.base_uri]
-        arguments += ["--frames-dir", str(tiled.frames_dir), "--profile", "sim_txm", "--runs", "1"]
-        service = stack.enter_context(start_service(folder, arguments, tiled.api_key))
-        publisher = FramePublisher(f"127.0.0.1:{port_in}")
-        stack.callback(publisher.close)
-        publisher.wait_connected(10)
-        pages: list[Any] = []
-        address = ""
-        if viewers:
-            child, address = start_dashboard(folder, tiled.base_uri, tiled.api_key)
-            stack.enter_context(child)
-            browser = stack.enter_context(chromium())
-            size = {"width": _WIDTH, "height": _HEIGHT}
-            pages = [browser.new_page(viewport=size) for _ in range(viewers)]
+        service, publisher = _start_system(stack, tiled, folder)
+        audience = _Audience(stack, tiled, folder, viewers)
         counter = _Counter(progress)
         sending = threading.Thread(
             target=publish, args=(documents, rate, publisher, counter), daemon=True
         )
+        began, tiled_before = time.monotonic(), cpu_seconds(tiled.pid or 0)
         sending.start()
         counter.wait_for(_SETTLE_FRAMES, 60)
-        opened = time.time()
-        firsts = tuple(_open(page, address) for page in pages)
-        if pages and picture is not None:
+        audience.open()
+        if picture is not None and viewers:
             counter.wait_for(int(_LAST_SHARE * counter.expected(documents)), 600)
-            pages[0].wait_for_timeout(1000)
-            pages[0].screenshot(path=str(picture))
+            audience.picture(picture)
         sending.join()
         if service.wait(120):
             raise RigError(service.story("failed"))
+        tiled_cpu = (cpu_seconds(tiled.pid or 0) - tiled_before) / (time.monotonic() - began)
         times, results = _results(tiled)
-        seen = _seen(pages, firsts, times, opened) if pages else None
         latency = results - times
         return RunFigures(
             rate=(len(results) - 1) / float(results[-1] - results[0]),
             latency_p50=float(np.percentile(latency, 50)),
             latency_p95=float(np.percentile(latency, 95)),
-            seen=seen,
+            tiled_cpu=tiled_cpu,
+            load=os.getloadavg()[0],
+            cores=os.cpu_count() or 1,
+            seen=audience.seen(times, results) if viewers else None,
+        )
+
+
+def _start_system(
+    stack: ExitStack, tiled: EmbeddedTiled, folder: Path
+) -> tuple[Child, FramePublisher]:
+    port_in, port_out = free_port(), free_port()
+    stack.enter_context(start_proxy(folder, port_in, port_out))
+    arguments = ["--zmq", f"127.0.0.1:{port_out}", "--tiled", tiled.base_uri]
+    arguments += ["--frames-dir", str(tiled.frames_dir), "--profile", "sim_txm", "--runs", "1"]
+    service = stack.enter_context(start_service(folder, arguments, tiled.api_key))
+    publisher = FramePublisher(f"127.0.0.1:{port_in}")
+    stack.callback(publisher.close)
+    publisher.wait_connected(10)
+    return service, publisher
+
+
+class _Audience:
+    """A dashboard and its viewers: pages of one Chromium."""
+
+    def __init__(self, stack: ExitStack, tiled: EmbeddedTiled, folder: Path, viewers: int) -> None:
+        self._pages: list[Any] = []
+        self._firsts: list[float] = []
+        if viewers:
+            self._child, self._address = start_dashboard(folder, tiled.base_uri, tiled.api_key)
+            stack.enter_context(self._child)
+            browser = stack.enter_context(chromium())
+            size = {"width": _WIDTH, "height": _HEIGHT}
+            self._pages = [browser.new_page(viewport=size) for _ in range(viewers)]
+
+    def open(self) -> None:
+        """Open the pages, one after the other, each until it shows a picture."""
+        self._began = time.monotonic()
+        for page in self._pages:
+            page.goto(self._address)
+            page.wait_for_function("() => window.operando?.seen.first", timeout=60_000)
+            self._firsts.append(float(page.evaluate("operando.seen.first")) / 1000)
+
+    def picture(self, path: Path) -> None:
+        """Save a picture of a page."""
+        self._pages[-1].screenshot(path=str(path))
+
+    def seen(self, times: Times, results: Times) -> Seen:
+        """Ask the pages what they showed when."""
+        elapsed = time.monotonic() - self._began
+        cpu = cpu_seconds(self._child.process.pid) / elapsed
+        delays: list[float] = []
+        after: list[float] = []
+        updates: list[float] = []
+        for page in self._pages:
+            shown = page.evaluate("operando.seen.shown")
+            frames = np.array([entry["frame"] for entry in shown])
+            at = np.array([entry["at"] for entry in shown])
+            for frame in np.flatnonzero(times > at[0]):
+                then = at[frames >= frame].min(initial=np.inf)
+                delays.append(float(then - times[frame]))
+                after.append(float(then - results[frame]))
+            live = at[at <= times[-1] + 1.0]
+            updates.append((len(live) - 1) / max(float(live[-1] - live[0]), 1e-9))
+        if not delays:
+            raise RigError("the run was over before a page showed it; make it longer")
+        p50, p95, longest = (float(v) for v in np.percentile(delays, (50, 95, 100)))
+        return Seen(
+            first_picture=tuple(self._firsts),
+            delay_p50=p50,
+            delay_p95=p95,
+            delay_max=longest,
+            after_p50=float(np.percentile(after, 50)),
+            after_p95=float(np.percentile(after, 95)),
+            updates=float(np.mean(updates)),
+            cpu=cpu,
         )
 
 
@@ -144,14 +225,7 @@ class _Counter:
         return sum(n == "event" and d["descriptor"] in primary for n, d in documents)
 
 
-def _open(page: Any, address: str) -> float:
-    """Open a page; return the s from then until it showed a picture."""
-    page.goto(address)
-    page.wait_for_function("() => window.operando?.seen.first", timeout=30_000)
-    return float(page.evaluate("operando.seen.first")) / 1000
-
-
-def _results(tiled: EmbeddedTiled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _results(tiled: EmbeddedTiled) -> tuple[Times, Times]:
     """When each frame was taken and when its first result was there, (n,) s each."""
     from tiled.client import from_uri
 
@@ -161,29 +235,3 @@ def _results(tiled: EmbeddedTiled) -> tuple[NDArray[np.float64], NDArray[np.floa
     first = rows[rows["revision"] == 0].sort_values("frame")
     times = first["time"].to_numpy(float)
     return times, times + first["latency"].to_numpy(float)
-
-
-def _seen(
-    pages: list[Any], firsts: tuple[float, ...], times: NDArray[np.float64], opened: float
-) -> Seen:
-    delays: list[float] = []
-    updates: list[float] = []
-    for page, first in zip(pages, firsts, strict=True):
-        shown = page.evaluate("operando.seen.shown")
-        frames = np.array([entry["frame"] for entry in shown])
-        at = np.array([entry["at"] for entry in shown])
-        there = float(at[0])
-        wanted = np.flatnonzero(times > max(there, opened + first))
-        for frame in wanted:
-            later = at[frames >= frame]
-            delays.append(float(later.min() - times[frame]) if later.size else float("inf"))
-        live = at[at <= times[-1] + 1.0]
-        updates.append((len(live) - 1) / max(float(live[-1] - live[0]), 1e-9))
-    p50, p95, longest = (float(v) for v in np.percentile(delays, (50, 95, 100)))
-    return Seen(
-        first_picture=firsts,
-        delay_p50=p50,
-        delay_p95=p95,
-        delay_max=longest,
-        updates=float(np.mean(updates)),
-    )

@@ -51,11 +51,12 @@ def dashboard(
                     lambda task=task: bar.advance(task),
                     picture,
                 )
-    out = Console()
+    out = Console(width=200)
     for number, found in figures.items():
         out.print(
             f"{number} viewers: {found.rate:.2f} results/s, latency p50 {found.latency_p50:.3f} s, "
-            f"p95 {found.latency_p95:.3f} s",
+            f"p95 {found.latency_p95:.3f} s; Tiled took {100 * found.tiled_cpu:.0f} % of a core; "
+            f"load {found.load:.1f} on {found.cores} cores",
             highlight=False,
         )
     seen = figures[viewers].seen
@@ -66,7 +67,9 @@ def dashboard(
     out.print(f"first picture after {first} s", highlight=False)
     out.print(
         f"shown after the frame: p50 {seen.delay_p50:.2f} s, p95 {seen.delay_p95:.2f} s, longest "
-        f"{seen.delay_max:.2f} s; {seen.updates:.1f} pictures/s",
+        f"{seen.delay_max:.2f} s; after its result: p50 {seen.after_p50:.2f} s, p95 "
+        f"{seen.after_p95:.2f} s; {seen.updates:.1f} pictures/s; the dashboard took "
+        f"{100 * seen.cpu:.0f} % of a core",
         highlight=False,
     )
     if output is not None:

@@ -121,7 +121,7 @@ function trail(pen, path, scale) {
 
 function arrow(pen, x, y, dx, dy) {
   const length = Math.hypot(dx, dy);
-  if (!(length > 2)) return;
+  if (!(length > 5)) return;
   const head = Math.min(7, length / 2), angle = Math.atan2(dy, dx);
   const colour = pen.strokeStyle;
   pen.beginPath();
@@ -144,6 +144,7 @@ function ruler(pen, scale, left, bottom) {
   pen.fillStyle = "#fff";
   pen.strokeStyle = "#000";
   pen.lineWidth = 3;
+  pen.strokeRect(left + 10, bottom - 12, length * scale, 3);
   pen.fillRect(left + 10, bottom - 12, length * scale, 3);
   pen.font = "12px system-ui, sans-serif";
   pen.textAlign = "left";

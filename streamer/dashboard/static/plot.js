@@ -39,8 +39,12 @@ function range(series, axis) {
     }
   }
   if (low > high) return null;
-  const margin = axis === 1 ? Math.max((high - low) * 0.06, Math.abs(high) * 1e-6, 1e-9) : 0;
-  return low === high && axis === 0 ? [low - 0.5, high + 0.5] : [low - margin, high + margin];
+  if (high - low < 1e-9 + 1e-6 * Math.abs(high)) { // all the same
+    const room = axis === 0 ? 0.5 : Math.max(0.1 * Math.abs(high), 0.1);
+    return [low - room, high + room];
+  }
+  const margin = axis === 1 ? (high - low) * 0.06 : 0;
+  return [low - margin, high + margin];
 }
 
 // series: [{name, colour, points: [[x, y], ...], dots, faint}]
