@@ -9,7 +9,7 @@ export function timeControls(view, store, refresh) {
     const numbers = store.frameNumbers;
     view.frame = numbers[Math.min(Math.max(index, 0), numbers.length - 1)];
     view.live = false;
-    refresh();
+    refresh(true);
   }
 
   function stopPlaying() {
@@ -18,7 +18,7 @@ export function timeControls(view, store, refresh) {
   }
 
   byId("slider").addEventListener("input", (event) => { stopPlaying(); goTo(Number(event.target.value)); });
-  byId("live").addEventListener("click", () => { stopPlaying(); view.live = true; refresh(); });
+  byId("live").addEventListener("click", () => { stopPlaying(); view.live = true; refresh(true); });
   byId("play").addEventListener("click", () => {
     if (view.playing) {
       stopPlaying();
@@ -31,7 +31,7 @@ export function timeControls(view, store, refresh) {
         if (at >= store.frames.size) stopPlaying();
       }, PLAY_MS);
     }
-    refresh();
+    refresh(true);
   });
 }
 

@@ -11,7 +11,7 @@ import { drawFrame, pathOf, Pictures } from "./picture.js";
 import { readOut } from "./plot.js";
 import { Store } from "./store.js";
 
-const BETWEEN_MS = 120, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
+const BETWEEN_MS = 120, PANELS_MS = 500, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
 const GAINS = [1, 2, 5, 10, 20, 50, 100];
 
 const store = new Store();
@@ -72,9 +72,11 @@ function preview(message) {
     frame: store.newest, at: performance.now() };
 }
 
-let due = false, drawnAt = -Infinity;
+let due = false, drawnAt = -Infinity, panelsAt = -Infinity, asked = false, later;
 
-function refresh() {
+// Draw soon; what the viewer has `asked` for at once, and whole.
+function refresh(now = false) {
+  asked ||= now;
   if (due) return;
   due = true;
   // not requestAnimationFrame: a page in the background shall be up to date when it is looked at
@@ -91,7 +93,16 @@ function draw() {
   header(view, store);
   timeline();
   frames();
-  panels();
+  // curves and tables cost more than pictures and need not change as often
+  const wait = panelsAt + PANELS_MS - performance.now();
+  if (asked || wait <= 0) {
+    panelsAt = performance.now();
+    asked = false;
+    panels();
+  } else {
+    clearTimeout(later);
+    later = setTimeout(refresh, wait);
+  }
 }
 
 function timeline() {
@@ -194,7 +205,7 @@ function panels() {
 
 function pick(particle) {
   view.picked = view.picked === particle ? null : particle;
-  refresh();
+  refresh(true);
 }
 
 byId("runs").addEventListener("change", (event) => {
@@ -204,12 +215,12 @@ byId("runs").addEventListener("change", (event) => {
 for (const [key, [name, unit]] of Object.entries(curves.QUANTITIES)) {
   byId("quantity").append(new Option(`${name}, ${unit}`, key));
 }
-byId("quantity").addEventListener("change", refresh);
-byId("map-key").addEventListener("change", refresh);
+byId("quantity").addEventListener("change", () => refresh(true));
+byId("map-key").addEventListener("change", () => refresh(true));
 timeControls(view, store, refresh);
 pickOnPictures(view, store, pick);
 for (const canvas of document.querySelectorAll(".plots canvas")) readOut(canvas);
-window.addEventListener("resize", refresh);
+window.addEventListener("resize", () => refresh(true));
 setInterval(() => header(view, store), 2000);
 runList([], "");
 refresh();

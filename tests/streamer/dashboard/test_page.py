@@ -20,6 +20,14 @@ def shows(page, run, frames):
     )
 
 
+def says(page, selector, text):
+    """Wait until an element holds a text."""
+    page.wait_for_function(
+        "([selector, text]) => document.querySelector(selector)?.textContent.includes(text)",
+        arg=[selector, text],
+    )
+
+
 def bright(page, canvas):
     """Number of pixels of a canvas that are clearly not background."""
     return page.evaluate(
@@ -36,7 +44,7 @@ def bright(page, canvas):
 
 def test_a_run_appears_and_grows_on_an_open_page(dashboard, new_run, sink, page):
     page.goto(dashboard)
-    page.wait_for_function("() => document.getElementById('tiled').textContent.includes('Tiled')")
+    says(page, "#tiled", "Tiled")
     run = new_run("cell 7")
     for i in range(4):
         run.frame(i)
@@ -49,7 +57,7 @@ def test_a_run_appears_and_grows_on_an_open_page(dashboard, new_run, sink, page)
     assert sink.flush()
     shows(page, run, 9)
     page.wait_for_function("() => document.querySelectorAll('#particles tbody tr').length === 3")
-    page.wait_for_function("() => document.getElementById('frame').textContent.includes('frame 8')")
+    says(page, "#frame", "frame 8")
     assert "8308.00 eV" in page.text_content("#frame")
     for canvas in ("aligned", "camera", "drift", "strain", "tracks", "spectra", "latency"):
         assert bright(page, canvas) > 200, canvas
@@ -58,10 +66,9 @@ def test_a_run_appears_and_grows_on_an_open_page(dashboard, new_run, sink, page)
     page.wait_for_function("() => document.querySelector('#particles tr.picked')")
     run.stop(received=9, aligned=8, dropped={"overload": 1})
     assert sink.flush()
-    page.wait_for_function("() => document.getElementById('state').textContent.includes('success')")
-    ledger = page.text_content("#ledger")
-    assert "dropped: overload1" in ledger
-    assert "balanced" in ledger
+    says(page, "#state", "success")
+    says(page, "#ledger", "dropped: overload1")
+    says(page, "#ledger", "balanced")
 
 
 def test_a_late_viewer_sees_all_and_goes_back_in_time(dashboard, new_run, sink, page):
@@ -110,9 +117,9 @@ def test_spectra_maps_and_alerts_fill_in(dashboard, new_run, sink, page):
     assert sink.flush()
     page.goto(dashboard)
     shows(page, run, 1)
-    assert "no spectra stream" in page.text_content("#spectra-note")
-    assert "no maps in this run yet" in page.text_content("#maps-empty")
-    assert "no alerts in this run" in page.text_content("#alerts")
+    says(page, "#spectra-note", "no spectra stream")
+    says(page, "#maps-empty", "no maps in this run yet")
+    says(page, "#alerts", "no alerts in this run")
     for energy in (8340.0, 8350.0, 8360.0):
         for particle in (0, 1):
             run.event("spectra", particle=particle, energy=energy, od=0.5 + particle)
@@ -151,7 +158,7 @@ def test_names_of_samples_and_messages_are_text_whatever_stands_in_them(
     assert sink.flush()
     page.goto(dashboard)
     shows(page, run, 1)
-    page.wait_for_function("() => document.getElementById('alerts').textContent.includes('<img')")
+    says(page, "#alerts", "<img")
     for place in ("#figures", "#runs", "#frame", "#ledger"):
         assert evil in page.text_content(place), place
     assert page.evaluate("window.pwned") is None
@@ -170,8 +177,8 @@ def test_an_operator_is_told_what_is_wrong_and_what_to_do(tmp_path, page):
         assert "no Tiled server answers" in page.text_content("#what")
         assert "Is it running" in page.text_content("#remedy")
         assert "No run yet" in page.text_content("#aligned + .empty")
-        assert "waiting for the first frame" in page.text_content("#drift + .empty")
-        assert "no run yet" in page.text_content("#alerts")
+        says(page, "#drift + .empty", "waiting for the first frame")
+        says(page, "#alerts", "no run yet")
     page.wait_for_function(
         "() => document.getElementById('what').textContent.includes('dashboard does not answer')"
     )
