@@ -26,7 +26,7 @@ Times = NDArray[np.float64]
 
 _SETTLE_FRAMES = 8
 _LAST_SHARE = 0.9
-_WIDTH, _HEIGHT = 1600, 1250
+_WIDTH, _HEIGHT = 1600, 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,7 @@ class _Audience:
 
     def picture(self, path: Path) -> None:
         """Save a picture of a page."""
-        self._pages[-1].screenshot(path=str(path))
+        self._pages[-1].screenshot(path=str(path), full_page=True)
 
     def seen(self, times: Times, results: Times) -> Seen:
         """Ask the pages what they showed when."""

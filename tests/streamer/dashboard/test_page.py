@@ -132,8 +132,11 @@ def test_spectra_maps_and_alerts_fill_in(dashboard, new_run, sink, page):
     assert sink.flush()
     page.wait_for_function("() => document.querySelectorAll('#maps canvas').length === 2")
     page.wait_for_function("() => document.getElementById('spectra-note').textContent === ''")
-    points = page.evaluate("document.getElementById('spectra').plotted.series[0].points")
-    assert points == [[8340, 0.5], [8350, 0.9], [8360, 0.5]]
+    page.wait_for_function(
+        "(points) => JSON.stringify(document.getElementById('spectra').plotted.series[0].points)"
+        " === points",
+        arg="[[8340,0.5],[8350,0.9],[8360,0.5]]",
+    )
     assert page.input_value("#map-key") == "fraction"
     assert "3 energies" in page.text_content("#maps")
     page.wait_for_function("() => document.querySelectorAll('#alerts li').length === 3")
