@@ -22,17 +22,19 @@ from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
 from ..streamer.sources.losses import DROPPED
+from .chemistry import Chemistry
 from .detection import Detection
 from .images import ImageReader
 from .raw_run import RawRun
 from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
+from .samples import Samples
+from .second_look import look_again
+from .stage_moves import tell_moves
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
-
-_UNNAMED = "run "
 
 
 class StreamProcessor:
@@ -72,7 +74,10 @@ class StreamProcessor:
         except (ValueError, ImportError, AttributeError) as error:
             raise ConfigError(f"these settings cannot be used: {error}") from error
         self._pipeline = Pipeline(linker, self.settings.registration, device)
-        self._provenance = provenance(self.settings, str(device), self._detection.detector)
+        self._chemistry = Chemistry(self.settings.xanes)
+        self._provenance = provenance(
+            self.settings, str(device), self._detection.detector, self._chemistry.sha256
+        )
         self._assembler = assemble.init(self.settings.assemble)
         self._images = ImageReader(self.settings.assets, self._frame, self._reject)
         process = self.settings.process
@@ -81,8 +86,7 @@ class StreamProcessor:
         self._rescan = Rescan(self.settings.registration, device, store)
         self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
-        self._samples: dict[str, PipelineState] = {}
-        self._next_particle: dict[str, int] = {}
+        self._samples = Samples(process.max_samples)
         self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
         self._subscribers = Subscribers()
 
@@ -126,6 +130,7 @@ class StreamProcessor:
                     self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
+                tell_moves(self._runs, self._assembler, name, doc)
             self._flush()
 
     @property
@@ -139,9 +144,9 @@ class StreamProcessor:
         return frozenset((*self._runs, *self._starts))
 
     @property
-    def known_streams(self) -> dict[str, str]:
-        """Uid of the run of each descriptor that is known, by its uid."""
-        return {uid: stream.run for uid, stream in self._assembler.streams.items()}
+    def known_streams(self) -> dict[str, assemble.Known]:
+        """Run of each descriptor that is known, and which of its events have come, by its uid."""
+        return assemble.known_streams(self._assembler)
 
     def snapshot(self, blobs: Blobs) -> dict[str, Any]:
         """State between two calls of `process`, made of what `streamer.checkpoint` can encode.
@@ -153,8 +158,7 @@ class StreamProcessor:
         return {
             "assembler": self._assembler,
             "starts": self._starts,
-            "samples": self._samples,
-            "next_particle": self._next_particle,
+            "samples": self._samples.snapshot(),
             "ladder": self._detection.ladder,
             "runs": {uid: run.snapshot() for uid, run in self._runs.items()},
             "raw": self._raw.snapshot(blobs),
@@ -170,8 +174,8 @@ class StreamProcessor:
         blobs : those that the snapshot was made with.
         """
         self._assembler = state["assembler"]
-        self._starts, self._samples = state["starts"], state["samples"]
-        self._next_particle, self._detection.ladder = state["next_particle"], state["ladder"]
+        self._starts, self._detection.ladder = state["starts"], state["ladder"]
+        self._samples.restore(state["samples"])
         for uid, known in state["runs"].items():
             output = RunOutput.restored(known["output"], self._subscribers.emit, self._clock)
             self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
@@ -233,11 +237,10 @@ class StreamProcessor:
         """The run of an image; results begin with its first image."""
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
-            sample = start.get(self.settings.process.sample_key)
-            named = isinstance(sample, str | int | float | Mapping) and bool(sample)
-            name = str(sample) if named else f"{_UNNAMED}{uid}"
-            output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
-            self._runs[uid] = RawRun(output, name, Remarks(logger, uid))
+            sample = Samples.name_of(start, self.settings.process.sample_key)
+            told = (self._subscribers.emit, self._clock, self.settings.advice)
+            output = RunOutput(start, self._provenance, *told)
+            self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
         return self._runs[uid]
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
@@ -319,7 +322,7 @@ class StreamProcessor:
 
     def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
         state = self._state(run)
-        given = self._next_particle.get(run.sample, 0)
+        given = self._samples.given(run.sample)
         try:
             verdict = run.assess(frame, detections, self.settings.quality)
             if not verdict:  # particles coast over a frame that tells nothing of their places
@@ -331,28 +334,12 @@ class StreamProcessor:
             run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
             self._failed(run, frame)
             return
-        self._next_particle[run.sample] = self._pipeline.next_particle(run.state)
-        run.output.emit(result, roi=run.state.roi)
+        self._samples.give(run.sample, self._pipeline.next_particle(run.state))
+        run.output.emit(result, roi=run.state.roi, told=self._chemistry.update(run, result))
         try:
             self._rescan.keep(frame, run.state.record)
         except OSError as error:
             run.remarks.warn("frames not kept", f"frame {frame.frame} is not revised", error)
-
-    def _look_again(self, run: RawRun, uid: str) -> None:
-        """Revise all places, now that the scan is over; the values told so far stand if not."""
-        if run.state is None:
-            return
-        revised = 0
-        try:
-            for state, result in self._rescan.results(uid, run.state):
-                run.state = state
-                run.output.emit(result, roi=state.roi)
-                revised += 1
-        except Exception as error:  # noqa: BLE001 - the run must be closed all the same
-            run.remarks.warn("second looks failed", "the places were not revised", error)
-            run.output.notice("whole_scan_failed")
-        if revised:
-            logger.info("run %s: %d frames revised in a second look at the scan", uid, revised)
 
     def _failed(self, run: RawRun, frame: Corrected) -> None:
         """Account for a frame that we could not process."""
@@ -364,8 +351,8 @@ class StreamProcessor:
 
     def _state(self, run: RawRun) -> PipelineState:
         if run.state is None:
-            known = self._samples.get(run.sample)
-            run.state = self._pipeline.init() if known is None else self._pipeline.start_run(known)
+            first, again = self._pipeline.init, self._pipeline.start_run
+            run.state = self._samples.begin(run.sample, first, again)
         return run.state
 
     def _stop(self, stopped: assemble.RunStopped) -> None:
@@ -388,7 +375,7 @@ class StreamProcessor:
         self._rescan.forget(uid)
         self._images.close_run(uid)
         if run.state is not None:
-            self._remember(run.sample, run.state)
+            self._samples.remember(run.sample, run.state)
 
     def _finish(self, run: RawRun, uid: str) -> None:
         """Give the frames of a run that has ended their last values."""
@@ -401,13 +388,4 @@ class StreamProcessor:
             for item in run.missing:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
-            self._look_again(run, uid)
-
-    def _remember(self, sample: str, state: PipelineState) -> None:
-        self._samples.pop(sample, None)
-        self._samples[sample] = state
-        while len(self._samples) > self.settings.process.max_samples:
-            oldest = next(iter(self._samples))
-            del self._samples[oldest]
-            if oldest.startswith(_UNNAMED):  # no other run is of this sample
-                self._next_particle.pop(oldest, None)
+            look_again(run, uid, self._rescan, self._chemistry)

@@ -9,15 +9,19 @@ from importlib.metadata import version
 from typing import Any
 
 from ..models.detector import Detector
+from ..streamer import advice
 from ..streamer import result_documents as documents
 from ..streamer.assemble.values import number
 from ..streamer.config import Settings
 from ..streamer.frames import Document, NamedDocument, Role
 from ..streamer.ledger import Ledger
 from ..streamer.results import FrameResult
+from ..streamer.xanes import Told
 
 
-def provenance(settings: Settings, device: str, detector: Detector) -> dict[str, Any]:
+def provenance(
+    settings: Settings, device: str, detector: Detector, references_sha256: str = ""
+) -> dict[str, Any]:
     """What made a result: the ``operando`` entry of its start document."""
     weights = getattr(detector, "weights_sha256", "")
     return {
@@ -27,7 +31,10 @@ def provenance(settings: Settings, device: str, detector: Detector) -> dict[str,
         "detector": detector.name,
         "weights_sha256": weights,
         "registration": settings.registration.declared(),
-        "config_sha256": hashlib.sha256((settings.sha256 + weights).encode()).hexdigest(),
+        "references_sha256": references_sha256,
+        "config_sha256": hashlib.sha256(
+            (settings.sha256 + weights + references_sha256).encode()
+        ).hexdigest(),
     }
 
 
@@ -40,6 +47,7 @@ class RunOutput:
     provenance : see `provenance`.
     emit : is called with every document.
     clock : wall clock, s, for `latency`.
+    advising : settings of the advice.
     """
 
     def __init__(
@@ -48,9 +56,12 @@ class RunOutput:
         provenance: Mapping[str, Any],
         emit: Callable[[str, Document], None],
         clock: Callable[[], float],
+        advising: advice.AdviceSettings,
     ) -> None:
         self._emit = emit
         self._clock = clock
+        self._advising = advising
+        self._advice = advice.init()
         self._ledger = Ledger()
         self._opening: list[NamedDocument] = []
         self._waiting: list[tuple[FrameResult, dict[str, int]]] = []
@@ -106,8 +117,8 @@ class RunOutput:
         """
         self._mark = self._marks.popleft()
 
-    def emit(self, result: FrameResult, roi: int = 0) -> None:
-        """Emit a frame and its particles.
+    def emit(self, result: FrameResult, roi: int = 0, told: Told | None = None) -> None:
+        """Emit a frame and its particles, and what it has told of their spectra.
 
         Skipped frames that come before the size of the images is known are held until it is.
         """
@@ -121,9 +132,22 @@ class RunOutput:
             height, width = result.aligned.shape
             self._shape = (height, width)
             self._open("frames", self._shape, result.time)
-        for item, its_books in [*self._waiting, (result, books)]:
+        for item, its_books in self._waiting:
             self._frame(item, its_books, roi)
         self._waiting.clear()
+        self._frame(result, books, roi, told)
+
+    def tell(self, told: Told) -> None:
+        """Emit spectra and maps."""
+        for row in told.spectra:
+            if "spectra" not in self._run.descriptors:
+                self._open("spectra", (0, 0), row.time)
+            self._event("spectra", documents.spectrum_data(row), row.time)
+        for item in told.maps:
+            if "maps" not in self._run.descriptors:
+                height, width = item.fraction.shape
+                self._open("maps", (height, width), item.time)
+            self._event("maps", documents.map_data(item), item.time)
 
     def lost(self, role: Role, n: int, reason: str) -> None:
         """Count images of which no document ever came."""
@@ -163,7 +187,9 @@ class RunOutput:
         self._run, document = documents.descriptor_document(self._run, stream, image, time)
         self._send(document)
 
-    def _frame(self, result: FrameResult, books: Mapping[str, int], roi: int) -> None:
+    def _frame(
+        self, result: FrameResult, books: Mapping[str, int], roi: int, told: Told | None = None
+    ) -> None:
         if self._shape is None:
             raise AssertionError("a frame cannot be emitted before its descriptor")
         if result.particles and "particles" not in self._run.descriptors:
@@ -171,10 +197,25 @@ class RunOutput:
         for particle in result.particles:
             data = documents.particle_data(result, particle)
             self._event("particles", data, result.time)
+        if told is not None:
+            self.tell(told)
         # the frame comes last: who sees it may read all its particles
         latency = self._clock() - result.time
         data = documents.frame_data(result, self._shape, latency, books)
         self._event("frames", data, result.time)
+        self._advise(result, latency)
+
+    def moved(self, move: advice.StageMove) -> None:
+        """Be told of a move of the stage that shifts the image."""
+        self._advice = advice.moved(self._advice, move)
+
+    def _advise(self, result: FrameResult, latency: float) -> None:
+        shape = self._shape or (1, 1)
+        self._advice, told = advice.update(self._advice, result, shape, latency, self._advising)
+        for item in told:
+            if "advice" not in self._run.descriptors:
+                self._open("advice", shape, item.time)
+            self._event("advice", advice.advice_data(item), item.time)
 
     def _event(self, stream: str, data: dict[str, Any], time: float) -> None:
         self._run, document = documents.event_document(self._run, stream, data, time)

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .results import FrameResult, ParticleResult
+from .xanes.rows import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
 
@@ -76,12 +78,58 @@ _FRAME_KEYS: dict[str, tuple[str, str]] = {
     "ledger_dropped": ("integer", ""),
 }
 
+_SPECTRUM_KEYS: dict[str, tuple[str, str]] = {
+    "particle": ("integer", ""),
+    "frame": ("integer", ""),
+    "revision": ("integer", ""),
+    "energy": ("number", "eV"),
+    "od": ("number", "OD"),
+    "od_sigma": ("number", "OD"),
+    "surroundings": ("number", "OD"),
+    "n_pixels": ("integer", ""),
+    "n_energies": ("integer", ""),
+    "fraction": ("number", ""),
+    "fraction_sigma": ("number", ""),
+    "enough": ("boolean", ""),
+    "edge_energy": ("number", "eV"),
+    "edge_energy_sigma": ("number", "eV"),
+    "edge_inflection": ("number", "eV"),
+    "white_line": ("number", "eV"),
+    "white_line_height": ("number", ""),
+}
+
+_MAP_KEYS: dict[str, tuple[str, str]] = {
+    "particle": ("integer", ""),
+    "n_energies": ("integer", ""),
+    "n_pixels": ("integer", ""),
+    "revision": ("integer", ""),
+    "final": ("boolean", ""),
+}
+
+_ARRAYS: dict[str, dict[str, str]] = {
+    "frames": {"aligned": "OD"},
+    "particles": {"roi": "OD"},
+    "spectra": {},
+    "maps": {
+        "edge_energy": "eV",
+        "white_line": "eV",
+        "white_line_height": "",
+        "edge_step": "OD",
+        "fraction": "",
+        "fraction_sigma": "",
+    },
+}
+
 _HINTS = {
     "frames": ["drift_y", "drift_x", "n_particles"],
     "particles": ["y", "x"],
+    "spectra": ["od", "fraction"],
+    "maps": ["n_energies"],
+    "advice": ["move_y", "move_x"],
 }
 
-_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64"}
+_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64", "boolean": "|b1"}
+_LONGER = {"message": "<U256"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,31 +188,40 @@ def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[Result
 def descriptor_document(
     run: ResultRun, stream: str, image: tuple[int, int], time: float
 ) -> tuple[ResultRun, NamedDocument]:
-    """Open a stream: ``frames`` with aligned frames or ``particles`` with ROIs of shape `image`."""
-    scalars, array = {
-        "frames": (_FRAME_KEYS, "aligned"),
-        "particles": (_PARTICLE_KEYS, "roi"),
+    """Open a stream: ``frames``, ``particles``, ``spectra``, ``maps`` or ``advice``.
+
+    Parameters
+    ----------
+    image : shape of its images: of aligned frames, of ROIs, of maps.
+    """
+    scalars = {
+        "frames": _FRAME_KEYS,
+        "particles": _PARTICLE_KEYS,
+        "spectra": _SPECTRUM_KEYS,
+        "maps": _MAP_KEYS,
+        "advice": ADVICE_KEYS,
     }[stream]
     source = f"operando:{run.raw}"
     keys: dict[str, dict[str, Any]] = {
         name: {
             "source": source,
             "dtype": dtype,
-            "dtype_numpy": _NUMPY_TYPES[dtype],
+            "dtype_numpy": _LONGER.get(name, _NUMPY_TYPES[dtype]),
             "shape": [],
             "units": units,
             "object_name": "operando",
         }
         for name, (dtype, units) in scalars.items()
     }
-    keys[array] = {
-        "source": source,
-        "dtype": "array",
-        "dtype_numpy": "<f4",
-        "shape": list(image),
-        "units": "OD",
-        "object_name": "operando",
-    }
+    for array, units in _ARRAYS.get(stream, {}).items():
+        keys[array] = {
+            "source": source,
+            "dtype": "array",
+            "dtype_numpy": "<f4",
+            "shape": list(image),
+            "units": units,
+            "object_name": "operando",
+        }
     uid = derived_uid(run.uid, stream)
     doc: Document = {
         "uid": uid,
@@ -284,6 +341,16 @@ def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, An
         "ssim": particle.ssim,
         "roi": particle.roi,
     }
+
+
+def spectrum_data(row: SpectrumRow) -> dict[str, Any]:
+    """Data of one event of ``spectra``."""
+    return {name: getattr(row, name) for name in _SPECTRUM_KEYS}
+
+
+def map_data(row: MapsRow) -> dict[str, Any]:
+    """Data of one event of ``maps``."""
+    return {name: getattr(row, name) for name in (*_MAP_KEYS, *_ARRAYS["maps"])}
 
 
 def _vector(prefix: str, yx: Any) -> dict[str, float]:

@@ -114,3 +114,11 @@ def test_results_are_read_as_shown(tiled_server, monkeypatch):
     assert len(names["particles"]) >= 3 * 2
     assert np.asarray(names["last"]).shape == (160, 160)
     assert np.asarray(names["roi"]).ndim == 2
+
+
+def test_each_fault_of_the_table_is_shown_by_a_test():
+    _, _, table = (ROOT / "README.md").read_text().partition("| fault | what happens | shown by |")
+    rows = table.split("\n\n")[0].strip().splitlines()[1:]
+    assert len(rows) > 15
+    for row in rows:
+        assert re.search(r"\[test_\w+\]\(tests/[\w/]+\.py\)", row), row

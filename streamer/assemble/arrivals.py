@@ -15,6 +15,9 @@ Ranges = tuple[tuple[int, int], ...]
 
 LARGEST_SEQ_NUM = 10**9
 
+Known = tuple[str, Ranges | None]
+"""Run of a stream, and the numbers of its events that have come; None if they are not noted."""
+
 
 def added(ranges: Ranges, number: int) -> Ranges:
     """Return `ranges` with `number` in them."""
@@ -37,6 +40,18 @@ def contains(ranges: Ranges, number: int) -> bool:
     return any(start <= number < stop for start, stop in reversed(ranges))
 
 
+def known_streams(state: AssemblerState) -> dict[str, Known]:
+    """Which events have come of each descriptor, by its uid; noted are those of images."""
+    return {
+        uid: (
+            stream.run,
+            None if stream.image is None else state.runs[stream.run].arrived.get(stream.name, ()),
+        )
+        for uid, stream in state.streams.items()
+        if stream.run in state.runs
+    }
+
+
 def missing_of(
     state: AssemblerState, run: RunState, stop: Mapping[str, Any] | None
 ) -> tuple[Missing, ...]:
@@ -47,7 +62,7 @@ def missing_of(
     was lost is taken for one of images if its name is that of sample images and others of the run
     have come.
     """
-    told = {name: integer(n) for name, n in section(stop or {}, "num_events").items()}
+    told = {name: _count(n) for name, n in section(stop or {}, "num_events").items()}
     streams = {s.name: s for s in state.streams.values() if s.run == run.uid}
     out = []
     for name, stream in streams.items():
@@ -63,10 +78,16 @@ def missing_of(
     return tuple(item for item in out if item.count > 0)
 
 
+def _count(told: Any) -> int | None:
+    """A count of events as a stop document tells it; none that no scan could have."""
+    count = integer(told)
+    return count if count is not None and 0 <= count <= LARGEST_SEQ_NUM else None
+
+
 def _absent(arrived: Ranges, told: int | None) -> int:
     count = sum(stop - start for start, stop in arrived)
     sent = told if told is not None and told >= count else arrived[-1][1] - 1 if arrived else 0
-    return max(min(sent, LARGEST_SEQ_NUM) - count, 0)
+    return max(sent - count, 0)
 
 
 def frames_of(state: AssemblerState, stream: StreamState) -> int:

@@ -108,6 +108,7 @@ def measure_dashboard(
         began, tiled_before = time.monotonic(), cpu_seconds(tiled.pid or 0)
         sending.start()
         counter.wait_for(_SETTLE_FRAMES, 60)
+        _wait_for_image(tiled)
         audience.open()
         if picture is not None and viewers:
             counter.wait_for(int(_LAST_SHARE * counter.expected(documents)), 600)
@@ -223,6 +224,21 @@ class _Counter:
     def expected(documents: list[NamedDocument]) -> int:
         primary = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary"}
         return sum(n == "event" and d["descriptor"] in primary for n, d in documents)
+
+
+def _wait_for_image(tiled: EmbeddedTiled, timeout: float = 60.0) -> None:
+    """Wait until there is something to see in Tiled: pages come late."""
+    from tiled.client import from_uri
+
+    client = from_uri(tiled.uri)
+    deadline = time.monotonic() + timeout
+    while not (len(client) and {"frames"} <= set(run := client.values().first())) or not (
+        {"rows", "aligned"} <= set(run["frames"].base)
+    ):
+        if time.monotonic() > deadline:
+            raise RigError(f"no image in Tiled after {timeout:.0f} s")
+        time.sleep(0.2)
+    client.context.close()
 
 
 def _results(tiled: EmbeddedTiled) -> tuple[Times, Times]:

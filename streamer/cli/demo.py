@@ -147,11 +147,35 @@ def _report(run: Any, truth_file: Path, work: Path, console: Console) -> None:
         f"{1e3 * np.percentile(latency, 95):.0f} ms",
         highlight=False,
     )
+    _chemistry(run, particles, truth, console)
     ledger = run.metadata["stop"]["ledger"]
     console.print(f"ledger: {ledger}", highlight=False)
     with console.status("drawing the report"):
         picture = _picture(run, truth, final, work)
     console.print(f"report picture: {picture}", highlight=False)
+
+
+def _chemistry(run: Any, particles: Any, truth: Any, console: Console) -> None:
+    from ..config import load_settings
+    from ..evaluate.chemistry import score_chemistry
+
+    if "spectra" not in run:
+        return
+    scores = score_chemistry(
+        run["spectra"].read(), particles, truth, load_settings("sim_txm").xanes
+    )
+    table = Table(title="oxidised fraction and edge (eV)", title_justify="left")
+    for name in ("particle", "fraction", "standard error", "truth", "edge - truth"):
+        table.add_column(name, justify="right")
+    for row in scores.itertuples():
+        table.add_row(
+            str(row.particle),
+            f"{row.fraction:.3f}",
+            f"{row.fraction_sigma:.3f}",
+            f"{row.true_fraction:.3f}",
+            f"{row.edge_error:+.3f}",
+        )
+    console.print(table)
 
 
 _COLUMNS = {
@@ -206,7 +230,9 @@ def _how_to_read(tiled: Any, run: Any, console: Console) -> None:
         f"  from tiled.client import from_uri\n"
         f'  run = from_uri("{tiled.base_uri}", api_key="...")["{uid}"]\n'
         f'  run["particles"].read()       # table: one row per particle and frame\n'
-        f'  run["frames"]["aligned"][-1]  # the newest aligned frame',
+        f'  run["frames"]["aligned"][-1]  # the newest aligned frame\n'
+        f'  run["spectra"].read()         # table: one row per particle and energy\n'
+        f'  run["maps"]["fraction"][-1]   # the newest map of a particle',
         highlight=False,
         markup=False,
     )

@@ -34,6 +34,7 @@ def journal(
     from ..config import load_settings
     from ..journal.folder import JournalFolder
     from ..journal.keeper import Keeper
+    from ..operation.systemd import notify
     from ..sources.settings import ZmqSourceSettings
     from ..sources.zmq import ZmqSource
     from .ending import stop_at_signals
@@ -46,6 +47,7 @@ def journal(
     keeper = Keeper(source, JournalFolder(folder), settings, zmq, linger=linger)
     with source:
         say(f"keeping the journal {folder} of {zmq}")
+        notify("READY=1")
         keeper.run(stop)
     counters = source.counters()
     say(f"{counters.decoded} documents kept, {counters.bad} refused")

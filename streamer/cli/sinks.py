@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...callbacks.advice_log import log_advice
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.sinks import BufferedSink
 from ...callbacks.spool import Spool
@@ -63,7 +64,7 @@ def processor_with_sinks(
                 update={"frames_dir": str(frames_dir)} if frames_dir else {}
             )
             sink = _buffered(TiledSink(tiled, chosen), chosen)
-            stack.callback(_deliver, sink, lost, chosen.close_s)
+            stack.callback(_deliver, sink, lost, chosen.close_s, resumable)
             processor.subscribe(sink)
         if output is not None:
             from ..recording.writer import RecordingWriter
@@ -71,6 +72,7 @@ def processor_with_sinks(
             writer = stack.enter_context(RecordingWriter(output))
             processor.subscribe(writer)
         processor.subscribe(summary)
+        processor.subscribe(log_advice)
         stack.callback(processor.suspend if resumable else processor.close)
         yield processor, summary, sink
     if processor.subscriber_failures:
@@ -88,13 +90,23 @@ def _buffered(sink: TiledSink, settings: TiledSettings) -> BufferedSink:
     return BufferedSink(sink, memory, "spool", spool=spool)
 
 
-def _deliver(sink: BufferedSink, lost: list[str], timeout: float) -> None:
-    """Wait until Tiled has everything; say in `lost` what it does not have."""
+def _deliver(sink: BufferedSink, lost: list[str], timeout: float, resumable: bool) -> None:
+    """Wait until Tiled has everything; say in `lost` what it does not have.
+
+    With a journal what still waits is not lost: the checkpoint is from before it.
+    """
     say("delivering the last results to Tiled")
     sink.close(timeout)
     documents, counts = sink.counts, sink.sink.counts  # pyright: ignore[reportAttributeAccessIssue]
-    left = documents.queued + documents.dropped + documents.lost + counts.pending
+    waiting = documents.queued + counts.pending
+    left = documents.dropped + documents.lost + (0 if resumable else waiting)
     images = counts.images_dropped + documents.stripped
+    if resumable and waiting:
+        say(
+            f"{waiting} results did not reach Tiled ({counts.last_error or 'no time'}): the next "
+            "start computes them again from the journal",
+            "yellow",
+        )
     if left:
         lost.append(f"{left} results never reached Tiled ({counts.last_error or 'no time'})")
     if images:

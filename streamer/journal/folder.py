@@ -34,7 +34,7 @@ class JournalFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(
                 f"cannot make the folder {path} of the journal: {error}; name another"

@@ -74,7 +74,7 @@ def replayed(path, *faults, seed=0, max_items=32):
     rows = {"frames": [], "particles": []}
     for name, doc in results:
         if name == "event":
-            rows[names[doc["descriptor"]]].append(doc["data"])
+            rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
     stops = [doc for name, doc in results if name == "stop"]
     return Replayed(
         frames=pd.DataFrame(rows["frames"]),

@@ -84,7 +84,7 @@ def test_start_tells_what_made_the_result(results, raw):
     assert start["plan_name"] == "operando"
     assert set(start["operando"]) == {
         "version", "profile", "device", "detector", "weights_sha256", "registration",
-        "config_sha256",
+        "config_sha256", "references_sha256",
     }  # fmt: skip
     assert start["operando"]["registration"]["gauge"] == "robust-mean"
     assert start["sample"] == raw[0][1]["sample"]
@@ -203,7 +203,7 @@ def test_identities_hold_over_runs_of_one_sample():
     owner = {d["uid"]: d["run_start"] for n, d in results if n == "descriptor"}
     ids = [set(), set()]
     for name, doc in results:
-        if name == "event" and "particle" in doc["data"] and doc["data"]["state"] == "tracked":
+        if name == "event" and doc["data"].get("state") == "tracked":
             ids[starts.index(owner[doc["descriptor"]])].add(doc["data"]["particle"])
     assert ids[0] == ids[1]
     assert len(ids[0]) == 4
@@ -383,7 +383,8 @@ def test_all_frames_unusable_still_have_their_events(raw):
     frames = table(results, "frames")
     assert len(frames) == 6
     assert set(frames["status"]) == {"skipped"}
-    assert results[-1][1]["num_events"] == {"frames": 6}
+    assert results[-1][1]["num_events"] == {"frames": 6, "advice": 1}
+    assert list(table(results, "advice")["kind"]) == ["beam"]
 
 
 def test_interleaved_runs_of_one_sample_share_no_identity(raw):
@@ -397,7 +398,7 @@ def test_interleaved_runs_of_one_sample_share_no_identity(raw):
     owner = {d["uid"]: d["run_start"] for n, d in results if n == "descriptor"}
     ids = {}
     for name, doc in results:
-        if name == "event" and "particle" in doc["data"]:
+        if name == "event" and "state" in doc["data"]:
             ids.setdefault(owner[doc["descriptor"]], set()).add(doc["data"]["particle"])
     first, second = ids.values()
     assert not first & second

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from operando.callbacks.sinks import SINKS, BufferedSink, resolve_sink
+from operando.callbacks.sink import SINKS, resolve_sink
+from operando.callbacks.sinks import BufferedSink
 
 IMAGE = np.zeros((100, 100), np.float32)
 

@@ -14,7 +14,7 @@ from .good import good_run
 
 KINDS = (
     assemble.RunStarted, assemble.RunStopped, assemble.Declined, assemble.Notice,
-    FrameRef, Rejected,
+    FrameRef, Rejected, assemble.Missing,
 )  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def test_the_payloads_of_the_corpus_as_recordings(tmp_path, canary, case):
     path = tmp_path / "run.msgpack"
     path.write_bytes(b"\x92\xa5event" + case.make(canary).split(b" ", 2)[2])
     with contextlib.suppress(RecordingError):
-        assert list(read_documents(path, report=lambda _text: None)) == []
+        read = list(read_documents(path, report=lambda _text: None))
+        assert [item for item in read if item.doc] == []
 
 
 def test_weights(tmp_path, canary):
@@ -78,6 +79,7 @@ def test_weights(tmp_path, canary):
         fetch("dual_unet", path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_checkpoints_of_the_training(tmp_path, canary):
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": 1, "job": Bomb(canary)}, path)

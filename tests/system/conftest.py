@@ -93,7 +93,7 @@ class Results:
             if name == "descriptor":
                 names[doc["uid"]] = doc["name"]
             elif name == "event":
-                rows[names[doc["descriptor"]]].append(doc["data"])
+                rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
             elif name == "stop":
                 stop = doc
         particles, frames = rows["particles"], rows["frames"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,12 +39,13 @@ def test_live_equals_replay_equals_in_process(rig, results, tiled_server, connec
     (recording,) = recordings.glob("*.msgpack")
     output = tmp_path / "replayed.msgpack"
     arguments = [str(recording), "--speed", "max", "--profile", "sim_txm", "-o", str(output)]
-    arguments += ["--tiled", tiled_server.uri, "--frames-dir", str(tiled_server.frames_dir)]
+    arguments += ["--tiled", tiled_server.base_uri, "--frames-dir", str(tiled_server.frames_dir)]
     ended = subprocess.run(
         [sys.executable, "-m", "operando.streamer.cli", "replay", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
+        env={**os.environ, "TILED_API_KEY": tiled_server.api_key},
     )
     assert ended.returncode == 0, ended.stderr
     replayed = results.of_recording(output)

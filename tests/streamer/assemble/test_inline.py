@@ -168,7 +168,7 @@ def test_a_run_whose_stop_never_comes_is_ended_by_the_service(feed, new_run, key
     new_run(feed)
     assert run.uid in feed.state.runs
     state, out = end_run(feed.state, run.uid)
-    assert out == (RunStopped(run=run.uid, stop=None),)
+    assert out == (RunStopped(run=run.uid, stop=None, notices={"energy": 1}),)
     assert run.uid not in state.runs
     assert end_run(state, run.uid) == (state, ())
 

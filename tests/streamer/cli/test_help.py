@@ -10,6 +10,7 @@ COMMANDS = {
     "process": [
         *("--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"),
         *("--http", "--http-public", "--queue-mb", "--stuck-after", "--log-format"),
+        *("--publish", "--publish-keys"),
     ],
     "record": ["--output", "--zmq", "--runs"],
     "replay": ["--speed", "--zmq", "--tiled", "--profile", "--output", "--frames-dir"],
@@ -22,6 +23,7 @@ COMMANDS = {
     "bench dashboard": ["--rate", "--viewers", "--picture", "--output"],
     "bench soak": ["--frames", "--per-run", "--tiled", "--output"],
     "bench overload": ["--seconds", "--factor", "--queue-mb", "--output"],
+    "bench recenter": ["--energies", "--creep", "--limit", "--output"],
     "bench real": ["--data", "--part", "--scale", "--peers", "--output", "--pictures"],
 }
 

@@ -151,13 +151,13 @@ def test_dropped_documents_end_it_with_3_and_stand_in_the_ledger(tmp_path, ports
 
 
 def test_results_that_never_arrive_end_it_with_3(run_cli, monkeypatch):
-    from operando.streamer.cli import process as command
+    from operando.streamer.cli import live_service
     from operando.streamer.errors import SinkError
 
     def lost(*_, **__):
         raise SinkError("5 results never reached Tiled")
 
-    monkeypatch.setattr(command, "_recorder", lost)
+    monkeypatch.setattr(live_service, "_recorder", lost)
     ended = run_cli("process", "--zmq", f"127.0.0.1:{free_port()}")
     assert ended.status == Exit.LOST
     assert "5 results never reached Tiled" in ended.err

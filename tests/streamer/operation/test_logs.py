@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from operando.streamer.operation.logs import JsonFormatter, RedactingFormatter
-from operando.streamer.redact import redacted
+from operando.streamer.operation.logs import JsonFormatter
+from operando.streamer.redact import RedactingFormatter, redacted
 
 UID = "270ef592-5a37-4c89-8067-3b44c6216d8f"
 
