@@ -12,6 +12,7 @@ from ..errors import OperandoError, SinkError
 from ..redact import report_uncaught
 from . import (
     bench,
+    dashboard,
     demo,
     forward,
     import_data,
@@ -37,6 +38,7 @@ app = typer.Typer(
     "the beamline is scanning. Detector documents of Bluesky go in; aligned frames and particle "
     "trajectories grow in a Tiled server.",
 )
+app.command(name="dashboard")(dashboard.dashboard)
 app.command(name="demo")(demo.demo)
 app.command(name="forward")(forward.forward)
 app.command(name="keys")(keys.keys)

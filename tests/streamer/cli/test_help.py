@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 COMMANDS = {
+    "dashboard": ["--tiled", "--host", "--port", "--public"],
     "demo": ["--dir", "--energies", "--preset", "--rate", "--keep"],
     "process": [
         *("--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"),
@@ -21,6 +22,7 @@ COMMANDS = {
     "train dual-unet": ["--out", "--steps", "--scenes", "--device", "--resume", "--smoke"],
     "train cyclegan": ["--paired-steps", "--start", "--recording", "--profile", "--pools"],
     "bench detection": ["--regime", "--detector", "--quick", "--full", "--real", "--output"],
+    "bench dashboard": ["--rate", "--viewers", "--picture", "--output"],
     "bench soak": ["--frames", "--per-run", "--tiled", "--output"],
     "bench overload": ["--seconds", "--factor", "--queue-mb", "--output"],
     "bench recenter": ["--energies", "--creep", "--limit", "--output"],
