@@ -22,6 +22,7 @@ from ..streamer.link import make_linker
 from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.results import FrameResult, skipped
 from ..streamer.sources.losses import DROPPED
+from .chemistry import Chemistry
 from .detection import Detection
 from .images import ImageReader
 from .raw_run import RawRun
@@ -29,6 +30,7 @@ from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
 from .samples import Samples
+from .second_look import look_again
 from .stage_moves import tell_moves
 from .subscribers import Callback, Subscribers
 
@@ -73,7 +75,10 @@ class StreamProcessor:
         except (ValueError, ImportError, AttributeError) as error:
             raise ConfigError(f"these settings cannot be used: {error}") from error
         self._pipeline = Pipeline(linker, self.settings.registration, device)
-        self._provenance = provenance(self.settings, str(device), self._detection.detector)
+        self._chemistry = Chemistry(self.settings.xanes)
+        self._provenance = provenance(
+            self.settings, str(device), self._detection.detector, self._chemistry.sha256
+        )
         self._assembler = assemble.init(self.settings.assemble)
         self._images = ImageReader(self.settings.assets, self._frame, self._reject)
         process = self.settings.process
@@ -327,27 +332,11 @@ class StreamProcessor:
             self._failed(run, frame)
             return
         self._samples.give(run.sample, self._pipeline.next_particle(run.state))
-        run.output.emit(result, roi=run.state.roi)
+        run.output.emit(result, roi=run.state.roi, told=self._chemistry.update(run, result))
         try:
             self._rescan.keep(frame, run.state.record)
         except OSError as error:
             run.remarks.warn("frames not kept", f"frame {frame.frame} is not revised", error)
-
-    def _look_again(self, run: RawRun, uid: str) -> None:
-        """Revise all places, now that the scan is over; the values told so far stand if not."""
-        if run.state is None:
-            return
-        revised = 0
-        try:
-            for state, result in self._rescan.results(uid, run.state):
-                run.state = state
-                run.output.emit(result, roi=state.roi)
-                revised += 1
-        except Exception as error:  # noqa: BLE001 - the run must be closed all the same
-            run.remarks.warn("second looks failed", "the places were not revised", error)
-            run.output.notice("whole_scan_failed")
-        if revised:
-            logger.info("run %s: %d frames revised in a second look at the scan", uid, revised)
 
     def _failed(self, run: RawRun, frame: Corrected) -> None:
         """Account for a frame that we could not process."""
@@ -396,4 +385,4 @@ class StreamProcessor:
             for item in run.missing:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
-            self._look_again(run, uid)
+            look_again(run, uid, self._rescan, self._chemistry)

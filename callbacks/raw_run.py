@@ -12,6 +12,7 @@ from ..streamer.assemble import Missing
 from ..streamer.config import Settings
 from ..streamer.frames import Corrected, Frame, FrameRef
 from ..streamer.pipeline import PipelineState
+from ..streamer.xanes import XanesState
 from .remarks import Remarks
 from .run_output import RunOutput
 
@@ -33,6 +34,7 @@ class RawRun:
     output : the result run. remarks : its warnings.
     sample : name under which identities are kept between runs.
     corrector : state of the correction. state : of the pipeline, None before the first frame.
+    xanes : state of the spectra.
     later : images whose pixels could not be read yet and all that came after them, in order.
     missing : images that never came, known when the run ends.
     """
@@ -43,6 +45,7 @@ class RawRun:
         self.remarks = remarks
         self.corrector = correct.init()
         self.state: PipelineState | None = None
+        self.xanes = XanesState()
         self.later: deque[FrameRef] = deque()
         self.missing: tuple[Missing, ...] = ()
         self._arrival = quality.ArrivalState()

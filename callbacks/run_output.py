@@ -16,11 +16,14 @@ from ..streamer.config import Settings
 from ..streamer.frames import Document, NamedDocument, Role
 from ..streamer.ledger import Ledger
 from ..streamer.results import FrameResult
+from ..streamer.xanes import Told
 
 _NOT_STATE = ("_emit", "_clock", "_advising")
 
 
-def provenance(settings: Settings, device: str, detector: Detector) -> dict[str, Any]:
+def provenance(
+    settings: Settings, device: str, detector: Detector, references_sha256: str = ""
+) -> dict[str, Any]:
     """What made a result: the ``operando`` entry of its start document."""
     weights = getattr(detector, "weights_sha256", "")
     return {
@@ -30,7 +33,10 @@ def provenance(settings: Settings, device: str, detector: Detector) -> dict[str,
         "detector": detector.name,
         "weights_sha256": weights,
         "registration": settings.registration.declared(),
-        "config_sha256": hashlib.sha256((settings.sha256 + weights).encode()).hexdigest(),
+        "references_sha256": references_sha256,
+        "config_sha256": hashlib.sha256(
+            (settings.sha256 + weights + references_sha256).encode()
+        ).hexdigest(),
     }
 
 
@@ -114,8 +120,8 @@ class RunOutput:
         """
         self._mark = self._marks.popleft()
 
-    def emit(self, result: FrameResult, roi: int = 0) -> None:
-        """Emit a frame and its particles.
+    def emit(self, result: FrameResult, roi: int = 0, told: Told | None = None) -> None:
+        """Emit a frame and its particles, and what it has told of their spectra.
 
         Skipped frames that come before the size of the images is known are held until it is.
         """
@@ -129,9 +135,22 @@ class RunOutput:
             height, width = result.aligned.shape
             self._shape = (height, width)
             self._open("frames", self._shape, result.time)
-        for item, its_books in [*self._waiting, (result, books)]:
+        for item, its_books in self._waiting:
             self._frame(item, its_books, roi)
         self._waiting.clear()
+        self._frame(result, books, roi, told)
+
+    def tell(self, told: Told) -> None:
+        """Emit spectra and maps."""
+        for row in told.spectra:
+            if "spectra" not in self._run.descriptors:
+                self._open("spectra", (0, 0), row.time)
+            self._event("spectra", documents.spectrum_data(row), row.time)
+        for item in told.maps:
+            if "maps" not in self._run.descriptors:
+                height, width = item.fraction.shape
+                self._open("maps", (height, width), item.time)
+            self._event("maps", documents.map_data(item), item.time)
 
     def lost(self, role: Role, n: int, reason: str) -> None:
         """Count images of which no document ever came."""
@@ -171,7 +190,9 @@ class RunOutput:
         self._run, document = documents.descriptor_document(self._run, stream, image, time)
         self._send(document)
 
-    def _frame(self, result: FrameResult, books: Mapping[str, int], roi: int) -> None:
+    def _frame(
+        self, result: FrameResult, books: Mapping[str, int], roi: int, told: Told | None = None
+    ) -> None:
         if self._shape is None:
             raise AssertionError("a frame cannot be emitted before its descriptor")
         if result.particles and "particles" not in self._run.descriptors:
@@ -179,6 +200,8 @@ class RunOutput:
         for particle in result.particles:
             data = documents.particle_data(result, particle)
             self._event("particles", data, result.time)
+        if told is not None:
+            self.tell(told)
         # the frame comes last: who sees it may read all its particles
         latency = self._clock() - result.time
         data = documents.frame_data(result, self._shape, latency, books)

@@ -25,9 +25,12 @@ from .link.settings import LinkSettings
 from .quality.settings import QualitySettings
 from .register.settings import RegisterSettings
 from .tiled_settings import TiledSettings
+from .xanes.settings import XanesSettings
 
 # what makes the result what it is; the rest only says where things lie and how fast they go
-_RESULT_SECTIONS = ("assemble", "quality", "correct", "detect", "link", "registration", "advice")
+_RESULT_SECTIONS = (
+    *("assemble", "quality", "correct", "detect", "link", "registration", "xanes", "advice"),
+)
 
 
 class ProcessSettings(BaseModel):
@@ -95,6 +98,9 @@ class Settings(BaseSettings):
     detect: DetectSettings = Field(default_factory=DetectSettings)
     link: LinkSettings = Field(default_factory=LinkSettings)
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
+    xanes: XanesSettings = Field(
+        default_factory=XanesSettings, description="spectra and maps of the particles"
+    )
     advice: AdviceSettings = Field(
         default_factory=AdviceSettings,
         description="when somebody at the beamline is told something",
@@ -106,6 +112,8 @@ class Settings(BaseSettings):
     def sha256(self) -> str:
         """Hash of the sections that decide the result, as hexadecimal text."""
         content = self.model_dump(mode="json")
+        for place in ("folder", "references"):  # what these files say counts, not where they lie
+            del content["xanes"][place]
         chosen = {name: content[name] for name in _RESULT_SECTIONS}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
@@ -172,7 +180,7 @@ def _read_profile(profile: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping of sections, got {type(content).__name__}")
     name = path.parent.name if path.name == "operando.yml" else path.stem
-    return {"profile": name, **content}
+    return _merge({"profile": name, "xanes": {"folder": str(path.parent)}}, content)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

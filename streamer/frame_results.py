@@ -104,6 +104,7 @@ def frame_result(
         magnification=field.magnification,
         aligned=aligned,
         particles=particles,
+        noise=corrected.sigma,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .results import FrameResult, ParticleResult
+from .xanes.rows import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
 
@@ -77,9 +78,53 @@ _FRAME_KEYS: dict[str, tuple[str, str]] = {
     "ledger_dropped": ("integer", ""),
 }
 
+_SPECTRUM_KEYS: dict[str, tuple[str, str]] = {
+    "particle": ("integer", ""),
+    "frame": ("integer", ""),
+    "revision": ("integer", ""),
+    "energy": ("number", "eV"),
+    "od": ("number", "OD"),
+    "od_sigma": ("number", "OD"),
+    "surroundings": ("number", "OD"),
+    "n_pixels": ("integer", ""),
+    "n_energies": ("integer", ""),
+    "fraction": ("number", ""),
+    "fraction_sigma": ("number", ""),
+    "enough": ("boolean", ""),
+    "edge_energy": ("number", "eV"),
+    "edge_energy_sigma": ("number", "eV"),
+    "edge_inflection": ("number", "eV"),
+    "white_line": ("number", "eV"),
+    "white_line_height": ("number", ""),
+}
+
+_MAP_KEYS: dict[str, tuple[str, str]] = {
+    "particle": ("integer", ""),
+    "n_energies": ("integer", ""),
+    "n_pixels": ("integer", ""),
+    "revision": ("integer", ""),
+    "final": ("boolean", ""),
+}
+
+_ARRAYS: dict[str, dict[str, str]] = {
+    "frames": {"aligned": "OD"},
+    "particles": {"roi": "OD"},
+    "spectra": {},
+    "maps": {
+        "edge_energy": "eV",
+        "white_line": "eV",
+        "white_line_height": "",
+        "edge_step": "OD",
+        "fraction": "",
+        "fraction_sigma": "",
+    },
+}
+
 _HINTS = {
     "frames": ["drift_y", "drift_x", "n_particles"],
     "particles": ["y", "x"],
+    "spectra": ["od", "fraction"],
+    "maps": ["n_energies"],
     "advice": ["move_y", "move_x"],
 }
 
@@ -131,6 +176,7 @@ def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[Result
         original_run_uid=raw["uid"],
         purpose="processed",
         plan_name="operando",
+        plan_type="generator",
         sample=raw.get("sample", raw.get("sample_name", "")),
         operando=dict(provenance),
         hints={"dimensions": [(["frame"], "frames")]},
@@ -143,14 +189,18 @@ def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[Result
 def descriptor_document(
     run: ResultRun, stream: str, image: tuple[int, int], time: float
 ) -> tuple[ResultRun, NamedDocument]:
-    """Open a stream: ``frames`` with aligned frames or ``particles`` with ROIs of shape `image`.
+    """Open a stream: ``frames``, ``particles``, ``spectra``, ``maps`` or ``advice``.
 
-    Or ``advice``, which has no images.
+    Parameters
+    ----------
+    image : shape of its images: of aligned frames, of ROIs, of maps.
     """
-    scalars, array = {
-        "frames": (_FRAME_KEYS, "aligned"),
-        "particles": (_PARTICLE_KEYS, "roi"),
-        "advice": (ADVICE_KEYS, ""),
+    scalars = {
+        "frames": _FRAME_KEYS,
+        "particles": _PARTICLE_KEYS,
+        "spectra": _SPECTRUM_KEYS,
+        "maps": _MAP_KEYS,
+        "advice": ADVICE_KEYS,
     }[stream]
     source = f"operando:{run.raw}"
     keys: dict[str, dict[str, Any]] = {
@@ -164,13 +214,13 @@ def descriptor_document(
         }
         for name, (dtype, units) in scalars.items()
     }
-    if array:
+    for array, units in _ARRAYS.get(stream, {}).items():
         keys[array] = {
             "source": source,
             "dtype": "array",
             "dtype_numpy": "<f4",
             "shape": list(image),
-            "units": "OD",
+            "units": units,
             "object_name": "operando",
         }
     uid = derived_uid(run.uid, stream)
@@ -292,6 +342,16 @@ def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, An
         "ssim": particle.ssim,
         "roi": particle.roi,
     }
+
+
+def spectrum_data(row: SpectrumRow) -> dict[str, Any]:
+    """Data of one event of ``spectra``."""
+    return {name: getattr(row, name) for name in _SPECTRUM_KEYS}
+
+
+def map_data(row: MapsRow) -> dict[str, Any]:
+    """Data of one event of ``maps``."""
+    return {name: getattr(row, name) for name in (*_MAP_KEYS, *_ARRAYS["maps"])}
 
 
 def _vector(prefix: str, yx: Any) -> dict[str, float]:

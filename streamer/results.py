@@ -64,6 +64,7 @@ class FrameResult:
     magnification : relative to the reference energy.
     aligned : (H, W) float32, optical density, NaN where invalid; None for a skipped frame whose
         size is not known.
+    noise : typical noise of a pixel, rms, OD; NaN if unknown.
     """
 
     key: FrameKey
@@ -80,6 +81,7 @@ class FrameResult:
     magnification: Magnification
     aligned: NDArray[np.float32] | None
     particles: tuple[ParticleResult, ...]
+    noise: float = float("nan")
 
 
 def skipped(

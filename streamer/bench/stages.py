@@ -13,7 +13,7 @@ import torch
 from ...models.detections import Detections
 from ...models.detector import make_detector
 from ...models.device import resolve_device
-from .. import assemble, correct
+from .. import assemble, correct, xanes
 from .. import result_documents as documents
 from ..assemble.chunks import frames_from_chunk
 from ..config import Settings
@@ -21,6 +21,7 @@ from ..frames import Corrected, FrameRef, NamedDocument, Role
 from ..ledger import Ledger
 from ..link import LinkResult, LinkState, Sighting, make_linker
 from ..pipeline import Pipeline
+from ..reference_files import load_references
 from ..results import FrameResult
 
 T = TypeVar("T")
@@ -95,7 +96,8 @@ def time_stages(
     linker = _TimedLinker(make_linker(settings.link), times)
     pipeline = Pipeline(linker, settings.registration, device)
     state, assembler, corrector = pipeline.init(), assemble.init(settings.assemble), correct.init()
-    particles = 0
+    basis = xanes.make_basis(settings.xanes, load_references(settings.xanes))
+    spectra, particles = xanes.init(), 0
     for name, doc in stream:
         begin = time.perf_counter()
         assembler, outputs = assemble.update(assembler, name, doc)
@@ -115,7 +117,11 @@ def time_stages(
                 "link + register",
                 lambda s=state, c=corrected, f=found: pipeline.update(s, c, f),
             )
-            times.measure("documents", lambda r=result: _documents(r))
+            spectra, told = times.measure(
+                "spectra + maps",
+                lambda s=spectra, r=result: xanes.update(s, r, basis, settings.xanes),
+            )
+            times.measure("documents", lambda r=result, t=told: _documents(r, t))
             particles = len(result.particles)
             progress()
     both, link = times.stages.pop("link + register"), times.stages["link"]
@@ -123,8 +129,10 @@ def time_stages(
     return times, particles
 
 
-def _documents(result: FrameResult) -> list[dict[str, Any]]:
+def _documents(result: FrameResult, told: xanes.Told) -> list[dict[str, Any]]:
     rows = [documents.particle_data(result, particle) for particle in result.particles]
+    rows += [documents.spectrum_data(row) for row in told.spectra]
+    rows += [documents.map_data(item) for item in told.maps]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
     return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 

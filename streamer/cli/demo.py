@@ -28,15 +28,16 @@ def demo(
     ] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the Tiled server running until Ctrl-C.")
+        bool, typer.Option("--keep", help="Leave Tiled and the dashboard running until Ctrl-C.")
     ] = False,
 ) -> None:
     """Scan a simulated electrode and follow it live, from RunEngine to Tiled.
 
-    Starts a Tiled server, a 0MQ proxy, the service and a simulated beamline as real processes on
-    loopback; shows progress while results grow in Tiled; then compares them with the truth.
+    Starts a Tiled server, a 0MQ proxy, the service, a dashboard and a simulated beamline as real
+    processes on loopback; shows progress while results grow in Tiled; then compares them with the
+    truth.
     """
-    from ..rig import start_beamline, start_proxy, start_service
+    from ..rig import start_beamline, start_dashboard, start_proxy, start_service
     from ..tiled_server import EmbeddedTiled, free_port
 
     console = Console()
@@ -51,6 +52,9 @@ def demo(
             arguments = _service_arguments(f"127.0.0.1:{port_out}", tiled, work)
             service = start_service(work, arguments, tiled.api_key)
             stack.enter_context(service)
+            dashboard, page = start_dashboard(work, tiled.base_uri, tiled.api_key)
+            stack.enter_context(dashboard)
+        console.print(f"watch it live in a browser: {page}", style="bold", highlight=False)
         console.print(f"Tiled at {tiled.base_uri}, data and logs in {work}", highlight=False)
         arguments = ["--proxy", f"127.0.0.1:{port_in}", "--preset", preset]
         arguments += ["--energies", str(energies), "--chunk", str(chunk), "--seed", str(seed)]
@@ -62,7 +66,7 @@ def demo(
         _report(run, truth, work, console)
         _how_to_read(tiled, run, console)
         if keep:
-            console.print("Ctrl-C ends the server")
+            console.print("Ctrl-C ends the server and the dashboard")
             _wait_for_interrupt()
 
 
@@ -143,11 +147,35 @@ def _report(run: Any, truth_file: Path, work: Path, console: Console) -> None:
         f"{1e3 * np.percentile(latency, 95):.0f} ms",
         highlight=False,
     )
+    _chemistry(run, particles, truth, console)
     ledger = run.metadata["stop"]["ledger"]
     console.print(f"ledger: {ledger}", highlight=False)
     with console.status("drawing the report"):
         picture = _picture(run, truth, final, work)
     console.print(f"report picture: {picture}", highlight=False)
+
+
+def _chemistry(run: Any, particles: Any, truth: Any, console: Console) -> None:
+    from ..config import load_settings
+    from ..evaluate.chemistry import score_chemistry
+
+    if "spectra" not in run:
+        return
+    scores = score_chemistry(
+        run["spectra"].read(), particles, truth, load_settings("sim_txm").xanes
+    )
+    table = Table(title="oxidised fraction and edge (eV)", title_justify="left")
+    for name in ("particle", "fraction", "standard error", "truth", "edge - truth"):
+        table.add_column(name, justify="right")
+    for row in scores.itertuples():
+        table.add_row(
+            str(row.particle),
+            f"{row.fraction:.3f}",
+            f"{row.fraction_sigma:.3f}",
+            f"{row.true_fraction:.3f}",
+            f"{row.edge_error:+.3f}",
+        )
+    console.print(table)
 
 
 _COLUMNS = {
@@ -202,7 +230,9 @@ def _how_to_read(tiled: Any, run: Any, console: Console) -> None:
         f"  from tiled.client import from_uri\n"
         f'  run = from_uri("{tiled.base_uri}", api_key="...")["{uid}"]\n'
         f'  run["particles"].read()       # table: one row per particle and frame\n'
-        f'  run["frames"]["aligned"][-1]  # the newest aligned frame',
+        f'  run["frames"]["aligned"][-1]  # the newest aligned frame\n'
+        f'  run["spectra"].read()         # table: one row per particle and energy\n'
+        f'  run["maps"]["fraction"][-1]   # the newest map of a particle',
         highlight=False,
         markup=False,
     )

@@ -164,6 +164,18 @@ class Simulator:
             mask[box] = actor.body.inside(body_points(yx, linear, box))
         return mask
 
+    def oxidised(self, frame: int, particle: int) -> Image:
+        """Oxidised share (H, W) of the material under each pixel, NaN beside the particle."""
+        poses = self._poses(np.array([frame]), self.energies[[frame]], np.zeros((1, 2)))
+        share = np.full(self.settings.shape, np.nan, np.float32)
+        placed = self._scene(frame, float(self.energies[frame]), poses).get(particle)
+        box = None if placed is None else box_of(placed.body, placed.yx, placed.linear, share.shape)
+        if placed is not None and box is not None:
+            points = body_points(placed.yx, placed.linear, box)
+            inside = placed.body.inside(points)
+            share[box] = np.where(inside, placed.body.fraction(points, placed.chemistry[0]), np.nan)
+        return share
+
     # ---- truth ----------------------------------------------------------------------------
 
     @cached_property

@@ -112,7 +112,7 @@ def process(groups, detect, timer=None):
     rows = {"frames": [], "particles": []}
     for name, doc in results:
         if name == "event":
-            rows[names[doc["descriptor"]]].append(doc["data"])
+            rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
     ledger = next(doc["ledger"] for name, doc in results if name == "stop")
     return pd.DataFrame(rows["frames"]), pd.DataFrame(rows["particles"]), ledger
 

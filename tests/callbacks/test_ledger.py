@@ -84,10 +84,10 @@ def test_a_run_without_a_stop_is_closed_while_the_service_goes_on(raw):
 def test_a_result_that_cannot_be_told_is_lost_inside(raw, monkeypatch):
     emit = RunOutput.emit
 
-    def fail(self, result, roi=0):
+    def fail(self, result, roi=0, told=None):
         if result.frame == 1 and result.revision == 0:
             raise MemoryError("no room")
-        emit(self, result, roi)
+        emit(self, result, roi, told)
 
     monkeypatch.setattr(RunOutput, "emit", fail)
     (stop,) = processed(raw)

@@ -84,7 +84,7 @@ def test_start_tells_what_made_the_result(results, raw):
     assert start["plan_name"] == "operando"
     assert set(start["operando"]) == {
         "version", "profile", "device", "detector", "weights_sha256", "registration",
-        "config_sha256",
+        "config_sha256", "references_sha256",
     }  # fmt: skip
     assert start["operando"]["registration"]["gauge"] == "robust-mean"
     assert start["sample"] == raw[0][1]["sample"]
@@ -203,7 +203,7 @@ def test_identities_hold_over_runs_of_one_sample():
     owner = {d["uid"]: d["run_start"] for n, d in results if n == "descriptor"}
     ids = [set(), set()]
     for name, doc in results:
-        if name == "event" and "particle" in doc["data"] and doc["data"]["state"] == "tracked":
+        if name == "event" and doc["data"].get("state") == "tracked":
             ids[starts.index(owner[doc["descriptor"]])].add(doc["data"]["particle"])
     assert ids[0] == ids[1]
     assert len(ids[0]) == 4

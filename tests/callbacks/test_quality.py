@@ -34,7 +34,7 @@ def process(documents):
     rows = {"frames": [], "particles": []}
     for name, doc in results:
         if name == "event":
-            rows[names[doc["descriptor"]]].append(doc["data"])
+            rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
     stop = next(doc for name, doc in results if name == "stop")
     return pd.DataFrame(rows["frames"]), pd.DataFrame(rows["particles"]), stop["ledger"]
 

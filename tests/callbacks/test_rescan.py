@@ -35,7 +35,7 @@ def process(documents, settings=None):
             names[doc["uid"]] = doc["name"]
         elif name == "event":
             data = {**doc["data"], "run": (len(stops), doc["data"]["revision"])}
-            rows[names[doc["descriptor"]]].append(data)
+            rows.setdefault(names[doc["descriptor"]], []).append(data)
         elif name == "stop":
             stops.append(doc)
 

@@ -39,7 +39,7 @@ def process(documents, chosen):
             names[doc["uid"]] = doc["name"], runs[doc["run_start"]]
         elif name == "event":
             stream, run = names[doc["descriptor"]]
-            rows[stream].append({**doc["data"], "run": run})
+            rows.setdefault(stream, []).append({**doc["data"], "run": run})
 
     processor = StreamProcessor(chosen)
     processor.subscribe(take)

@@ -29,9 +29,9 @@ def through(processor, blobs):
     return decode(unpack_tree(data), "cpu", blobs)
 
 
-def process(documents, folder=None, cuts=(), **process):
+def process(documents, folder=None, cuts=(), xanes=None, **process):
     """Result documents by seq_num; at each of `cuts` another processor takes over."""
-    settings = load_settings(None, {**SETTINGS, "process": process})
+    settings = load_settings(None, {**SETTINGS, "process": process, "xanes": xanes or {}})
     told, openings = {}, []
 
     def keep(name, doc):
@@ -84,6 +84,21 @@ def test_a_restored_processor_goes_on_as_if_nothing_had_happened(simulator, orde
             same(data, pieces[key])
     assert set(again) == set(openings)
     assert len(again) > len(openings)
+
+
+def test_spectra_and_maps_go_on_as_if_nothing_had_happened(tmp_path):
+    scan = SCAN.model_copy(update={"energies": None, "n_energies": 24})
+    documents = list(simulate_documents(scan, order="fxi"))
+    chemistry = {**load_settings("sim_txm").xanes.model_dump(), "every": 8}
+    whole, _ = process(documents, xanes=chemistry)
+    maps = [data for key, data in whole.items() if "fraction_sigma" in data and "final" in data]
+    assert len([m for m in maps if not m["final"]]) >= 3
+    assert all(np.isfinite(m["fraction"]).any() for m in maps if m["final"])
+    pieces, _ = process(documents, tmp_path, range(9, len(documents), 7), xanes=chemistry)
+    assert pieces.keys() == whole.keys()
+    for key, data in whole.items():
+        if key[0] != "stop":
+            same(data, pieces[key])
 
 
 def test_images_that_have_spilled_to_disk_are_in_a_checkpoint_too(simulator, tmp_path):

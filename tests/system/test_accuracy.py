@@ -17,7 +17,7 @@ def test_the_paper_like_scan_meets_its_promise():
     rows, stops = [], []
 
     def keep(name, doc):
-        if name == "event" and "particle" in doc["data"]:
+        if name == "event" and "roi" in doc["data"]:
             rows.append({k: v for k, v in doc["data"].items() if k != "roi"})
         elif name == "stop":
             stops.append(doc)

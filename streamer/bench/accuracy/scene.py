@@ -58,9 +58,9 @@ class _Collector:
             self.ledgers.append(doc["ledger"])
         elif name == "event":
             row = {k: v for k, v in doc["data"].items() if not isinstance(v, np.ndarray)}
-            row["frame"] += self.offset
             stream = self._streams[doc["descriptor"]]
             if stream in self.rows:
+                row["frame"] += self.offset
                 self.rows[stream].append(row)
 
 

@@ -23,8 +23,14 @@ def test_each_stage_has_a_time_for_each_frame():
     assert particles == 3
     frames = len(seen)
     assert frames == 6  # the images of a chunk are averaged
-    assert {"assemble", "correct", "detect", "link", "register + align", "documents"} <= set(
-        times.stages
-    )
+    assert {
+        "assemble",
+        "correct",
+        "detect",
+        "link",
+        "register + align",
+        "spectra + maps",
+        "documents",
+    } <= set(times.stages)
     assert {len(values) for values in times.stages.values()} == {frames}
     assert all(median > 0 for median in times.medians().values())

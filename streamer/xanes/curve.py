@@ -1,0 +1,173 @@
+"""Linear operators that read pre-edge line, edge step and a smooth curve off a spectrum.
+
+Everything that is told of an edge is a ratio of such linear functions, so that one set of small
+matrices serves the mean spectrum of a particle and all of its pixels at once. The normalisation is
+the usual one (pre-edge line, post-edge line, their distance at the edge); the curve between the
+measured energies is a local quadratic (Cleveland & Devlin 1988, *Locally weighted regression*)
+with an Epanechnikov kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .settings import XanesSettings
+
+Array = NDArray[np.float64]
+
+GRID_EV = 0.5
+_BELOW_EV = 20.0
+_ABOVE_EV = 40.0
+_NEIGHBOURS = 4
+_LINE_POINTS = 4
+_LINE_SPAN_EV = 30.0
+_SAME_EV = 0.02
+_NARROW = 0.6
+_STEEP_EV = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Operators on spectra (n, ...) that were measured at n energies.
+
+    Attributes
+    ----------
+    edge : about where the edge is, eV.
+    grid : (g,) energies, eV.
+    smooth : (g, n) to the smooth curve on the grid, above the pre-edge line.
+    slope : (g, n) to its derivative, 1/eV.
+    step : (n,) to the edge step.
+    """
+
+    edge: float
+    grid: Array
+    smooth: Array
+    slope: Array
+    step: Array
+
+
+def local_quadratic(energies: Array, grid: Array, width: float) -> tuple[Array, Array]:
+    """Local quadratic regression.
+
+    Parameters
+    ----------
+    energies : (n,) eV, in any order, with repeats; at least five different ones.
+    grid : (g,) where the curve is wanted, eV.
+    width : least half width of the kernel, eV; it is wider where energies are sparse.
+
+    Returns
+    -------
+    (g, n) operator to the value and (g, n) operator to the derivative.
+    """
+    distance = energies[None] - grid[:, None]
+    unlike = np.abs(distinct(energies)[None] - grid[:, None])
+    nearest = np.sort(unlike, axis=1)[:, min(_NEIGHBOURS, unlike.shape[1] - 1)]
+    half = np.maximum(width, 1.001 * nearest)[:, None]
+    scaled = distance / half
+    weight = np.maximum(1.0 - scaled**2, 0.0)
+    design = np.stack([np.ones_like(scaled), scaled, scaled**2], axis=1)
+    weighted = design * weight[:, None]
+    normal = weighted @ design.transpose(0, 2, 1)
+    solved = np.linalg.inv(normal)[:, :2] @ weighted
+    return solved[:, 0], solved[:, 1] / half
+
+
+def distinct(energies: Array) -> Array:
+    """Energies in rising order, without those that only repeat another."""
+    ordered = np.sort(energies)
+    return ordered[np.append(True, np.diff(ordered) > _SAME_EV)]
+
+
+def make_curve(energies: Array, edge: float, settings: XanesSettings) -> Curve | None:
+    """Operators for spectra measured at these energies, None if they do not span the edge.
+
+    Parameters
+    ----------
+    energies : (n,) eV, in any order.
+    edge : about where the edge is, eV.
+    """
+    if len(distinct(energies)) <= _NEIGHBOURS:
+        return None
+    grid = np.arange(
+        max(edge - _BELOW_EV, energies.min()), min(edge + _ABOVE_EV, energies.max()), GRID_EV
+    )
+    before = pre_edge_line(energies, np.append(grid, edge), edge, settings)
+    after = _post_edge_line(energies, np.array([edge]), edge, settings)
+    if before is None or after is None:
+        return None
+    value, slope = local_quadratic(energies, grid, settings.smooth)
+    return Curve(
+        edge=edge,
+        grid=grid,
+        smooth=value - before[:-1],
+        slope=slope,
+        step=after[0] - before[-1],
+    )
+
+
+def pre_edge_line(energies: Array, at: Array, edge: float, settings: XanesSettings) -> Array | None:
+    """(m, n) operator to the line below the edge, None with fewer than two energies there.
+
+    Parameters
+    ----------
+    energies : (n,) eV. at : (m,) where the line is wanted, eV. edge : eV.
+    """
+    far = settings.pre_edge
+    low = _far(energies <= edge - far, energies <= edge - _NARROW * far)
+    return None if low is None else _line(energies, low, at)
+
+
+def _post_edge_line(
+    energies: Array, at: Array, edge: float, settings: XanesSettings
+) -> Array | None:
+    far = settings.post_edge
+    high = _far(energies >= edge + far, energies >= edge + _NARROW * far)
+    return None if high is None else _line(energies, high, at)
+
+
+def steepest(energies: Array, spectrum: Array) -> float:
+    """Energy at which a line through the neighbours rises most, eV; NaN with fewer than five.
+
+    Parameters
+    ----------
+    energies : (n,) eV, in any order, with repeats. spectrum : (n,).
+    """
+    if len(distinct(energies)) <= _NEIGHBOURS:
+        return float("nan")
+    order = np.argsort(energies, kind="stable")
+    x, y = energies[order] - energies.min(), spectrum[order] - spectrum.mean()
+    places = np.arange(len(x))
+    low = np.minimum(np.searchsorted(x, x - _STEEP_EV), places - 2).clip(0)
+    high = np.maximum(np.searchsorted(x, x + _STEEP_EV, "right"), places + 3).clip(max=len(x))
+    n = high - low
+    sx, sy, sxx, sxy = (_sums(v, low, high) for v in (x, y, x * x, x * y))
+    spread = n * sxx - sx**2
+    slope = np.where(spread > 1e-6, (n * sxy - sx * sy) / np.maximum(spread, 1e-6), -np.inf)
+    return float(energies.min() + x[np.argmax(slope)])
+
+
+def _sums(values: Array, low: NDArray[np.intp], high: NDArray[np.intp]) -> Array:
+    total = np.append(0.0, np.cumsum(values))
+    return total[high] - total[low]
+
+
+def _far(wanted: NDArray[np.bool_], nearer: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    for chosen in (wanted, nearer):
+        if np.count_nonzero(chosen) >= 2:
+            return chosen
+    return None
+
+
+def _line(energies: Array, chosen: NDArray[np.bool_], at: Array) -> Array:
+    """(m, n) operator to a line, or a constant where energies are few, fitted to those chosen."""
+    known = energies[chosen]
+    line = len(known) >= _LINE_POINTS and np.ptp(known) >= _LINE_SPAN_EV
+    centre, scale = known.mean(), max(float(np.ptp(known)), 1.0)
+    powers = np.arange(2 if line else 1)
+    solved = np.linalg.pinv(((known[:, None] - centre) / scale) ** powers)
+    out = np.zeros((len(at), len(energies)))
+    out[:, chosen] = ((at[:, None] - centre) / scale) ** powers @ solved
+    return out

@@ -1,0 +1,168 @@
+"""Maps of one particle: fit and edge of each of its pixels, all pixels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .basis import INVALID, PIXEL, ROW, SIGMA, Basis
+from .curve import make_curve
+from .edge import Edges, find_edges
+from .fit import Fractions, covariance, excess, fractions, normal_matrix, solve, to_od
+from .reading import Reading
+from .rows import Image, MapsRow
+from .settings import XanesSettings
+from .spectrum import offsets
+from .state import Array, Mask, Particle, Seen
+
+Spectra = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """Spectra (n, p) of the pixels of a mask (S, S), OD; 0 where not `known`."""
+
+    pixels: Mask
+    spectra: Spectra
+    known: NDArray[np.bool_]
+    whole: bool
+
+
+def make_maps(
+    number: int,
+    particle: Particle,
+    seen: Mapping[int, Seen],
+    reading: Reading,
+    basis: Basis,
+    settings: XanesSettings,
+) -> MapsRow | None:
+    """Maps of a particle as they are now, None if no pixel is known.
+
+    Parameters
+    ----------
+    number : of the particle. reading : of its mean spectrum.
+    """
+    stack = _stack(number, particle, seen)
+    if not stack.pixels.any():
+        return None
+    edges = _edges(stack, particle.sampling.energy, reading, settings)
+    told = fit_pixels(particle, stack.pixels, stack) if basis.references else None
+    step = edges.step if told is None or reading.curve is not None else told.step
+    images = {
+        "edge_energy": edges.energy,
+        "white_line": edges.white_line,
+        "white_line_height": edges.white_height,
+        "edge_step": step,
+        "fraction": None if told is None else told.fraction,
+        "fraction_sigma": None if told is None else told.sigma,
+    }
+    return MapsRow(
+        particle=number,
+        n_energies=reading.n_energies,
+        n_pixels=int(np.count_nonzero(stack.pixels)),
+        revision=particle.maps,
+        final=False,
+        time=float(particle.sampling.time.max()),
+        **{name: _image(stack.pixels, values) for name, values in images.items()},
+    )
+
+
+def enlarged(image: Image, side: int) -> Image:
+    """A map (s, s) at the scale (S, S) of the ROIs that were binned for it."""
+    if len(image) == side:
+        return image
+    factor = side // len(image)
+    out = np.full((side, side), np.nan, np.float32)
+    large = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    out[: len(large), : len(large)] = large
+    return out
+
+
+def fit_pixels(particle: Particle, pixels: Mask, stack: _Stack) -> Fractions:
+    """Share of the oxidised phase in each of p pixels, from the running sums.
+
+    Pixels that lack some frames have normal equations of their own: those of all frames without
+    the frames that they lack.
+    """
+    sampling = particle.sampling
+    normal: Array = normal_matrix(sampling.rows, sampling.weighted)
+    offset = offsets(particle)
+    right = to_od(particle.sums[:, pixels]) - ((sampling.weighted.T * ROW) @ offset)[:, None]
+    weight = sampling.weighted[:, 0] * ROW
+    freedom: Array = np.full(right.shape[1], float(np.count_nonzero(weight)))
+    coefficients, cov = solve(normal, right), covariance(normal)
+    partial = ~stack.known.all(axis=0)
+    if partial.any():
+        gone = ~stack.known[:, partial]
+        outer = (sampling.weighted * ROW)[:, :, None] * sampling.rows[:, None, :]
+        own = normal - np.einsum("nm,nij->mij", gone.astype(np.float64), outer, optimize=True)
+        right[:, partial] += (sampling.weighted.T * (ROW * offset)) @ gone
+        coefficients[:, partial] = solve(own, right[:, partial])
+        cov = np.repeat(cov[None], right.shape[1], axis=0)
+        cov[partial] = covariance(own)
+        freedom[partial] -= (gone & (weight > 0)[:, None]).sum(axis=0)
+    fitted = sampling.rows.astype(np.float32) @ coefficients.astype(np.float32)
+    residual = np.where(stack.known, stack.spectra - fitted, np.float32(0))
+    squares = (weight.astype(np.float32) @ residual**2) / SIGMA**2
+    scale = excess(squares.astype(np.float64), freedom - len(normal))
+    return fractions(coefficients, cov, scale)
+
+
+def _stack(number: int, particle: Particle, seen: Mapping[int, Seen]) -> _Stack:
+    count = len(particle.sampling.frame)
+    pixels = particle.mask & (2 * particle.missing < count)
+    images = [_image_of(seen[int(frame)], number)[pixels] for frame in particle.sampling.frame]
+    raw = np.stack(images) if images else np.zeros((0, 0), np.int32)
+    known = raw != INVALID
+    spectra = np.where(known, raw, 0).astype(np.float32) * np.float32(PIXEL)
+    spectra -= offsets(particle).astype(np.float32)[:, None]
+    return _Stack(pixels, spectra, known, bool(known.all()))
+
+
+def _image_of(seen: Seen, number: int) -> NDArray[np.int32]:
+    return seen.images[seen.particles.index(number)]
+
+
+def _edges(stack: _Stack, energies: Array, reading: Reading, settings: XanesSettings) -> Edges:
+    count = int(np.count_nonzero(stack.pixels))
+    curve = reading.curve
+    if curve is not None and len(curve.step) != len(energies):  # some frames show but a part of it
+        curve = make_curve(energies, reading.edge, settings)
+    if curve is None:
+        nan = np.full(count, np.nan)
+        none = np.full(count, -1)
+        return Edges(
+            step=nan,
+            energy=nan,
+            inflection=nan,
+            white_line=nan,
+            white_height=nan,
+            sharpness=nan,
+            index=none,
+        )
+    spectra = stack.spectra if stack.whole else _filled(stack, energies)
+    return find_edges(curve, spectra, settings.min_step)
+
+
+def _filled(stack: _Stack, energies: Array) -> Spectra:
+    """Spectra in which what is not known is taken from the next energy at which it is."""
+    partial = np.flatnonzero(~stack.known.all(axis=0))
+    order = np.argsort(energies, kind="stable")
+    known = stack.known[np.ix_(order, partial)]
+    places = np.arange(len(order))[:, None]
+    before = np.maximum.accumulate(np.where(known, places, -1), axis=0)
+    after = np.minimum.accumulate(np.where(known, places, len(order))[::-1], axis=0)[::-1]
+    source = np.where(before >= 0, before, np.minimum(after, len(order) - 1))
+    spectra = stack.spectra.copy()
+    spectra[np.ix_(order, partial)] = spectra[order[source], partial]
+    return spectra
+
+
+def _image(pixels: Mask, values: Array | None) -> Image:
+    out = np.full(pixels.shape, np.nan, np.float32)
+    if values is not None:
+        out[pixels] = values
+    return out

@@ -1,0 +1,69 @@
+"""Which pixels of its ROI belong to a particle."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, gaussian_filter, label
+
+from .state import Mask
+
+Array = NDArray[np.float64]
+
+_LEVEL = 0.2
+_REACH = 1.35
+_ROI_EXTENT = 1.4
+_GROW_PX = 1
+_GAP_PX = 3
+_RING_PX = 8
+_FEWEST_AROUND = 64
+
+
+def particle_mask(mean: Array, area: float) -> Mask:
+    """Pixels around the centre that are darker than what surrounds the particle.
+
+    The mask is one for all energies, and somewhat larger than the particle: surroundings add a
+    smooth background to a spectrum, while rims that are left out would take the material near the
+    surface, which reacts first, out of it.
+
+    Parameters
+    ----------
+    mean : (S, S) mean optical density of the aligned ROIs, NaN where unknown.
+    area : of the particle, px^2 of `mean`; NaN if unknown.
+
+    Returns
+    -------
+    (S, S) bool; empty if there is no contrast at the centre.
+    """
+    side = len(mean)
+    radius = float(np.sqrt(area / np.pi)) if area > 0 else side / (2 * _ROI_EXTENT)
+    known = np.isfinite(mean)
+    axis = np.arange(side) - (side - 1) / 2
+    distance = np.hypot(axis[:, None], axis[None])
+    centre, around = known & (distance <= 0.6 * radius), known & (distance > 1.2 * radius)
+    if not known.any():  # no energy so far is one that the fit uses
+        return distance <= radius
+    if not centre.any():
+        return np.zeros(mean.shape, np.bool_)
+    if not around.any():
+        return known & (distance <= radius)
+    smooth = gaussian_filter(np.where(known, mean, np.median(mean[around])), 1.0)
+    inside, outside = np.median(smooth[centre]), np.median(smooth[around])
+    near = known & (distance <= _REACH * radius)
+    dark = near & (smooth > outside + _LEVEL * (inside - outside))
+    parts, _ = label(dark)
+    votes = np.bincount(parts[centre & dark], minlength=2)
+    if inside <= outside or not votes[1:].any():
+        return np.zeros(mean.shape, np.bool_)
+    return near & binary_dilation(parts == 1 + np.argmax(votes[1:]), iterations=_GROW_PX)
+
+
+def surroundings(mask: Mask, known: Mask) -> Mask:
+    """Pixels (S, S) around a particle that are not of it, empty if the ROI hardly shows any.
+
+    What they have in common with the particle (the brightness of a frame, an illumination that is
+    not quite that of its flat) is taken off its spectrum.
+    """
+    apart = binary_dilation(mask, iterations=_GAP_PX) if mask.any() else ~mask
+    ring = binary_dilation(apart, iterations=_RING_PX) & ~apart & known
+    return ring if np.count_nonzero(ring) >= _FEWEST_AROUND else np.zeros(mask.shape, np.bool_)
