@@ -31,6 +31,7 @@ from .rescan import Rescan
 from .run_output import RunOutput, provenance
 from .samples import Samples
 from .second_look import look_again
+from .stage_moves import tell_moves
 from .subscribers import Callback, Subscribers
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class StreamProcessor:
                     self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
                     self._guarded(output)
+                tell_moves(self._runs, self._assembler, name, doc)
             self._flush()
 
     @property
@@ -142,9 +144,9 @@ class StreamProcessor:
         return frozenset((*self._runs, *self._starts))
 
     @property
-    def known_streams(self) -> dict[str, str]:
-        """Uid of the run of each descriptor that is known, by its uid."""
-        return {uid: stream.run for uid, stream in self._assembler.streams.items()}
+    def known_streams(self) -> dict[str, assemble.Known]:
+        """Run of each descriptor that is known, and which of its events have come, by its uid."""
+        return assemble.known_streams(self._assembler)
 
     def snapshot(self, blobs: Blobs) -> dict[str, Any]:
         """State between two calls of `process`, made of what `streamer.checkpoint` can encode.
@@ -236,7 +238,8 @@ class StreamProcessor:
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = Samples.name_of(start, self.settings.process.sample_key)
-            output = RunOutput(start, self._provenance, self._subscribers.emit, self._clock)
+            told = (self._subscribers.emit, self._clock, self.settings.advice)
+            output = RunOutput(start, self._provenance, *told)
             self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
         return self._runs[uid]
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..models.detector import Detector
+from ..streamer import advice
 from ..streamer import result_documents as documents
 from ..streamer.assemble.values import number
 from ..streamer.config import Settings
@@ -46,6 +47,7 @@ class RunOutput:
     provenance : see `provenance`.
     emit : is called with every document.
     clock : wall clock, s, for `latency`.
+    advising : settings of the advice.
     """
 
     def __init__(
@@ -54,9 +56,12 @@ class RunOutput:
         provenance: Mapping[str, Any],
         emit: Callable[[str, Document], None],
         clock: Callable[[], float],
+        advising: advice.AdviceSettings,
     ) -> None:
         self._emit = emit
         self._clock = clock
+        self._advising = advising
+        self._advice = advice.init()
         self._ledger = Ledger()
         self._opening: list[NamedDocument] = []
         self._waiting: list[tuple[FrameResult, dict[str, int]]] = []
@@ -198,6 +203,19 @@ class RunOutput:
         latency = self._clock() - result.time
         data = documents.frame_data(result, self._shape, latency, books)
         self._event("frames", data, result.time)
+        self._advise(result, latency)
+
+    def moved(self, move: advice.StageMove) -> None:
+        """Be told of a move of the stage that shifts the image."""
+        self._advice = advice.moved(self._advice, move)
+
+    def _advise(self, result: FrameResult, latency: float) -> None:
+        shape = self._shape or (1, 1)
+        self._advice, told = advice.update(self._advice, result, shape, latency, self._advising)
+        for item in told:
+            if "advice" not in self._run.descriptors:
+                self._open("advice", shape, item.time)
+            self._event("advice", advice.advice_data(item), item.time)
 
     def _event(self, stream: str, data: dict[str, Any], time: float) -> None:
         self._run, document = documents.event_document(self._run, stream, data, time)

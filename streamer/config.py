@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from ..models.settings import DetectSettings
+from .advice.settings import AdviceSettings
 from .assemble.settings import AssembleSettings
 from .assets.settings import AssetSettings
 from .correct.settings import CorrectSettings
@@ -27,7 +28,9 @@ from .tiled_settings import TiledSettings
 from .xanes.settings import XanesSettings
 
 # what makes the result what it is; the rest only says where things lie and how fast they go
-_RESULT_SECTIONS = ("assemble", "quality", "correct", "detect", "link", "registration", "xanes")
+_RESULT_SECTIONS = (
+    *("assemble", "quality", "correct", "detect", "link", "registration", "xanes", "advice"),
+)
 
 
 class ProcessSettings(BaseModel):
@@ -97,6 +100,10 @@ class Settings(BaseSettings):
     registration: RegisterSettings = Field(default_factory=RegisterSettings)
     xanes: XanesSettings = Field(
         default_factory=XanesSettings, description="spectra and maps of the particles"
+    )
+    advice: AdviceSettings = Field(
+        default_factory=AdviceSettings,
+        description="when somebody at the beamline is told something",
     )
     tiled: TiledSettings = Field(default_factory=TiledSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)

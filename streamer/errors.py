@@ -16,6 +16,7 @@
     ├── TrainingError        a training cannot be started, resumed or brought to an end
     ├── JournalError         the journal of received documents cannot be written or read
     ├── CheckpointError      a checkpoint cannot be written, or is not one of this version
+    ├── FeedbackError        a stage cannot be moved by what the images show
     └── SinkError            results cannot be delivered
 
 Messages say what was wanted, what was got, and the remedy. ``reason`` is the short, stable word
@@ -107,6 +108,12 @@ class CheckpointError(OperandoError):
     """A checkpoint cannot be written, or is not one of this version."""
 
     reason = "checkpoint"
+
+
+class FeedbackError(OperandoError):
+    """A stage cannot be moved by what the images show."""
+
+    reason = "feedback"
 
 
 class SinkError(OperandoError):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .results import FrameResult, ParticleResult
 from .xanes.rows import MapsRow, SpectrumRow
@@ -124,9 +125,11 @@ _HINTS = {
     "particles": ["y", "x"],
     "spectra": ["od", "fraction"],
     "maps": ["n_energies"],
+    "advice": ["move_y", "move_x"],
 }
 
 _NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64", "boolean": "|b1"}
+_LONGER = {"message": "<U256"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +188,7 @@ def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[Result
 def descriptor_document(
     run: ResultRun, stream: str, image: tuple[int, int], time: float
 ) -> tuple[ResultRun, NamedDocument]:
-    """Open a stream: ``frames``, ``particles``, ``spectra`` or ``maps``.
+    """Open a stream: ``frames``, ``particles``, ``spectra``, ``maps`` or ``advice``.
 
     Parameters
     ----------
@@ -196,20 +199,21 @@ def descriptor_document(
         "particles": _PARTICLE_KEYS,
         "spectra": _SPECTRUM_KEYS,
         "maps": _MAP_KEYS,
+        "advice": ADVICE_KEYS,
     }[stream]
     source = f"operando:{run.raw}"
     keys: dict[str, dict[str, Any]] = {
         name: {
             "source": source,
             "dtype": dtype,
-            "dtype_numpy": _NUMPY_TYPES[dtype],
+            "dtype_numpy": _LONGER.get(name, _NUMPY_TYPES[dtype]),
             "shape": [],
             "units": units,
             "object_name": "operando",
         }
         for name, (dtype, units) in scalars.items()
     }
-    for array, units in _ARRAYS[stream].items():
+    for array, units in _ARRAYS.get(stream, {}).items():
         keys[array] = {
             "source": source,
             "dtype": "array",

@@ -41,6 +41,7 @@ def test_every_package_is_listed(repo_root):
     "module",
     [
         "operando.callbacks",
+        "operando.callbacks.feedback",
         "operando.callbacks.publisher",
         "operando.streamer",
         "operando.models",

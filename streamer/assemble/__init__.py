@@ -1,5 +1,6 @@
 """Documents to frame references: which image, of what, at which energy. No I/O."""
 
+from .arrivals import Known, known_streams
 from .chunks import frames_from_chunk, shape_mismatch
 from .core import end_run, init, update
 from .given_up import given_up
@@ -12,6 +13,7 @@ __all__ = [
     "Assembled",
     "AssemblerState",
     "Declined",
+    "Known",
     "Missing",
     "Notice",
     "RunStarted",
@@ -21,6 +23,7 @@ __all__ = [
     "frames_from_chunk",
     "given_up",
     "init",
+    "known_streams",
     "shape_mismatch",
     "update",
 ]

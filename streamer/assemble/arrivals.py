@@ -15,6 +15,9 @@ Ranges = tuple[tuple[int, int], ...]
 
 LARGEST_SEQ_NUM = 10**9
 
+Known = tuple[str, Ranges | None]
+"""Run of a stream, and the numbers of its events that have come; None if they are not noted."""
+
 
 def added(ranges: Ranges, number: int) -> Ranges:
     """Return `ranges` with `number` in them."""
@@ -35,6 +38,18 @@ def added(ranges: Ranges, number: int) -> Ranges:
 def contains(ranges: Ranges, number: int) -> bool:
     """Whether a number is in one of the ranges."""
     return any(start <= number < stop for start, stop in reversed(ranges))
+
+
+def known_streams(state: AssemblerState) -> dict[str, Known]:
+    """Which events have come of each descriptor, by its uid; noted are those of images."""
+    return {
+        uid: (
+            stream.run,
+            None if stream.image is None else state.runs[stream.run].arrived.get(stream.name, ()),
+        )
+        for uid, stream in state.streams.items()
+        if stream.run in state.runs
+    }
 
 
 def missing_of(

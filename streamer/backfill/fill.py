@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 
 _COST_SHARE = 0.05
 _EVENTS = ("event", "event_page")
+_POINTERS = ("resource", "datum", "datum_page", "stream_resource")
+_UNKNOWN = -1
+_MOST_IMAGES = 100_000
+
+Known = tuple[str, Sequence[tuple[int, int]] | None]
+"""Run of a descriptor, and the numbers of its events that have come, as half-open ranges."""
 
 
 class Provider(Protocol):
@@ -48,7 +54,8 @@ class _Stream:
     Attributes
     ----------
     seen : numbers of its events.
-    complete_to : all events up to this number have come, or were given up.
+    complete_to : all events up to this number have come, or were given up; `_UNKNOWN` of a stream
+        from before this process of which nobody knows what has come.
     """
 
     run: str
@@ -63,8 +70,9 @@ class Backfill:
     ----------
     providers : asked in order. To ask may take long: a gap is looked up at most so often that it
         takes a twentieth of the time, a run that is joined late always.
-    known : descriptors that are known already and their runs: what came of them before is not
-        asked for.
+    known : descriptors that are known already: of each its run, and the numbers of the events that
+        have come, as half-open ranges; None if that is not known, whereupon nothing is asked for
+        before the next one.
     clock : monotonic clock, s.
 
     Attributes
@@ -75,7 +83,7 @@ class Backfill:
     def __init__(
         self,
         providers: Sequence[Provider],
-        known: Mapping[str, str] | None = None,
+        known: Mapping[str, Known] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,8 +92,8 @@ class Backfill:
         self._providers = tuple(providers)
         self._clock = clock
         self._next_look = clock()
-        self._runs: set[str] = set((known or {}).values())
-        self._streams = {uid: _Stream(run, complete_to=-1) for uid, run in (known or {}).items()}
+        self._runs: set[str] = {run for run, _ in (known or {}).values()}
+        self._streams = {uid: _stream(*told) for uid, told in (known or {}).items()}
 
     def fill(self, documents: Iterable[NamedDocument]) -> list[NamedDocument]:
         """Return the documents with what was missing between them; repeats are left out."""
@@ -102,8 +110,8 @@ class Backfill:
             run = str(doc.get("run_start", ""))
             if run not in self._runs:
                 self._join(("start", run), ("descriptor", uid, 0), out)
-            if uid in self._streams and self._streams[uid].complete_to != -1:
-                return  # came with what was put in
+            if uid in self._streams and self._streams[uid].complete_to != _UNKNOWN:
+                return  # came with what was put in, or before
             self._runs.add(run)
             self._streams.setdefault(uid, _Stream(run))
         elif name in _EVENTS and not self._events(name, doc, out):
@@ -124,18 +132,12 @@ class Backfill:
             return True
         if set(numbers) <= stream.seen:
             return False
-        if stream.complete_to == -1:  # from before this process: nobody knows what has come
+        if stream.complete_to == _UNKNOWN:
             stream.complete_to = numbers[0] - 1
         if numbers[0] > stream.complete_to + 1 and self._clock() >= self._next_look:
-            self._mend(uid, stream, numbers[0], out)
-        self._note(stream, numbers)
+            self._mend(uid, numbers[0], out)
+        _note(stream, numbers)
         return True
-
-    @staticmethod
-    def _note(stream: _Stream, numbers: Iterable[int]) -> None:
-        stream.seen.update(numbers)
-        while stream.complete_to + 1 in stream.seen:
-            stream.complete_to += 1
 
     def _join(
         self, key: tuple[str, str], until: tuple[str, str, int], out: list[NamedDocument]
@@ -153,15 +155,17 @@ class Backfill:
             self._put(name, doc, out)
         logger.warning("joined a run late: %d documents of it were fetched", self.filled - before)
 
-    def _mend(self, uid: str, stream: _Stream, number: int, out: list[NamedDocument]) -> None:
-        """Put in the events of a gap, with what they point to."""
+    def _mend(self, uid: str, number: int, out: list[NamedDocument]) -> None:
+        """Put in what lies before an event and has not come, in the order in which it was sent.
+
+        What other streams of the run lost in the same gap comes with it: whether a flat was known
+        when a frame came makes a difference.
+        """
         before = self.filled
         for name, doc in self._ask("descriptor", uid) or ():
-            wanted = name in ("resource", "datum", "datum_page", "stream_resource")
-            if name in _EVENTS and doc.get("descriptor") == uid:
-                numbers = _numbers(name, doc)
-                wanted = bool(numbers) and stream.complete_to < numbers[0] < number
-            if wanted:
+            if _is(name, doc, ("event", uid, number)):
+                break
+            if name in _POINTERS or self._missed(name, doc):
                 self._put(name, doc, out)
         if self.filled > before:
             logger.warning(
@@ -169,6 +173,14 @@ class Backfill:
                 number,
                 self.filled - before,
             )
+
+    def _missed(self, name: str, doc: Document) -> bool:
+        """Whether the events of a document, or those that its images belong to, have not come."""
+        stream = self._streams.get(str(doc.get("descriptor", "")))
+        numbers = _numbers(name, doc)
+        if stream is None or stream.complete_to == _UNKNOWN or not numbers:
+            return False
+        return not set(numbers) <= stream.seen and numbers[-1] > stream.complete_to
 
     def _put(self, name: str, doc: Document, out: list[NamedDocument]) -> None:
         uid = str(doc.get("uid", ""))
@@ -185,7 +197,7 @@ class Backfill:
             numbers = _numbers(name, doc)
             if stream is None or set(numbers) <= stream.seen:
                 return
-            self._note(stream, numbers)
+            _note(stream, numbers)
         self.filled += 1
         out.append((name, doc))
 
@@ -210,12 +222,41 @@ class Backfill:
         self._streams = {uid: s for uid, s in self._streams.items() if s.run != run}
 
 
+def _stream(run: str, came: Sequence[tuple[int, int]] | None) -> _Stream:
+    """A stream of which events have come already."""
+    if came is None:
+        return _Stream(run, complete_to=_UNKNOWN)
+    stream = _Stream(run)
+    for first, end in came:
+        _note(stream, range(first, end))
+    return stream
+
+
+def _note(stream: _Stream, numbers: Iterable[int]) -> None:
+    stream.seen.update(numbers)
+    while stream.complete_to + 1 in stream.seen:
+        stream.complete_to += 1
+
+
 def _numbers(name: str, doc: Mapping[str, Any]) -> list[int]:
     """Numbers of the events in a document, [] if there are no sensible ones."""
-    told = [doc.get("seq_num")] if name == "event" else doc.get("seq_num")
+    if name == "stream_datum":
+        told = _range(doc.get("seq_nums"))
+    else:
+        told = [doc.get("seq_num")] if name == "event" else doc.get("seq_num")
     if not isinstance(told, Sequence) or isinstance(told, str):
         return []
     return [n for n in told if type(n) is int and n > 0]
+
+
+def _range(told: object) -> Sequence[int]:
+    """Numbers of a ``seq_nums`` of start and stop; none of one that is no range, or is huge."""
+    if not isinstance(told, Mapping):
+        return ()
+    start, stop = told.get("start"), told.get("stop")
+    if type(start) is not int or type(stop) is not int or stop - start > _MOST_IMAGES:
+        return ()
+    return range(start, stop)
 
 
 def _is(name: str, doc: Document, until: tuple[str, str, int]) -> bool:

@@ -15,6 +15,7 @@ from .bench_detection import detection
 from .bench_overload import overload
 from .bench_paper import paper
 from .bench_real import real
+from .bench_recenter import recenter
 from .bench_soak import soak
 from .options import Device, Profile
 
@@ -25,6 +26,7 @@ app.command()(detection)
 app.command()(overload)
 app.command()(paper)
 app.command()(real)
+app.command()(recenter)
 app.command()(soak)
 
 _CASES = {"460x460, 9 particles": "paper", "2048x2048, 20 particles": "large_2048"}

@@ -23,6 +23,7 @@ from .ending import end_after
 from .journalled import Journalled, watch_journal
 from .keys import listening_with
 from .live import Connection, follow, show_ended
+from .publishing import Outlet, publishing
 from .sinks import processor_with_sinks
 from .terminal import say
 from .watch import watch
@@ -59,6 +60,7 @@ class LiveService:
     settings : of the processor.
     tiled : address of the server, if results go to one. frames_dir : see the command.
     stuck_after : s without a sign of life after which it is told to be stuck.
+    publish : in side of a proxy that gets the results without their images.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class LiveService:
         tiled: str | None,
         frames_dir: Path | None,
         stuck_after: float,
+        publish: Outlet | None = None,
     ) -> None:
         if feed.journal is not None and feed.record is not None:
             raise ConfigError(
@@ -83,6 +86,7 @@ class LiveService:
         self._settings = settings
         self._tiled = tiled
         self._frames_dir = frames_dir
+        self._publish = publish
         self._source = self._make_source()
         self._monitor = Monitor(self._source, stuck_after)
 
@@ -104,6 +108,7 @@ class LiveService:
             processor_with_sinks(
                 self._settings, self._tiled, self._frames_dir, resumable=resumable
             ) as (processor, summary, sink),
+            publishing(processor, self._publish),
         ):
             watched = watch(self._monitor, processor, self._settings, (self._tiled, sink))
             if runs:

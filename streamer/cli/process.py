@@ -50,6 +50,19 @@ def process(
             "the URI of the raw runs in Tiled. May be given more than once.",
         ),
     ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="In side of a second bluesky-0MQ-proxy that gets the results without their "
+            "images, for feedback to the beamline. Default: off.",
+            show_default=False,
+        ),
+    ] = None,
+    publish_keys: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="CURVE keys of a publisher for that proxy."),
+    ] = None,
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
     ] = 0,
@@ -75,6 +88,7 @@ def process(
     from ..operation.http import parse_address
     from .ending import stop_at_signals
     from .live_service import Feed, LiveService
+    from .publishing import Outlet
     from .reach import tiled_trouble
     from .sinks import settings_of
     from .terminal import say, use_log_format
@@ -92,7 +106,8 @@ def process(
         journal=journal,
         backfill=tuple(backfill or ()),
     )
-    service = LiveService(feed, settings, tiled, frames_dir, stuck_after)
+    outlet = Outlet(publish, publish_keys) if publish else None
+    service = LiveService(feed, settings, tiled, frames_dir, stuck_after, outlet)
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...callbacks.advice_log import log_advice
 from ...callbacks.processor import StreamProcessor
 from ...callbacks.sinks import BufferedSink
 from ...callbacks.spool import Spool
@@ -71,6 +72,7 @@ def processor_with_sinks(
             writer = stack.enter_context(RecordingWriter(output))
             processor.subscribe(writer)
         processor.subscribe(summary)
+        processor.subscribe(log_advice)
         stack.callback(processor.suspend if resumable else processor.close)
         yield processor, summary, sink
     if processor.subscriber_failures:

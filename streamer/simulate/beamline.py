@@ -30,6 +30,7 @@ from .plans import operando_charging
 from .presets import PRESETS, preset
 from .settings import SimSettings
 from .simulator import Simulator
+from .stage import Mounting
 from .truth import Truth
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class SimulatedSample:
     Attributes
     ----------
     simulator : what it looks like at which time.
-    taken : (frame, energy in eV, stage y, stage x in px) of every image of the sample so far.
+    taken : (frame, energy in eV, shift y, x of the image by the stage in px) of every image of
+        the sample so far.
     """
 
     simulator: Simulator
@@ -57,7 +59,7 @@ class SimulatedSample:
         return min(len(self.taken), self.simulator.n_frames - 1)
 
     def expose(self, n: int, energy: float, stage_yx: tuple[float, float]) -> NDArray[np.uint16]:
-        """Take n images, (n, H, W), and let time pass; energy in eV, stage in px."""
+        """Take n images, (n, H, W), and let time pass; energy in eV, shift by the stage in px."""
         frame = self.age
         self.taken.append((frame, energy, *stage_yx))
         return self.simulator.exposures(frame, n, energy=energy, stage_yx=stage_yx)
@@ -112,7 +114,7 @@ class TXMCamera(Device):
     num_images = Component(Signal, value=1, kind="config")
 
     def __init__(self, *, beamline_parts: tuple[Any, ...], **kwargs: Any) -> None:
-        self._sample, self._energy, self._stage, self._shutter = beamline_parts
+        self._sample, self._energy, self._stage, self._shutter, self._mounting = beamline_parts
         super().__init__(**kwargs)
         self.image.put(np.zeros((1, *self._sample.simulator.settings.shape), np.uint16))
 
@@ -130,7 +132,7 @@ class TXMCamera(Device):
         y, x = (value / sim.settings.pixel_size for value in self._stage.yx)
         if max(abs(y), abs(x)) > _OUT * max(sim.settings.shape):
             return sim.flat(self._sample.age, n, energy=energy)
-        return self._sample.expose(n, energy, (y, x))
+        return self._sample.expose(n, energy, self._mounting.image_yx((y, x), self._sample.age))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,14 +157,17 @@ class Beamline:
         return self.sample.simulator.settings
 
 
-def make_beamline(settings: SimSettings | None = None) -> Beamline:
-    """Build the devices around a new sample."""
+def make_beamline(
+    settings: SimSettings | None = None, mounting: Mounting | None = None
+) -> Beamline:
+    """Build the devices around a new sample, on a stage that is mounted as given."""
     sample = SimulatedSample(Simulator(settings))
     first: Any = sample.simulator.settings.scan_energies[0] / 1000
     energy = EnergyAxis(name=ENERGY_KEY, value=first, precision=5)
     stage = SampleStage(name="stage")
     shutter = Signal(name="shutter", value="closed")
-    camera = TXMCamera(name="txm", beamline_parts=(sample, energy, stage, shutter))
+    parts = (sample, energy, stage, shutter, mounting or Mounting())
+    camera = TXMCamera(name="txm", beamline_parts=parts)
     camera.acquire_time.put(sample.simulator.settings.exposure)
     return Beamline(energy=energy, stage=stage, shutter=shutter, camera=camera, sample=sample)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bluesky import plan_stubs as bps
@@ -24,6 +24,7 @@ def txm_xanes(
     *,
     chunk: int | None = None,
     period: float = 0.0,
+    before: Callable[[], Plan] | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> Plan:
     """One XANES scan: darks, then at each energy the sample and, with the sample out, the flat.
@@ -34,6 +35,7 @@ def txm_xanes(
     energies : eV, those of the simulated series if None.
     chunk : images per event, that of the settings if None.
     period : shortest time from one energy to the next, s.
+    before : plan stub that is run before each energy: re-centring, say.
     md : goes into the start document.
     """
     settings = beamline.settings
@@ -50,13 +52,15 @@ def txm_xanes(
         yield from bps.mv(beamline.shutter, "open")
         for energy in energies:
             due = time.monotonic() + period
-            yield from _one_energy(beamline, energy)
+            if before is not None:
+                yield from before()
+            yield from one_energy(beamline, energy)
             yield from bps.sleep(max(0.0, due - time.monotonic()))
 
     try:
         return (yield from scan())
     finally:
-        yield from bps.mv(beamline.shutter, "closed", beamline.stage.x, 0.0)
+        yield from bps.mv(beamline.shutter, "closed")
 
 
 def operando_charging(
@@ -84,17 +88,21 @@ def operando_charging(
         yield from txm_xanes(beamline, period=period, md=extra)
 
 
-def _one_energy(beamline: Beamline, energy: float) -> Plan:
+def one_energy(beamline: Beamline, energy: float) -> Plan:
+    """Plan stub: the sample at an energy, eV, then its flat with the sample out of the beam."""
     detectors: list[Any] = [beamline.camera, beamline.energy]
     stage: Any = beamline.stage.x
     yield from bps.mv(beamline.energy, energy / 1000)
     yield from _set_exposure(beamline, beamline.settings.exposure)
     yield from bps.trigger_and_read(detectors, name="primary")
     home = yield from bps.rd(stage)
-    yield from bps.mv(stage, home + OUT_UM)
-    yield from _set_exposure(beamline, beamline.settings.flat_exposure)
-    yield from bps.trigger_and_read(detectors, name="flat")
-    yield from bps.mv(stage, home)
+
+    def flat() -> Plan:
+        yield from bps.mv(stage, home + OUT_UM)
+        yield from _set_exposure(beamline, beamline.settings.flat_exposure)
+        yield from bps.trigger_and_read(detectors, name="flat")
+
+    yield from bpp.finalize_wrapper(flat(), lambda: bps.mv(stage, home))
 
 
 def _set_exposure(beamline: Beamline, seconds: float) -> Plan:

@@ -383,7 +383,8 @@ def test_all_frames_unusable_still_have_their_events(raw):
     frames = table(results, "frames")
     assert len(frames) == 6
     assert set(frames["status"]) == {"skipped"}
-    assert results[-1][1]["num_events"] == {"frames": 6}
+    assert results[-1][1]["num_events"] == {"frames": 6, "advice": 1}
+    assert list(table(results, "advice")["kind"]) == ["beam"]
 
 
 def test_interleaved_runs_of_one_sample_share_no_identity(raw):
@@ -397,7 +398,7 @@ def test_interleaved_runs_of_one_sample_share_no_identity(raw):
     owner = {d["uid"]: d["run_start"] for n, d in results if n == "descriptor"}
     ids = {}
     for name, doc in results:
-        if name == "event" and "particle" in doc["data"]:
+        if name == "event" and "state" in doc["data"]:
             ids.setdefault(owner[doc["descriptor"]], set()).add(doc["data"]["particle"])
     first, second = ids.values()
     assert not first & second

@@ -140,7 +140,7 @@ def test_stopped_and_started_again(line, documents, expected, results):
     line.wait_for_rows(expected[0], 3)
     service.process.send_signal(signal.SIGTERM)
     assert service.wait(60) == 0, service.log.read_text()
-    assert line.client[expected[0]].metadata["stop"] is None  # it is not over
+    assert line.client[expected[0]].metadata.get("stop") is None  # it is not over
     service = line.start()
     line.publish(documents[half:])
     assert service.wait(120) == 0, service.log.read_text()

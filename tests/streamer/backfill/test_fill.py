@@ -111,10 +111,31 @@ def test_gaps_are_looked_up_no_more_often_than_is_fair():
 def test_streams_from_before_a_restart_are_taken_as_they_come():
     documents = run()
     provider = Kept(documents)
-    known = {"run-primary": "run", "run-flat": "run"}
+    known = {"run-primary": ("run", None), "run-flat": ("run", None)}
     backfill = Backfill([provider], known)
     assert backfill.fill(documents[7:]) == documents[7:]
     assert provider.asked == 0
+
+
+def test_what_was_lost_while_a_restart_went_on_is_fetched():
+    documents = run()
+    provider = Kept(documents)
+    events = [i for i, (name, _) in enumerate(documents) if name == "event"]
+    of_primary = [i for i in events if documents[i][1]["descriptor"] == "run-primary"]
+    came, next_one = of_primary[0], of_primary[3]
+    known = {"run-primary": ("run", ((1, 2),)), "run-flat": ("run", None)}
+    filled = Backfill([provider], known).fill(documents[next_one:])
+    lost = documents[came + 1 : next_one]
+    unknown = [named for named in lost if named[1]["descriptor"] == "run-flat"]
+    assert filled == [named for named in lost if named not in unknown] + documents[next_one:]
+    assert provider.asked == 1
+
+
+def test_other_streams_of_a_gap_come_in_the_order_in_which_they_were_sent():
+    documents = run()
+    provider = Kept(documents)
+    assert Backfill([provider]).fill(documents[:4] + documents[9:]) == documents
+    assert provider.asked == 1
 
 
 def test_recordings_of_a_folder_are_a_provider(tmp_path):

@@ -9,6 +9,7 @@ COMMANDS = {
     "process": [
         *("--zmq", "--tiled", "--profile", "--device", "--frames-dir", "--record", "--runs"),
         *("--http", "--http-public", "--queue-mb", "--stuck-after", "--log-format"),
+        *("--publish", "--publish-keys"),
     ],
     "record": ["--output", "--zmq", "--runs"],
     "replay": ["--speed", "--zmq", "--tiled", "--profile", "--output", "--frames-dir"],
@@ -20,6 +21,7 @@ COMMANDS = {
     "bench detection": ["--regime", "--detector", "--quick", "--full", "--real", "--output"],
     "bench soak": ["--frames", "--per-run", "--tiled", "--output"],
     "bench overload": ["--seconds", "--factor", "--queue-mb", "--output"],
+    "bench recenter": ["--energies", "--creep", "--limit", "--output"],
     "bench real": ["--data", "--part", "--scale", "--peers", "--output", "--pictures"],
 }
 

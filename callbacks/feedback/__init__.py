@@ -1,0 +1,23 @@
+"""Acting on results, in the process of the RunEngine: opt-in, checked, recorded.
+
+Nothing here imports torch. `Recentring` brings the field back between energies, `HoldOnAdvice`
+holds the RunEngine; both listen to result documents, in the process or, with `ResultListener`,
+from 0MQ.
+"""
+
+from .holding import HoldOnAdvice
+from .latest import LatestResults, Measured
+from .listener import ResultListener
+from .matrix import StageMatrix
+from .recentring import Recentring
+from .settings import FeedbackSettings
+
+__all__ = [
+    "FeedbackSettings",
+    "HoldOnAdvice",
+    "LatestResults",
+    "Measured",
+    "Recentring",
+    "ResultListener",
+    "StageMatrix",
+]

@@ -1,0 +1,93 @@
+"""The newest word of the processor on the drift."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_USABLE = ("aligned", "degraded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Drift as one frame has shown it.
+
+    Attributes
+    ----------
+    frame : 0-based count in the raw run. time : data time, s; that of the raw event.
+    drift : (2,) float64 (y, x), px in the image, moves of the stage included.
+    sigma : its standard error, px, NaN if unknown. particles : that were seen.
+    """
+
+    frame: int
+    time: float
+    drift: NDArray[np.float64]
+    sigma: float
+    particles: int
+
+
+class LatestResults:
+    """Subscriber of result documents that keeps the newest drift and advice.
+
+    It may be called from any thread. Events are told by their keys, so that it may join late.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._measured: Measured | None = None
+        self._heard: float | None = None
+        self._advice: dict[str, Mapping[str, Any]] = {}
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take a result document."""
+        if name != "event":
+            return
+        data = doc["data"]
+        if "drift_y" in data and "raw_seq_num" in data:
+            self._frame(data, float(doc["time"]))
+        elif "kind" in data and "severity" in data:
+            with self._lock:
+                self._advice[str(data["kind"])] = dict(data)
+
+    @property
+    def measured(self) -> Measured | None:
+        """Drift of the frame that was taken last, of those that could be measured."""
+        with self._lock:
+            return self._measured
+
+    @property
+    def heard(self) -> float | None:
+        """Data time of the newest frame of which anything was heard, s, measured or not."""
+        with self._lock:
+            return self._heard
+
+    def advice(self, kind: str) -> Mapping[str, Any] | None:
+        """Newest advice of a kind, as the data of its event; None if there was none."""
+        with self._lock:
+            return self._advice.get(kind)
+
+    def _frame(self, data: Mapping[str, Any], time: float) -> None:
+        measured = _measured(data, time)
+        with self._lock:  # a later look at an earlier frame says nothing about now
+            if measured is not None and (self._measured is None or time >= self._measured.time):
+                self._measured = measured
+            self._heard = time if self._heard is None else max(time, self._heard)
+
+
+def _measured(data: Mapping[str, Any], time: float) -> Measured | None:
+    """The drift that a frame has shown; None if it has shown none."""
+    drift = np.array([data["drift_y"], data["drift_x"]], dtype=np.float64)
+    if data["status"] not in _USABLE or not np.isfinite([*drift, data["drift_sigma"]]).all():
+        return None
+    return Measured(
+        frame=int(data["frame"]),
+        time=time,
+        drift=drift,
+        sigma=float(data["drift_sigma"]),
+        particles=int(data["n_particles"]),
+    )

@@ -1,0 +1,21 @@
+"""What somebody at the beamline should know or do now: alerts and recommended moves."""
+
+from .advice import Advice, Kind, Severity
+from .core import init, moved, update
+from .documents import ADVICE_KEYS, advice_data
+from .settings import AdviceSettings
+from .state import AdviceState, StageMove
+
+__all__ = [
+    "ADVICE_KEYS",
+    "Advice",
+    "AdviceSettings",
+    "AdviceState",
+    "Kind",
+    "Severity",
+    "StageMove",
+    "advice_data",
+    "init",
+    "moved",
+    "update",
+]
