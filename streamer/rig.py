@@ -141,6 +141,18 @@ def start_service(
     return child
 
 
+def start_dashboard(folder: Path, tiled: str, tiled_key: str = "") -> tuple[Child, str]:
+    """Start ``operando dashboard`` on a free port of loopback; return it and its address."""
+    child = Child(
+        ["-m", "operando.streamer.cli", "dashboard", "--tiled", tiled, "--port", "0"],
+        folder / "dashboard.log",
+        {"TILED_API_KEY": tiled_key} if tiled_key else {},
+    )
+    child.wait_for("(Ctrl-C ends it)", timeout=60)
+    said = child.log.read_text(errors="replace").split("(Ctrl-C ends it)")[0]
+    return child, said.split()[-1]
+
+
 def start_beamline(folder: Path, arguments: Sequence[str]) -> Child:
     """Start the simulated beamline: a RunEngine that scans and publishes."""
     return Child(["-m", "operando.streamer.simulate.beamline", *arguments], folder / "beamline.log")

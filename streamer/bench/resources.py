@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,19 @@ def resources_of(pid: int | str = "self") -> Resources:
         descriptors=sum(1 for _ in (folder / "fd").iterdir()),
         threads=int(told["Threads"]),
     )
+
+
+def cpu_seconds(pid: int) -> float:
+    """Time that a process has computed so far, all threads, user and system, s.
+
+    Raises
+    ------
+    OSError
+        There is no such process.
+    """
+    # the name, in parentheses, may hold spaces
+    fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _bytes(text: str) -> int:

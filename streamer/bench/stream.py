@@ -96,7 +96,7 @@ def measure_stream(
         stack.callback(publisher.close)
         publisher.wait_connected(10)
         begin = time.monotonic()
-        frames = _publish(documents, rate, publisher, progress)
+        frames = publish(documents, rate, publisher, progress)
         end = time.monotonic()
         _wait(service, 120)
         lag = time.monotonic() - end
@@ -116,13 +116,16 @@ def measure_stream(
         )
 
 
-def _publish(
+def publish(
     documents: list[NamedDocument],
     rate: float,
     publisher: FramePublisher,
     progress: Callable[[], object],
 ) -> int:
-    """Send the documents, sample frames at the rate, with the time of their sending."""
+    """Send the documents, sample frames at the rate, with the time of their sending.
+
+    Returns the number of sample frames; `progress` is called before each.
+    """
     sample = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary"}
     frames = 0
     due = time.monotonic()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .bench_chemistry import chemistry
 from .bench_crash import crash
+from .bench_dashboard import dashboard
 from .bench_detection import detection
 from .bench_overload import overload
 from .bench_paper import paper
@@ -22,6 +23,7 @@ from .options import Device, Profile
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 app.command()(chemistry)
 app.command()(crash)
+app.command()(dashboard)
 app.command()(detection)
 app.command()(overload)
 app.command()(paper)

@@ -28,15 +28,16 @@ def demo(
     ] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the Tiled server running until Ctrl-C.")
+        bool, typer.Option("--keep", help="Leave Tiled and the dashboard running until Ctrl-C.")
     ] = False,
 ) -> None:
     """Scan a simulated electrode and follow it live, from RunEngine to Tiled.
 
-    Starts a Tiled server, a 0MQ proxy, the service and a simulated beamline as real processes on
-    loopback; shows progress while results grow in Tiled; then compares them with the truth.
+    Starts a Tiled server, a 0MQ proxy, the service, a dashboard and a simulated beamline as real
+    processes on loopback; shows progress while results grow in Tiled; then compares them with the
+    truth.
     """
-    from ..rig import start_beamline, start_proxy, start_service
+    from ..rig import start_beamline, start_dashboard, start_proxy, start_service
     from ..tiled_server import EmbeddedTiled, free_port
 
     console = Console()
@@ -51,6 +52,9 @@ def demo(
             arguments = _service_arguments(f"127.0.0.1:{port_out}", tiled, work)
             service = start_service(work, arguments, tiled.api_key)
             stack.enter_context(service)
+            dashboard, page = start_dashboard(work, tiled.base_uri, tiled.api_key)
+            stack.enter_context(dashboard)
+        console.print(f"watch it live in a browser: {page}", style="bold", highlight=False)
         console.print(f"Tiled at {tiled.base_uri}, data and logs in {work}", highlight=False)
         arguments = ["--proxy", f"127.0.0.1:{port_in}", "--preset", preset]
         arguments += ["--energies", str(energies), "--chunk", str(chunk), "--seed", str(seed)]
@@ -62,7 +66,7 @@ def demo(
         _report(run, truth, work, console)
         _how_to_read(tiled, run, console)
         if keep:
-            console.print("Ctrl-C ends the server")
+            console.print("Ctrl-C ends the server and the dashboard")
             _wait_for_interrupt()
 
 

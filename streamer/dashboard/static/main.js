@@ -1,0 +1,226 @@
+// The page: takes messages, chooses the frame, draws what has changed.
+
+import { drawable } from "./colours.js";
+import { Connection } from "./connection.js";
+import * as curves from "./curves.js";
+import { pickOnPictures, timeControls } from "./controls.js";
+import { header } from "./header.js";
+import { Maps } from "./maps.js";
+import { alerts, byId, clock, empty, fixed, ledgerTable, particleTable, runList } from "./panels.js";
+import { drawFrame, pathOf, Pictures } from "./picture.js";
+import { readOut } from "./plot.js";
+import { Store } from "./store.js";
+
+const BETWEEN_MS = 120, PANELS_MS = 500, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
+const GAINS = [1, 2, 5, 10, 20, 50, 100];
+
+const store = new Store();
+const view = { frame: undefined, live: true, playing: null, picked: null, connected: false, status: null,
+  runs: [], chosen: "", note: "" };
+// what was shown when, for `operando bench dashboard` and the tests
+const seen = { first: null, shown: [] };
+window.operando = { seen, store, view };
+
+const maps = new Maps();
+const pictures = new Pictures(() => {
+  view.note = "";
+  refresh();
+}, () => {
+  view.note = "the picture of this frame could not be read; the next will be tried";
+  setTimeout(refresh, 1000);
+});
+const connection = new Connection(take, (connected) => {
+  view.connected = connected;
+  refresh();
+});
+
+const TAKERS = {
+  status: (message) => { view.status = message; },
+  runs: (message) => { view.runs = message.runs; runList(view.runs, view.chosen); },
+  run: (message) => { begin(message.run); },
+  stop: (message) => { store.run = message.run; },
+  stream: (message) => { if (ours(message)) store.describe(message.stream); },
+  rows: (message) => { if (ours(message)) rows(message); },
+  preview: (message) => { if (ours(message)) preview(message); },
+};
+
+function take(message) {
+  TAKERS[message.type]?.(message);
+  refresh();
+}
+
+const ours = (message) => store.run !== null && message.run === store.run.key;
+
+function begin(run) {
+  const same = run !== null && store.run !== null && run.key === store.run.key;
+  store.begin(run);
+  maps.clear();
+  if (!same) Object.assign(view, { frame: undefined, live: true, picked: null, note: "" });
+}
+
+function rows(message) {
+  store.add(message);
+  // they come by two ways: a preview may overtake the rows of its frame
+  if (store.preview && performance.now() - store.preview.at < OVERTAKEN_MS) {
+    store.preview.frame = store.newest;
+  }
+  if (view.live) view.frame = store.newest;
+}
+
+function preview(message) {
+  store.preview = { canvas: drawable(message), width: message.width, height: message.height,
+    frame: store.newest, at: performance.now() };
+}
+
+let due = false, drawnAt = -Infinity, panelsAt = -Infinity, asked = false, later;
+
+// Draw soon; what the viewer has `asked` for at once, and whole.
+function refresh(now = false) {
+  asked ||= now;
+  if (due) return;
+  due = true;
+  // not requestAnimationFrame: a page in the background shall be up to date when it is looked at
+  const pause = Math.max(20, drawnAt + BETWEEN_MS - performance.now());
+  setTimeout(() => {
+    due = false;
+    drawnAt = performance.now();
+    draw();
+  }, pause);
+}
+
+function draw() {
+  if (view.live) view.frame = store.newest;
+  header(view, store);
+  timeline();
+  frames();
+  // curves and tables cost more than pictures and need not change as often
+  const wait = panelsAt + PANELS_MS - performance.now();
+  if (asked || wait <= 0) {
+    panelsAt = performance.now();
+    asked = false;
+    panels();
+  } else {
+    clearTimeout(later);
+    later = setTimeout(refresh, wait);
+  }
+}
+
+function timeline() {
+  const numbers = store.frameNumbers;
+  const slider = byId("slider");
+  slider.max = Math.max(0, numbers.length - 1);
+  const at = numbers.indexOf(view.frame);
+  if (at >= 0) slider.value = at;
+  slider.disabled = numbers.length < 2;
+  byId("live").setAttribute("aria-pressed", String(view.live));
+  byId("play").textContent = view.playing ? "stop" : "play";
+  const table = store.stream("frames");
+  const row = store.frames.get(view.frame);
+  byId("frame").textContent = row === undefined ? "no frame yet"
+    : `frame ${view.frame} · ${fixed(table.value(row, "energy"), 2)} eV · ${table.word(row, "status")}`
+      + `${table.word(row, "reason") ? ` (${table.word(row, "reason")})` : ""}`
+      + ` · rev ${table.value(row, "revision")}`;
+  byId("frame").title = row === undefined ? "" : clock(table.value(row, "time"));
+}
+
+function frames() {
+  const table = store.stream("frames");
+  const row = store.frames.get(view.frame);
+  const shape = table.arrays.aligned ?? (store.preview && [store.preview.height, store.preview.width]);
+  const canvases = [byId("aligned"), byId("camera")];
+  if (!shape || (row === undefined && !store.preview)) {
+    const hint = !view.connected ? "not connected" : store.run === null
+      ? "No run yet. The newest run appears here by itself as soon as the processor has seen its first frames."
+      : "waiting for the first frame of this run";
+    canvases.forEach((canvas) => { drawFrame(canvas, null, [1, 1], { picked: null }); empty(canvas, hint); });
+    return;
+  }
+  const { picture, own } = chosen(row);
+  const found = store.particlesOf(view.frame);
+  const gain = gainFor(found.map((p) => Math.hypot(...p.residual)));
+  byId("gain").textContent = gain > 1 ? `(${gain} times)` : "";
+  const common = { picked: view.picked };
+  const on = (place) => found.map(place);
+  drawFrame(canvases[0], picture, shape, { ...common, marks: on((p) => (
+    { ...p, y: p.alignedY, x: p.alignedX, arrow: p.residual.map((v) => v * gain) })) });
+  const drift = ["drift_y", "drift_x"].map((name) => table.value(row, name));
+  const shift = drift.every(Number.isFinite) ? drift : [0, 0];
+  drawFrame(canvases[1], picture, shape, { ...common, shift, marks: on((p) => (
+    { ...p, arrow: p.displacement, ends: true })) });
+  const hint = picture ? (picture.blank ? "no image of this frame" : "") : "loading the picture";
+  canvases.forEach((canvas) => empty(canvas, hint));
+  if (own) note(picture);
+}
+
+// The picture of a frame: the preview while it is the newest and fresh, else the image itself.
+// Until that is there, what was shown last stays (own: false).
+function chosen(row) {
+  const preview = store.preview;
+  const newest = view.frame === store.newest && preview !== null;
+  if (row === undefined) return { picture: preview, own: false };
+  const path = pathOf(store.run.key, "frames", "aligned", row);
+  const kept = pictures.has(path);
+  if (kept) return { picture: kept, own: true };
+  if (newest && performance.now() - preview.at < PREVIEW_FRESH_MS) setTimeout(refresh, PREVIEW_FRESH_MS);
+  else if ("aligned" in store.stream("frames").arrays) pictures.want(path);
+  if (newest) return { picture: preview, own: preview.frame === view.frame };
+  return { picture: last.run === store.run.key ? last.picture : null, own: false };
+}
+
+let last = { run: null, picture: null };
+
+function note(picture) {
+  last = { run: store.run.key, picture };
+  seen.first ??= performance.now();
+  const before = seen.shown.at(-1);
+  if (before?.frame !== view.frame || before?.run !== store.run.key) {
+    const time = store.stream("frames").value(store.frames.get(view.frame), "time");
+    seen.shown.push({ run: store.run.key, frame: view.frame, time, at: Date.now() / 1000 });
+    if (seen.shown.length > 5000) seen.shown.shift();
+  }
+}
+
+function gainFor(lengths) {
+  const known = lengths.filter(Number.isFinite).sort((a, b) => a - b);
+  const typical = known.length ? known[Math.floor(known.length / 2)] : 0;
+  return typical > 0 ? GAINS.findLast((gain) => gain * typical <= 20) ?? 1 : 1;
+}
+
+function panels() {
+  const table = store.stream("frames");
+  const row = store.frames.get(view.frame);
+  const cursor = row === undefined || view.live ? NaN : store.since(table, row);
+  curves.drift(byId("drift"), store, cursor);
+  curves.strain(byId("strain"), store, cursor);
+  curves.latency(byId("latency"), store, cursor);
+  curves.tracks(byId("tracks"), store, cursor, byId("quantity").value, view.picked);
+  const own = curves.spectra(byId("spectra"), store, table.value(row, "energy"), view.picked);
+  byId("spectra-note").textContent = own || !store.tracks.size ? ""
+    : "mean OD per frame; no spectra stream";
+  particleTable(store, view.frame, view.picked, pick);
+  ledgerTable(store);
+  alerts(store);
+  maps.draw(store);
+}
+
+function pick(particle) {
+  view.picked = view.picked === particle ? null : particle;
+  refresh(true);
+}
+
+byId("runs").addEventListener("change", (event) => {
+  view.chosen = event.target.value;
+  connection.look(view.chosen);
+});
+for (const [key, [name, unit]] of Object.entries(curves.QUANTITIES)) {
+  byId("quantity").append(new Option(`${name}, ${unit}`, key));
+}
+byId("quantity").addEventListener("change", () => refresh(true));
+byId("map-key").addEventListener("change", () => refresh(true));
+timeControls(view, store, refresh);
+pickOnPictures(view, store, pick);
+for (const canvas of document.querySelectorAll(".plots canvas")) readOut(canvas);
+window.addEventListener("resize", () => refresh(true));
+setInterval(() => header(view, store), 2000);
+runList([], "");
+refresh();
