@@ -121,6 +121,7 @@ def test_particles_that_are_still_on_their_way_stay_where_they_were(dashboard, n
     page.wait_for_function("() => operando.store.particlesOf(1).length === 3")
     found = page.evaluate("operando.store.particlesOf(1)")
     assert [p["y"] for p in found] == [pytest.approx(10.5 + 15 * i) for i in range(3)]
+    says(page, "#particles-note", "of frame 0")
 
 
 def test_spectra_maps_and_alerts_fill_in(dashboard, new_run, sink, page):
