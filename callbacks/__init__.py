@@ -11,11 +11,13 @@ from typing import Any
 
 _HOMES = {
     "FramePublisher": "publisher",
+    "LiveResults": "live_results",
+    "OneStream": "one_stream",
     "StreamProcessor": "processor",
     "TiledSink": "tiled_sink",
 }
 
-__all__ = ["FramePublisher", "StreamProcessor", "TiledSink"]
+__all__ = ["FramePublisher", "LiveResults", "OneStream", "StreamProcessor", "TiledSink"]
 
 
 def __getattr__(name: str) -> Any:

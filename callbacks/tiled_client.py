@@ -54,6 +54,29 @@ class OperandoStream(BlueskyEventStreamV3):
         wanted = self._var_keys if variables is None else set(variables)
         return super().read(variables=wanted)
 
+    def tail(self, start: int) -> pd.DataFrame:
+        """Return the scalars of events from the 0-based number `start` on, as `read` does.
+
+        Only these are asked of the server, so that one who watches can ask often.
+        """
+        node = self.base[ROWS] if ROWS in self.get_contents() else None
+        if node is None:
+            return self.read().iloc[start:]
+        return decode(np.asarray(node[min(start, node.shape[0]) : node.shape[0]]), node.metadata)
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Clients of the arrays that are there, by name; their first axis is the event."""
+        contents = self.get_contents()
+        names = [array.name for array in array_keys(self._data_keys())]
+        return {name: self.base[name] for name in names if name in contents}
+
+    @property
+    def image_units(self) -> dict[str, str]:
+        """Units of the arrays."""
+        keys = self._data_keys()
+        return {array.name: keys[array.name].get("units") or "" for array in array_keys(keys)}
+
     @property
     def live(self) -> bool:
         """Whether the table of the finished run is not there yet."""

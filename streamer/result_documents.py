@@ -176,6 +176,7 @@ def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[Result
         original_run_uid=raw["uid"],
         purpose="processed",
         plan_name="operando",
+        plan_type="generator",
         sample=raw.get("sample", raw.get("sample_name", "")),
         operando=dict(provenance),
         hints={"dimensions": [(["frame"], "frames")]},

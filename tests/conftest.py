@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,31 @@ def shared_data() -> Path:
         if base.is_dir():
             return base
     pytest.skip("the shared real data is not beside this checkout (../shared/data)")
+
+
+@pytest.fixture(scope="session")
+def result_documents() -> list[tuple[str, dict[str, Any]]]:
+    """What the processor makes of a simulated scan of eight energies with three particles."""
+    from operando.callbacks.processor import StreamProcessor
+    from operando.streamer.simulate import SimSettings, simulate_documents
+
+    settings = SimSettings(
+        shape=(160, 160),
+        n_particles=3,
+        radius_px=(12, 16),
+        energies=tuple(8345.0 + 3 * i for i in range(8)),
+        chunk=1,
+        jitter_px=0.5,
+        drift_px=3.0,
+        wander_px=0.5,
+    )
+    results: list[tuple[str, dict[str, Any]]] = []
+    processor = StreamProcessor("sim_txm")
+    processor.subscribe(lambda name, doc: results.append((name, doc)))
+    for name, doc in simulate_documents(settings):
+        processor(name, doc)
+    processor.close()
+    return results
 
 
 @pytest.fixture(scope="session")

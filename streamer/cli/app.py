@@ -16,12 +16,14 @@ from . import (
     demo,
     forward,
     import_data,
+    ioc,
     journal,
     keys,
     process,
     record,
     replay,
     train,
+    watch_results,
 )
 from .exits import Exit, epilog
 from .options import LogFormatOption
@@ -40,11 +42,13 @@ app.command(name="dashboard")(dashboard.dashboard)
 app.command(name="demo")(demo.demo)
 app.command(name="forward")(forward.forward)
 app.command(name="keys")(keys.keys)
+app.command(name="ioc")(ioc.ioc)
 app.command(name="process", epilog=epilog())(process.process)
 app.command(name="journal")(journal.journal)
 app.command(name="record")(record.record)
 app.command(name="replay")(replay.replay)
 app.command(name="import")(import_data.import_data)
+app.command(name="watch")(watch_results.watch)
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
 

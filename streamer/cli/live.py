@@ -25,11 +25,15 @@ class Connection:
     ----------
     source : the source.
     address : of the proxy, as the user gave it.
+    ready : what to say when it listens.
     """
 
-    def __init__(self, source: Source, address: str) -> None:
+    def __init__(
+        self, source: Source, address: str, ready: str = "subscribed, waiting for runs"
+    ) -> None:
         self._source = source
         self._address = address
+        self._said = ready
         self._since = time.monotonic()
         self._warned = False
         self.ready = False
@@ -38,7 +42,7 @@ class Connection:
         """Look at the source, tell what is new; return whether it has been ready."""
         if not self.ready and self._source.wait_ready(0):
             self.ready = True
-            say("ready: subscribed, waiting for runs")
+            say(f"ready: {self._said}")
         elif not self.ready and not self._warned and self._waited > _PATIENCE_S:
             self._warned = True
             say(

@@ -26,6 +26,7 @@ from .live import Connection, follow, show_ended
 from .publishing import Outlet, publishing
 from .sinks import processor_with_sinks
 from .terminal import say
+from .variables import serving_variables
 from .watch import watch
 
 
@@ -90,13 +91,20 @@ class LiveService:
         self._source = self._make_source()
         self._monitor = Monitor(self._source, stuck_after)
 
-    def run(self, stop: threading.Event, http: tuple[str, int] | None = None, runs: int = 0) -> int:
+    def run(
+        self,
+        stop: threading.Event,
+        http: tuple[str, int] | None = None,
+        runs: int = 0,
+        epics: str | None = None,
+    ) -> int:
         """Follow until told to stop, or until so many runs have ended.
 
         Parameters
         ----------
         http : where health and metrics are served.
         runs : 0 for no end.
+        epics : prefix of process variables, None for none.
 
         Returns
         -------
@@ -115,10 +123,11 @@ class LiveService:
                 processor.subscribe(end_after(runs, stop), "stop")
             if server is not None:
                 say(f"health and metrics at http://{server.host_and_port}")
-            if isinstance(self._source, JournalSource):
-                self._follow_journal(self._source, (processor, summary, sink), watched, stop)
-            else:
-                self._follow(processor, summary, watched, stop)
+            with serving_variables(epics, processor, self._monitor):
+                if isinstance(self._source, JournalSource):
+                    self._follow_journal(self._source, (processor, summary, sink), watched, stop)
+                else:
+                    self._follow(processor, summary, watched, stop)
         return self._source.counters().dropped
 
     def _make_source(self) -> Source:

@@ -78,6 +78,15 @@ def process(
     http: HttpAddress = None,
     http_public: HttpPublic = False,
     stuck_after: StuckAfter = 300.0,
+    epics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Also serve what comes out as EPICS process variables, e.g. XF:18ID:OPERANDO: "
+            "(operando ioc --list names them). Default: off.",
+            show_default=False,
+        ),
+    ] = None,
     log_format: LogFormatOption = None,
 ) -> None:
     """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C or SIGTERM.
@@ -111,7 +120,7 @@ def process(
     trouble = tiled_trouble(tiled) if tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
-    dropped = service.run(stop, address, runs)
+    dropped = service.run(stop, address, runs, epics)
     if dropped:
         say(f"{dropped} documents were dropped", "red")
         raise typer.Exit(Exit.LOST)

@@ -68,7 +68,7 @@ def set_up_log(*, verbose: bool, form: LogFormat = LogFormat.TEXT) -> None:
     logging.getLogger("operando.callbacks.processor").setLevel(logging.INFO)
     _log.setLevel(logging.INFO)  # what is said to people is said to machines
     # their chatter at INFO is one line per request
-    for noisy in ("httpx", "httpcore", "tiled", "bluesky"):
+    for noisy in ("httpx", "httpcore", "tiled", "bluesky", "caproto"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

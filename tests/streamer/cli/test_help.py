@@ -12,6 +12,8 @@ COMMANDS = {
         *("--http", "--http-public", "--queue-mb", "--stuck-after", "--log-format"),
         *("--publish", "--publish-keys"),
     ],
+    "ioc": ["--zmq", "--prefix", "--keys", "--list", "EPICS_CAS_INTF_ADDR_LIST"],
+    "watch": ["--zmq", "--tiled", "--keys", "--every", "--once"],
     "record": ["--output", "--zmq", "--runs"],
     "replay": ["--speed", "--zmq", "--tiled", "--profile", "--output", "--frames-dir"],
     "import": ["--output", "--kind", "--overwrite"],
@@ -47,3 +49,29 @@ def test_version(run_cli):
     ended = run_cli("--version")
     assert ended.status == 0
     assert ended.out.startswith("operando 0.")
+
+
+def test_process_variables_are_listed(run_cli):
+    ended = run_cli("ioc", "--list", "--prefix", "X:")
+    assert ended.status == 0
+    for name in ("X:DRIFT:Y", "X:LEDGER:RECEIVED", "X:ADVICE:MESSAGE", "X:HOLD"):
+        assert name in ended.out
+    assert "--epics" in run_cli("process", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["watch"], "--zmq HOST:PORT or --tiled URI"),
+        (["watch", "--zmq", "a:1", "--tiled", "http://127.0.0.1:1"], "one of them"),
+        (["watch", "--tiled", "http://127.0.0.1:1"], "no Tiled server answers"),
+        (["watch", "--tiled", "http://127.0.0.1:1", "--keys", "k"], "belongs to --zmq"),
+        (["ioc"], "prefix of process variables"),
+        (["ioc", "--prefix", "with space:"], "prefix of process variables"),
+    ],
+)
+def test_what_watch_and_ioc_cannot_use_is_told(run_cli, arguments, told):
+    ended = run_cli(*arguments)
+    assert ended.status == 1
+    assert told in ended.err
+    assert "Traceback" not in ended.err
