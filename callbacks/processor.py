@@ -66,7 +66,8 @@ class StreamProcessor:
         if not isinstance(config_or_profile, Settings):
             config_or_profile = load_settings(config_or_profile)
         self.settings = config_or_profile
-        self._clock = clock
+        self._subscribers = Subscribers()
+        self._outlet = (self._subscribers.emit, clock, self.settings.advice)
         try:
             device = resolve_device(self.settings.process.device)
             self._detection = Detection(self.settings.detect, device, self._state, timer)
@@ -88,7 +89,6 @@ class StreamProcessor:
         self._starts: dict[str, Document] = {}
         self._samples = Samples(process.max_samples)
         self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
-        self._subscribers = Subscribers()
 
     def subscribe(self, func: Callback, name: str = "all") -> int:
         """Have `func(name, doc)` called with every result document, or those called `name`.
@@ -177,17 +177,15 @@ class StreamProcessor:
         self._starts, self._detection.ladder = state["starts"], state["ladder"]
         self._samples.restore(state["samples"])
         for uid, known in state["runs"].items():
-            output = RunOutput.restored(known["output"], self._subscribers.emit, self._clock)
+            output = RunOutput.restored(known["output"], *self._outlet)
             self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
         self._raw.restore(state["raw"], blobs)
         self._rescan.restore(state["rescan"], blobs)
 
     def suspend(self) -> None:
         """Release files and memory, and leave open runs as they are, to be gone on with."""
-        self._detection.close()
-        self._images.close()
-        self._raw.close()
-        self._rescan.close()
+        for part in (self._detection, self._images, self._raw, self._rescan):
+            part.close()
 
     def close(self) -> None:
         """End runs that never got a stop document, and release files and memory."""
@@ -238,8 +236,7 @@ class StreamProcessor:
         if uid not in self._runs:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = Samples.name_of(start, self.settings.process.sample_key)
-            told = (self._subscribers.emit, self._clock, self.settings.advice)
-            output = RunOutput(start, self._provenance, *told)
+            output = RunOutput(start, self._provenance, *self._outlet)
             self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
         return self._runs[uid]
 

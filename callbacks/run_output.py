@@ -18,6 +18,8 @@ from ..streamer.ledger import Ledger
 from ..streamer.results import FrameResult
 from ..streamer.xanes import Told
 
+_NOT_STATE = ("_emit", "_clock", "_advising")
+
 
 def provenance(
     settings: Settings, device: str, detector: Detector, references_sha256: str = ""
@@ -75,7 +77,7 @@ class RunOutput:
 
     def snapshot(self) -> dict[str, Any]:
         """All that is remembered, for a checkpoint."""
-        return {k: v for k, v in vars(self).items() if k not in ("_emit", "_clock")}
+        return {k: v for k, v in vars(self).items() if k not in _NOT_STATE}
 
     @classmethod
     def restored(
@@ -83,10 +85,11 @@ class RunOutput:
         state: Mapping[str, Any],
         emit: Callable[[str, Document], None],
         clock: Callable[[], float],
+        advising: advice.AdviceSettings,
     ) -> RunOutput:
         """Take back what `snapshot` told, and open the run again for those that listen now."""
         output = object.__new__(cls)
-        vars(output).update(state, _emit=emit, _clock=clock)
+        vars(output).update(state, _emit=emit, _clock=clock, _advising=advising)
         for name, doc in output._opening:
             emit(name, doc)
         return output

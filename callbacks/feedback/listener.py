@@ -37,10 +37,14 @@ class ResultListener:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operando-results", daemon=True)
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Start to listen."""
         self._source.open()
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        self.open()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

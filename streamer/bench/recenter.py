@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from bluesky import RunEngine
-from bluesky import plan_stubs as bps
-from bluesky import preprocessors as bpp
 from numpy.typing import NDArray
 
 from ...callbacks.feedback import FeedbackSettings, LatestResults, Recentring, ResultListener
@@ -21,7 +19,7 @@ from ..errors import FeedbackError
 from ..rig import RigError, start_proxy, start_service
 from ..simulate import SimSettings, ni_edge_energies
 from ..simulate.beamline import Beamline, make_beamline
-from ..simulate.plans import one_energy, txm_xanes
+from ..simulate.plans import measure_matrix, txm_xanes
 from ..simulate.stage import Mounting, askew, steady_creep
 from ..tiled_server import free_port
 
@@ -218,7 +216,7 @@ def scan_with_loop(rig: RecenterRig) -> tuple[ScanFigures, float]:
     """Measure the matrix, then bring the sample back before each energy."""
     with rig.beamline() as (engine, beamline, latest, heard):
         loop = Recentring(latest, (beamline.stage.y, beamline.stage.x), loop_settings())
-        engine(measuring_run(beamline, loop, {"sample": "with"}))
+        engine(measure_matrix(beamline, loop, {"sample": "with"}))
         heard.wait_stop()
         heard.forget()
         before = len(loop.moves.times)
@@ -243,28 +241,8 @@ def scan_reversed(rig: RecenterRig) -> tuple[ScanFigures, str]:
         figures = _figures(beamline, heard, len(some), loop)
         careful = Recentring(latest, axes, loop_settings(), expected=wrong)
         said: list[str] = []
-        engine(_refused(measuring_run(beamline, careful, {"sample": "reversed"}), said))
+        engine(_refused(measure_matrix(beamline, careful, {"sample": "reversed"}), said))
         return figures, said[0] if said else ""
-
-
-def measuring_run(beamline: Beamline, loop: Recentring, md: Mapping[str, Any]) -> Plan:
-    """Plan: a run of its own in which the matrix is measured, at the last energy of the scan.
-
-    Afterwards the field is brought back, and looked at once more.
-    """
-    energy = beamline.settings.scan_energies[-1]
-
-    @bpp.run_decorator(md={"plan_name": "measure_matrix", **md})
-    def test() -> Plan:
-        detectors: list[Any] = [beamline.camera, beamline.energy]
-        yield from bps.mv(beamline.energy, energy / 1000, beamline.shutter, "closed")
-        yield from bps.trigger_and_read(detectors, name="dark")
-        yield from bps.mv(beamline.shutter, "open")
-        yield from loop.measure(lambda: one_energy(beamline, energy))
-        yield from loop.recentre()
-        yield from one_energy(beamline, energy)
-
-    return (yield from test())
 
 
 def _refused(plan: Plan, said: list[str]) -> Plan:

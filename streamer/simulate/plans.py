@@ -88,6 +88,34 @@ def operando_charging(
         yield from txm_xanes(beamline, period=period, md=extra)
 
 
+def measure_matrix(beamline: Beamline, loop: Any, md: Mapping[str, Any] | None = None) -> Plan:
+    """Find out how the image follows the stage, in a run of its own at the last energy.
+
+    Afterwards the field is brought back, and looked at once more.
+
+    Parameters
+    ----------
+    beamline : the devices.
+    loop : the `Recentring` that measures.
+    md : goes into the start document.
+    """
+    energy = beamline.settings.scan_energies[-1]
+    metadata = {**_metadata(beamline, [energy], 1, md or {}), "plan_name": "measure_matrix"}
+
+    @bpp.run_decorator(md=metadata)
+    def test() -> Plan:
+        detectors: list[Any] = [beamline.camera, beamline.energy]
+        yield from bps.mv(beamline.energy, energy / 1000, beamline.camera.num_images, 1)
+        yield from bps.mv(beamline.shutter, "closed")
+        yield from bps.trigger_and_read(detectors, name="dark")
+        yield from bps.mv(beamline.shutter, "open")
+        yield from loop.measure(lambda: one_energy(beamline, energy))
+        yield from loop.recentre()
+        yield from one_energy(beamline, energy)
+
+    return (yield from test())
+
+
 def one_energy(beamline: Beamline, energy: float) -> Plan:
     """Plan stub: the sample at an energy, eV, then its flat with the sample out of the beam."""
     detectors: list[Any] = [beamline.camera, beamline.energy]

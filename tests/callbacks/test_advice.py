@@ -188,6 +188,31 @@ def test_moves_that_the_loop_made_are_told_as_acted(short):
     assert acted.sigma == 0.1
 
 
+def test_a_move_that_is_told_twice_counts_once(short):
+    documents = recenter_events(short, 12, (3.0, -4.0))
+    (at,) = [i for i, (_, d) in enumerate(documents) if d.get("uid") == "recenter-event"]
+    again = ("event", {**documents[at][1], "uid": "another publisher"})
+    advice = table(process([*documents[: at + 1], again, *documents[at + 1 :]]))
+    assert advice["acted"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"data": None}, {"data": {"recenter_acted": 1}}, {"time": "noon"},
+        {"data": {"recenter_acted": [1, 2], "recenter_move_y": 1.0, "recenter_move_x": 1.0}},
+        {"data": {"recenter_acted": 1, "recenter_move_y": "far", "recenter_move_x": None}},
+    ],
+)  # fmt: skip
+def test_moves_that_make_no_sense_cost_no_frame(short, broken):
+    documents = recenter_events(short, 12, (3.0, -4.0))
+    (at,) = [i for i, (_, d) in enumerate(documents) if d.get("uid") == "recenter-event"]
+    documents[at] = ("event", {**documents[at][1], **broken})
+    results = process(documents)
+    assert results[-1][1]["ledger"]["balanced"]
+    assert results[-1][1]["ledger"]["aligned"] == 14
+
+
 def test_moves_that_were_refused_are_not(short):
     advice = table(process(recenter_events(short, 12, (3.0, -4.0), acted=0)))
     assert not advice["acted"].any()
