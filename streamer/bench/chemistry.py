@@ -73,8 +73,8 @@ def measure_chemistry(
     spectra, places = (pd.DataFrame(results.rows[name]) for name in ("spectra", "particles"))
     scores = score_chemistry(spectra, places, simulator.truth, settings.xanes)
     told = [
-        _pixels(results.maps.get(row.particle), places, simulator, row.true)
-        for row in scores.itertuples()
+        _pixels(results.maps.get(particle), places, simulator, true)
+        for particle, true in scores[["particle", "true"]].to_numpy(np.int64).tolist()
     ]
     return pd.concat([scores, pd.DataFrame(told, index=scores.index)], axis=1)
 
@@ -84,12 +84,13 @@ def _pixels(
 ) -> dict[str, float]:
     frame = telling_frame(simulator.energies)
     nan = float("nan")
-    own = None if maps is None else places[places["particle"] == maps["particle"]]
-    at = None if own is None else own[own["frame"] == frame]
-    if maps is None or at is None or at.empty:
+    number = -1 if maps is None else maps["particle"]
+    own = (places["particle"] == number) & (places["frame"] == frame)
+    at = np.asarray(places.loc[own, ["y", "x"]], np.float64)
+    if maps is None or not len(at):
         return {"pixels": 0.0, "pixel_rms": nan, "pixel_median": nan}
     fraction: NDArray[np.float32] = maps["fraction"]
-    corner = at[["y", "x"]].to_numpy(np.float64)[-1:] - (len(fraction) - 1) / 2
+    corner = at[-1:] - (len(fraction) - 1) / 2
     share = torch.from_numpy(simulator.oxidised(frame, true))[None, None]
     wanted = crop(share, torch.from_numpy(corner), len(fraction))[0, 0].numpy()
     # the outermost pixels are mixed with what lies beside them, and have hardly any thickness

@@ -167,13 +167,11 @@ def _chemistry(run: Any, particles: Any, truth: Any, console: Console) -> None:
     table = Table(title="oxidised fraction and edge (eV)", title_justify="left")
     for name in ("particle", "fraction", "standard error", "truth", "edge - truth"):
         table.add_column(name, justify="right")
-    for row in scores.itertuples():
+    for row in scores.to_dict("records"):
         table.add_row(
-            str(row.particle),
-            f"{row.fraction:.3f}",
-            f"{row.fraction_sigma:.3f}",
-            f"{row.true_fraction:.3f}",
-            f"{row.edge_error:+.3f}",
+            str(row["particle"]),
+            *(f"{row[name]:.3f}" for name in ("fraction", "fraction_sigma", "true_fraction")),
+            f"{row['edge_error']:+.3f}",
         )
     console.print(table)
 

@@ -41,15 +41,16 @@ def score_chemistry(
     edges = _true_edges(truth, settings)
     telling = _difference(truth.energies) ** 2
     rows = []
-    for particle, spectrum in newest.groupby("particle"):
-        own = places[places["particle"] == particle].dropna(subset=["y", "x"])
+    for particle in np.unique(newest["particle"]).tolist():
+        spectrum = newest.loc[newest["particle"] == particle]
+        own = places.loc[(places["particle"] == particle) & places["y"].notna()]
         true = _match(own, truth)
         if true is None or len(spectrum) < _FEWEST_FRAMES * truth.n_frames:
             continue
         last, share = spectrum.iloc[-1], float(np.average(truth.fraction[:, true], weights=telling))
         rows.append(
             {
-                "particle": int(particle),
+                "particle": particle,
                 "true": true,
                 "radius": float(truth.radius[true]),
                 "n_energies": int(last["n_energies"]),

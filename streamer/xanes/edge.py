@@ -131,4 +131,5 @@ def _vertex(
 def _parabola(reach: int) -> Array:
     """(3, 2 * reach + 1) operator to the parabola through as many values on the grid."""
     x = np.arange(-reach, reach + 1) * GRID_EV
-    return np.linalg.pinv(np.stack([np.ones_like(x), x, x**2], axis=1))
+    design = np.stack([np.ones_like(x), x, x**2], axis=1)
+    return np.asarray(np.linalg.pinv(design), np.float64)

@@ -51,7 +51,7 @@ def solve(normal: Array, right: Array) -> Array:
     known = _solvable(own)
     out = np.full(right.shape, np.nan)
     if normal.ndim == 2:
-        return np.linalg.solve(normal, right) if known[0] else out
+        return np.asarray(np.linalg.solve(normal, right), np.float64) if known[0] else out
     out[:, known] = np.linalg.solve(own[known], right.T[known][..., None])[..., 0].T
     return out
 
@@ -104,12 +104,12 @@ def excess(residual: Array, freedom: Array | float, prior: float = _PRIOR) -> Ar
 
 def to_od(sums: NDArray[np.int64]) -> Array:
     """Weighted sums in fixed point as numbers."""
-    return sums * (PIXEL * ROW)
+    return sums.astype(np.float64) * (PIXEL * ROW)
 
 
 def _solvable(normal: Array) -> NDArray[np.bool_]:
     diagonal = np.sqrt(np.maximum(np.diagonal(normal, axis1=-2, axis2=-1), 0.0))
-    lit = (diagonal > 0).all(axis=-1)
+    lit: NDArray[np.bool_] = np.atleast_1d((diagonal > 0).all(axis=-1))
     safe = np.where(diagonal > 0, diagonal, 1.0)
     scaled = normal / (safe[..., :, None] * safe[..., None, :])
     lit[lit] &= np.linalg.cond(scaled[lit]) < _WORST_CONDITION

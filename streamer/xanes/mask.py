@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter, label
+from scipy.ndimage import binary_dilation, gaussian_filter
+from skimage.measure import label as connected
 
 from .state import Mask
 
@@ -51,11 +52,11 @@ def particle_mask(mean: Array, area: float) -> Mask:
     inside, outside = np.median(smooth[centre]), np.median(smooth[around])
     near = known & (distance <= _REACH * radius)
     dark = near & (smooth > outside + _LEVEL * (inside - outside))
-    parts, _ = label(dark)
+    parts = np.asarray(connected(dark, connectivity=1))
     votes = np.bincount(parts[centre & dark], minlength=2)
     if inside <= outside or not votes[1:].any():
         return np.zeros(mean.shape, np.bool_)
-    return near & binary_dilation(parts == 1 + np.argmax(votes[1:]), iterations=_GROW_PX)
+    return near & _grown(parts == 1 + np.argmax(votes[1:]), _GROW_PX)
 
 
 def surroundings(mask: Mask, known: Mask) -> Mask:
@@ -64,6 +65,10 @@ def surroundings(mask: Mask, known: Mask) -> Mask:
     What they have in common with the particle (the brightness of a frame, an illumination that is
     not quite that of its flat) is taken off its spectrum.
     """
-    apart = binary_dilation(mask, iterations=_GAP_PX) if mask.any() else ~mask
-    ring = binary_dilation(apart, iterations=_RING_PX) & ~apart & known
+    apart = _grown(mask, _GAP_PX) if mask.any() else ~mask
+    ring = _grown(apart, _RING_PX) & ~apart & known
     return ring if np.count_nonzero(ring) >= _FEWEST_AROUND else np.zeros(mask.shape, np.bool_)
+
+
+def _grown(mask: Mask, pixels: int) -> Mask:
+    return np.asarray(binary_dilation(mask, iterations=pixels), np.bool_)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .basis import ROW, SIGMA, Basis
 from .curve import Curve, distinct, make_curve, steepest
@@ -48,7 +49,7 @@ class _Spectrum:
     od: Array
     sigma: Array
     rows: Array
-    weighted: Array
+    weighted: NDArray[np.int64]
     pixels: int
 
 

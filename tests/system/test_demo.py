@@ -27,6 +27,7 @@ def test_the_demo_scans_compares_and_draws(tmp_path):
     assert "identity switches 0" in text
     assert "'received': 12, 'aligned': 12" in text
     assert "'balanced': True" in text
+    assert "oxidised fraction and edge" in text
     assert "watch it live in a browser: http://127.0.0.1:" in text
     (picture,) = tmp_path.rglob("report.png")
     assert picture.stat().st_size > 50_000

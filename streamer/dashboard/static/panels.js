@@ -90,6 +90,8 @@ export function particleTable(store, frame, picked, pick) {
     rows.push(make("tr"));
     rows[0].append(none);
   }
+  byId("particles-note").textContent = frame === undefined ? ""
+    : `of frame ${store.known(frame)}; click to single one out`;
   byId("particles").tHead.replaceChildren(heading);
   byId("particles").tBodies[0].replaceChildren(...rows);
 }

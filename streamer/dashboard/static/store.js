@@ -57,7 +57,7 @@ export class Store {
     this.frames = new Map();     // frame -> row of `frames`
     this.firsts = new Map();     // frame -> the first row that told of it
     this.tracks = new Map();     // particle -> frame -> row of `particles`
-    this.peopled = new Set();    // frames whose particles are known
+    this.peopled = new Map();    // frame -> its particles so far
     this.spectra = new Map();    // particle -> energy -> row of `spectra`
     this.maps = new Map();       // particle -> row of `maps`
     this.newest = undefined;     // the highest frame
@@ -94,7 +94,8 @@ export class Store {
       if (this.newest === undefined || frame > this.newest) this.newest = frame;
     } else if (stream.name === "particles") {
       keepBest(below(this.tracks, particle), frame, stream, row);
-      this.peopled.add(frame);
+      if (!this.peopled.has(frame)) this.peopled.set(frame, new Set());
+      this.peopled.get(frame).add(particle);
     } else if (stream.name === "spectra") {
       keepBest(below(this.spectra, particle), stream.value(row, "energy"), stream, row);
     } else if (stream.name === "maps") {
@@ -120,13 +121,17 @@ export class Store {
     return frames.rows.length ? frames.value(0, "time") : 0;
   }
 
-  // The frame whose particles are shown with a frame: itself, or one before it while its own
-  // particles are on their way.
+  // The frame whose particles are shown with a frame: itself, or one before it while some of its
+  // own particles are on their way.
   known(frame) {
-    const expected = this.stream("frames").value(this.frames.get(frame), "n_particles");
-    if (this.peopled.has(frame) || expected === 0) return frame;
-    const before = [...this.peopled].filter((number) => number < frame);
+    if (this.complete(frame)) return frame;
+    const before = [...this.peopled.keys()].filter((number) => number < frame && this.complete(number));
     return before.length ? Math.max(...before) : frame;
+  }
+
+  complete(frame) {
+    const expected = this.stream("frames").value(this.frames.get(frame), "n_particles");
+    return (this.peopled.get(frame)?.size ?? 0) >= expected;
   }
 
   // Particles of a frame, with the place of each in the image and in the aligned frame, px.

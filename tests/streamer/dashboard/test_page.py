@@ -111,6 +111,19 @@ def test_outlines_lie_on_the_particles(dashboard, new_run, sink, page):
     assert found["radius"] == pytest.approx(np.sqrt(80 / np.pi))
 
 
+def test_particles_that_are_still_on_their_way_stay_where_they_were(dashboard, new_run, sink, page):
+    run = new_run()
+    run.frame(0)
+    run.frame(1, particles=1, n_particles=3, drift_y=0.5)  # two of three have not come yet
+    assert sink.flush()
+    page.goto(dashboard)
+    shows(page, run, 2)
+    page.wait_for_function("() => operando.store.particlesOf(1).length === 3")
+    found = page.evaluate("operando.store.particlesOf(1)")
+    assert [p["y"] for p in found] == [pytest.approx(10.5 + 15 * i) for i in range(3)]
+    says(page, "#particles-note", "of frame 0")
+
+
 def test_spectra_maps_and_alerts_fill_in(dashboard, new_run, sink, page):
     run = new_run()
     run.frame(0)
