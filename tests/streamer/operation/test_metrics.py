@@ -40,7 +40,10 @@ def test_frames_ledger_latency_and_rows_of_a_run(documents):
     metrics, rows = Metrics(), []
     processor = StreamProcessor("sim_txm")
     processor.subscribe(metrics)
-    processor.subscribe(lambda name, doc: rows.append(name), "event")
+    processor.subscribe(
+        lambda name, doc: rows.append(doc) if doc["data"].keys() & {"state", "latency"} else None,
+        "event",
+    )
     frames = [i for i, (name, doc) in enumerate(documents) if name == "event"][-6:]
     bad = dict(documents[frames[2]][1])
     bad["data"] = {**bad["data"], "txm_image": np.full((1, 128, 128), np.nan)}
