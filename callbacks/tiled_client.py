@@ -62,7 +62,9 @@ class OperandoStream(BlueskyEventStreamV3):
         node = self.base[ROWS] if ROWS in self.get_contents() else None
         if node is None:
             return self.read().iloc[start:]
-        return decode(np.asarray(node[min(start, node.shape[0]) : node.shape[0]]), node.metadata)
+        if start >= node.shape[0]:  # nothing new, which is not worth a request
+            return decode(np.empty((0, node.shape[1])), node.metadata)
+        return decode(np.asarray(node[start : node.shape[0]]), node.metadata)
 
     @property
     def images(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +63,8 @@ def watch(
 
 
 def _opened(zmq: str | None, tiled: str | None, keys: Path | None, every: float) -> Watching:
+    # read when Tiled's client is imported: who watches asks again anyway, and need not wait 45 s
+    os.environ.setdefault("TILED_RETRY_TIMEOUT", "5")
     from .watching import TiledWatching, ZmqWatching
 
     if (zmq is None) == (tiled is None):
