@@ -77,7 +77,8 @@ def take_rows(view: LiveView, stream: str, rows: Iterable[Row]) -> LiveView:
     rows : data of events, with their ``time``, s since the epoch.
     """
     if stream == "particles":
-        return replace(view, coming=(*view.coming, *map(_particle, rows)))
+        view = replace(view, coming=(*view.coming, *map(_particle, rows)))
+        return _settled(view, (view.frame.number, view.frame.revision))
     take = {"frames": _frame, "advice": _advice}.get(stream)
     if take is not None:
         for row in rows:
@@ -92,6 +93,7 @@ def _frame(view: LiveView, row: Row) -> LiveView:
     emitted = float(row["time"]) + float(row["latency"])
     # the second look at a scan that is over tells all its frames again
     newest = (number, revision) >= (view.frame.number, view.frame.revision)
+    view = _settled(view, (number, revision))
     return replace(
         view,
         phase=Phase.RUNNING if view.phase is Phase.IDLE else view.phase,
@@ -99,8 +101,6 @@ def _frame(view: LiveView, row: Row) -> LiveView:
         drifts=_kept({**view.drifts, number: drift}),
         emitted=(*view.emitted, emitted)[-_EMITTED_KEPT:] if revision == 0 else view.emitted,
         books={book: int(row[f"ledger_{book}"]) for book in BOOKS},
-        particles=_merged(view, (number, revision)),
-        coming=tuple(p for p in view.coming if (p.frame, p.revision) > (number, revision)),
     )
 
 
@@ -118,8 +118,18 @@ def _newest(before: FrameNow, row: Row, drift: Drift, emitted: float) -> FrameNo
     )
 
 
+def _settled(view: LiveView, told: tuple[int, int]) -> LiveView:
+    """Take particles over whose frame, by its number and revision, has been told.
+
+    A reader of Tiled may see frames before their particles, which are another stream.
+    """
+    coming = tuple(p for p in view.coming if (p.frame, p.revision) > told)
+    if len(coming) == len(view.coming):
+        return view
+    return replace(view, particles=_merged(view, told), coming=coming)
+
+
 def _merged(view: LiveView, told: tuple[int, int]) -> dict[int, ParticleNow]:
-    """Particles with the rows that came before that of this frame and revision."""
     merged = dict(view.particles)
     for row in view.coming:
         known, place = merged.get(row.particle), (row.frame, row.revision)

@@ -78,6 +78,14 @@ def test_particles_wait_for_their_frame(result_documents):
     assert view.particles == {}
 
 
+def test_particles_that_come_after_their_frames_are_not_lost(result_documents):
+    whole = viewed(result_documents)
+    view = take_rows(init(), "frames", rows_of(result_documents, "frames"))
+    view = take_rows(view, "particles", rows_of(result_documents, "particles"))
+    assert view.particles == whole.particles
+    assert view.coming == ()
+
+
 def test_who_listens_late_is_told_all_the_same(result_documents):
     events = [named for named in result_documents if named[0] in ("event", "stop")]
     whole, late = viewed(result_documents), viewed(events)
