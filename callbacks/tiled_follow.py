@@ -89,7 +89,7 @@ def _without_gap(table: pd.DataFrame, seen: int) -> pd.DataFrame:
         return table
     ordered = table.sort_values("seq_num")
     wanted = np.arange(seen + 1, seen + 1 + len(ordered))
-    return ordered[ordered["seq_num"].to_numpy() == wanted]
+    return ordered.loc[ordered["seq_num"].to_numpy() == wanted]
 
 
 def _records(table: pd.DataFrame) -> list[Mapping[str, Any]]:

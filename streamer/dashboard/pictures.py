@@ -107,12 +107,13 @@ class PictureStore:
 
     def _fetch(self, where: Where, shape: tuple[int, int]) -> Picture:
         step = step_for(shape, self._longest)
-        # Tiled announces an image before it can be read
-        for left in range(_TRIES - 1, -1, -1):
+        left = _TRIES
+        while True:  # Tiled announces an image before it can be read
             try:
                 picture = picture_of(self._read(where, shape, step), step)
                 break
             except httpx.HTTPError:
+                left -= 1
                 if not left:
                     raise
                 time.sleep(_PAUSE_S)

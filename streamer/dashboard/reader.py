@@ -185,7 +185,7 @@ class Reader:
         for key in set(self._feeds) - wanted:
             self._feeds.pop(key).close()
         for metadata in self._runs:
-            key = metadata["key"]
+            key = str(metadata["key"])
             if key in wanted and key not in self._feeds:
                 send = partial(self._send_to_run, key)
                 feed = RunFeed(key, metadata, send, self._inbox.put)

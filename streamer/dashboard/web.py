@@ -104,7 +104,7 @@ def make_app(uri: str, hosts: Sequence[str]) -> Starlette:
 def _static_routes() -> list[Route]:
     """One route per file that is shipped: no path of a request is ever looked up on a disk."""
     routes = []
-    for file in (files(__package__) / "static").iterdir():
+    for file in (files(__name__.rpartition(".")[0]) / "static").iterdir():
         suffix = f".{file.name.rpartition('.')[2]}"
         if suffix in _TYPES:
             path = "/" if file.name == "index.html" else f"/{file.name}"
