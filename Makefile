@@ -12,8 +12,12 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/operando demo
 
+# a file of tests is run by one process, so that its server is started once; half of the time goes
+# by waiting for real servers
+TESTERS ?= 2
+
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TESTERS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

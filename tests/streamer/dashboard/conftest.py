@@ -239,9 +239,12 @@ def dashboard(tiled_server: EmbeddedTiled, logs: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A real headless Chromium; without one tests skip."""
+    """A real headless Chromium; without one tests skip.
+
+    While it runs this thread has an event loop, so that it ends with the tests that want it.
+    """
     if find_chromium() is None:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
     pytest.importorskip("playwright", reason="pip install operando[browser]")
