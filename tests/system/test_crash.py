@@ -6,6 +6,7 @@ import json
 import os
 import signal
 
+import httpx
 import numpy as np
 import pytest
 
@@ -73,7 +74,7 @@ class Line:
         def there():
             try:
                 return len(self.client[uid]["frames"]["rows"].read()) >= count
-            except KeyError:
+            except (KeyError, httpx.HTTPStatusError):  # announced, and not stored yet
                 return False
 
         self.wait_until(there, 60)

@@ -86,7 +86,9 @@ def test_sigterm_in_a_run_delivers_everything_and_ends_with_0(
             publisher.close()
         until(lambda: systemd.recv(100) == b"STOPPING=1")
         client = from_uri(tiled.uri)
-        (run,) = [r for r in client.values() if r.metadata["start"].get("original_run_uid") == raw]
+        (run,) = [
+            r for r in client.values() if r.metadata.get("start", {}).get("original_run_uid") == raw
+        ]
         stop = run.metadata["stop"]
         assert stop["ledger"]["received"] == 5
         assert stop["ledger"]["balanced"]

@@ -84,7 +84,7 @@ def test_process_ends_at_ctrl_c_with_its_results_delivered(
 
     def mine():
         runs = client.values()  # other tests leave theirs on the same server
-        return [r for r in runs if r.metadata["start"].get("original_run_uid") == raw]
+        return [r for r in runs if r.metadata.get("start", {}).get("original_run_uid") == raw]
 
     wait_until(mine)
     status, text = interrupt(service)
