@@ -202,6 +202,7 @@ class RunWriter:
         folder = settings.frames_dir
         self._folder = None if folder is None else Path(folder).resolve() / self.uid
         self._node: Container | None = None
+        self._others_due = float("-inf")
         self._steps: list[Callable[[TiledConnection, Container], None]] = []
 
     def open_stream(self, descriptor: Mapping[str, Any]) -> StreamWriter:
@@ -259,9 +260,13 @@ class RunWriter:
         httpx.HTTPError, SinkError
             It did not all arrive; the rest is kept for the next call.
         """
-        node = self._open(connection)
-        for stream in self.streams.values():
-            stream.flush(connection, node, now, final=self.stop is not None)
+        node, ended = self._open(connection), self.stop is not None
+        whole = ended or now >= self._others_due
+        for name, stream in self.streams.items():
+            if whole or name in self._settings.prompt:
+                stream.flush(connection, node, now, final=ended)
+        if whole:
+            self._others_due = now + self._settings.others_s
         while self._steps:
             self._steps[0](connection, node)
             self._steps.pop(0)

@@ -37,6 +37,16 @@ class TiledSettings(BaseModel):
         description="Share of the time that the sink may spend in requests; rounds are spaced "
         "accordingly, between tick_s and tick_max_s.",
     )
+    prompt: tuple[str, ...] = Field(
+        default=("frames", "particles", "advice"),
+        description="Streams that are sent in every round.",
+    )
+    others_s: float = Field(
+        default=2.0,
+        ge=0,
+        description="Shortest time between two rounds in which the other streams are sent as well, "
+        "s: maps have many images, and whoever watches wants the next frame first.",
+    )
     first_rows_s: float = Field(
         default=1.0,
         ge=0,
