@@ -112,7 +112,8 @@ class TiledProvider:
         context = None
         try:
             context, path = Context.from_any_uri(self._uri)
-            for run in from_context(context, node_path_parts=path).values().last(_NEWEST):
+            newest = from_context(context, node_path_parts=path).values().tail(_NEWEST)
+            for run in reversed(newest):
                 if _has(run, key, value):
                     return str(run.uri)
         except Exception as error:

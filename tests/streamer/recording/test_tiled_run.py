@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from operando.streamer.backfill import Backfill, make_provider
 from operando.streamer.errors import RecordingError
 from operando.streamer.recording.reader import read_documents
 
@@ -78,6 +80,40 @@ print(*engine(bp.count([x], num=4)) or (), flush=True)
 """
 
 
+END_EARLY = """
+seen = []
+def end(name, doc):
+    seen.append((name, doc))
+    if len(seen) == 6:  # start, descriptor, four events
+        for name, doc in seen:
+            print(json.dumps([name, doc]), flush=True)
+        os._exit(0)
+engine.subscribe(end)
+"""
+
+
+def _check_that_a_late_joiner_is_served(folder, uri):
+    """Backfill takes start, descriptor and first events of a run that goes on out of Tiled."""
+    script = "import json, os" + WRITE.replace("print(*engine", END_EARLY + "print(*engine")
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, uri],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+    )
+    documents = [tuple(json.loads(line)) for line in ended.stdout.splitlines()]
+    backfill = Backfill([make_provider(f"{uri}?api_key=secret")])
+    filled = backfill.fill(documents[-1:])
+    assert [name for name, _ in filled] == ["start", "descriptor", *["event"] * 4]
+    for (_, mine), (name, its) in zip(filled, documents, strict=True):
+        assert mine["uid"] == its["uid"] or name == "event"  # which Tiled keeps by number
+        assert mine.get("seq_num") == its.get("seq_num")
+        assert mine.get("data") == its.get("data")
+    assert backfill.filled == 5
+
+
 def test_a_run_in_tiled_is_read_as_documents(tmp_path):
     exporter = f"media_types: {{BlueskyRun: {{application/json-seq: '{EXPORTER}'}}}}"
     with tiled_server(tmp_path, exporter) as uri:
@@ -85,6 +121,7 @@ def test_a_run_in_tiled_is_read_as_documents(tmp_path):
         out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         uid = out.stdout.split()[0]
         items = list(read_documents(f"{uri}/metadata/{uid}?api_key=secret"))
+        _check_that_a_late_joiner_is_served(tmp_path, uri)
         with pytest.raises(RecordingError, match="is no BlueskyRun"):
             list(read_documents(f"{uri}/metadata/?api_key=secret"))
         with pytest.raises(RecordingError, match="cannot open") as caught:
