@@ -9,6 +9,7 @@ to open it for writing; then its images are copied to a fresh file that takes it
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -145,16 +146,14 @@ class FrameFile:
         with h5py.File(fresh, "w", libver="latest") as file:
             new_dataset(file, self.shape, self.dtype)
         fresh.replace(self.path)
-        file = h5py.File(self.path, "r+", libver="latest")
-        file.swmr_mode = True
-        self._use(file, writable=True)
+        self._use(open_to_write(self.path), writable=True)
 
     def _open_for_writing(self) -> None:
         if self._writable:
             return
         self.close()
         try:
-            file = h5py.File(self.path, "r+", libver="latest")
+            file = open_to_write(self.path)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES) or "unable to lock" in str(error):
                 raise SinkError(
@@ -162,8 +161,7 @@ class FrameFile:
                     "give this one another folder"
                 ) from error
             replace_by_copy(self.path, self.shape, self.dtype)
-            file = h5py.File(self.path, "r+", libver="latest")
-        file.swmr_mode = True
+            file = open_to_write(self.path)
         self._use(file, writable=True)
 
     def _use(self, file: h5py.File, *, writable: bool) -> None:
@@ -177,6 +175,18 @@ class FrameFile:
                 "move the file away or change the sink's folder"
             )
         self._file, self._data, self._writable = file, data, writable
+
+
+def open_to_write(path: Path) -> h5py.File:
+    """Open a file so that others may read it meanwhile (SWMR), in one step.
+
+    ``File(path, "r+")`` and then ``swmr_mode = True`` are two: a process that is killed between
+    them leaves a file that nobody can open again.
+    """
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+    flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, access))
 
 
 def new_dataset(file: h5py.File, shape: tuple[int, ...], dtype: np.dtype[Any]) -> h5py.Dataset:

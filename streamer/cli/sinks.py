@@ -93,7 +93,8 @@ def _buffered(sink: TiledSink, settings: TiledSettings) -> BufferedSink:
 def _deliver(sink: BufferedSink, lost: list[str], timeout: float, resumable: bool) -> None:
     """Wait until Tiled has everything; say in `lost` what it does not have.
 
-    With a journal what still waits is not lost: the checkpoint is from before it.
+    With a journal what still waits is not lost, as the checkpoint is from before it; but it is not
+    there, and that is told all the same.
     """
     say("delivering the last results to Tiled")
     sink.close(timeout)
@@ -102,10 +103,9 @@ def _deliver(sink: BufferedSink, lost: list[str], timeout: float, resumable: boo
     left = documents.dropped + documents.lost + (0 if resumable else waiting)
     images = counts.images_dropped + documents.stripped
     if resumable and waiting:
-        say(
+        lost.append(
             f"{waiting} results did not reach Tiled ({counts.last_error or 'no time'}): the next "
-            "start computes them again from the journal",
-            "yellow",
+            "start computes them again from the journal"
         )
     if left:
         lost.append(f"{left} results never reached Tiled ({counts.last_error or 'no time'})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,28 @@ def test_a_write_that_fails_half_way_is_the_last_of_its_process_and_spoils_nothi
     file.close()
     with h5py.File(path, "r") as found:
         np.testing.assert_array_equal(found[DATASET][:], np.stack(list(images.values())))
+
+
+OPEN_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from operando.callbacks.frame_file import open_to_write
+open_to_write(Path(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_file_whose_writer_was_killed_as_soon_as_it_had_opened_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    first = FrameFile(path, SHAPE, F4)
+    first.write({0: image(0)})
+    first.close()
+    ended = subprocess.run([sys.executable, "-c", OPEN_AND_DIE, str(path)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with h5py.File(path, "r", libver="latest", swmr=True) as file:  # as a server reads it
+        assert file[DATASET].shape == (1, *SHAPE)
+    again = FrameFile(path, SHAPE, F4)
+    assert again.write({0: image(0), 1: image(1)}) == [1]
+    again.close()
+    with h5py.File(path, "r") as file:
+        np.testing.assert_array_equal(file[DATASET], [image(0), image(1)])
