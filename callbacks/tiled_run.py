@@ -203,6 +203,7 @@ class RunWriter:
         self._folder = None if folder is None else Path(folder).resolve() / self.uid
         self._node: Container | None = None
         self._others_due = float("-inf")
+        self._released = False
         self._steps: list[Callable[[TiledConnection, Container], None]] = []
 
     def open_stream(self, descriptor: Mapping[str, Any]) -> StreamWriter:
@@ -220,7 +221,7 @@ class RunWriter:
     @property
     def pending(self) -> int:
         """Rows, images and closing steps still to do."""
-        opened = 0 if self._node is not None else 1
+        opened = 0 if self._node is not None or self._released else 1
         streams = tuple(self.streams.values())
         return sum(s.pending for s in streams) + len(self._steps) + opened
 
@@ -281,6 +282,12 @@ class RunWriter:
         self._node = None
         for stream in self.streams.values():
             stream.forget_nodes()
+
+    def release(self) -> None:
+        """Close files and let go of nodes: nothing more is sent, and what was sent stays."""
+        self._released = self._node is not None
+        self.close_files()
+        self.forget_nodes()
 
     def _open(self, connection: TiledConnection) -> Container:
         if self._node is None:

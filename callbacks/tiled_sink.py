@@ -147,8 +147,7 @@ class TiledSink:
         """Close files and connection; what is still waiting is given up, counted and logged."""
         left = self.counts.pending
         for run in self._runs.values():
-            run.close_files()
-            run.forget_nodes()
+            run.release()
         self._connection.close()
         if left:
             _log.error(
