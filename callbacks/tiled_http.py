@@ -25,6 +25,7 @@ from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import DataSource
 from tiled.utils import safe_json_dump
 
+from ..streamer.errors import SinkError
 from ..streamer.tiled_key import stored_key
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -134,9 +135,27 @@ class TiledConnection:
 def new_array(
     parent: Container, key: str, structure: ArrayStructure, metadata: Mapping[str, Any]
 ) -> ArrayClient:
-    """Create an array whose data the server holds."""
+    """Create an array whose data the server holds.
+
+    Raises
+    ------
+    SinkError
+        The server fails at it, while it answers otherwise.
+    httpx.HTTPError
+        The server is not there, or no longer knows `parent`.
+    """
     source = DataSource(structure=structure, structure_family=StructureFamily.array)
-    return parent.new(StructureFamily.array, [source], key=key, metadata=dict(metadata))
+    try:
+        return parent.new(StructureFamily.array, [source], key=key, metadata=dict(metadata))
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+            raise
+        where = "/".join(part for part in (*parent.path_parts, key) if part)
+        raise SinkError(
+            f"the Tiled server fails to create the array {where} (HTTP 500). If it was killed "
+            f"while it created this array, an empty folder {where} was left in its "
+            "writable_storage, and has to be removed; the server of operando does so when it starts"
+        ) from error
 
 
 def structure_of(

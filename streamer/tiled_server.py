@@ -25,6 +25,7 @@ from urllib.request import urlopen
 
 from .errors import OperandoError
 from .redact import RedactingStream, redacted
+from .tiled_leftovers import remove_leftovers
 
 _log = logging.getLogger(__name__)
 
@@ -206,6 +207,7 @@ def main() -> None:
     sys.stderr = RedactingStream(sys.stderr)  # pyright: ignore[reportAttributeAccessIssue]
     from tiled.commandline.main import main as tiled_main
 
+    remove_leftovers(Path(os.environ[DIRECTORY_VARIABLE]))
     sys.argv[0] = "tiled"
     tiled_main()
 

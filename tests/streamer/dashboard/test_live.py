@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import pytest
 
@@ -111,15 +112,16 @@ def test_a_server_that_goes_away_is_told_and_found_again(tmp_path, Viewer, Resul
         assert "no Tiled server answers" in viewer.last("status")["what"]
         assert "Is it running" in viewer.last("status")["remedy"]
         for frames in (2, 3):  # and once more after it was away
-            with EmbeddedTiled(tmp_path / "tiled", port=port, api_key=key) as server:
-                sink = TiledSink(server.uri)
+            with (
+                EmbeddedTiled(tmp_path / "tiled", port=port, api_key=key) as server,
+                closing(TiledSink(server.uri)) as sink,
+            ):
                 run = ResultRun(sink)
                 for i in range(frames):
                     run.frame(i)
                 assert sink.flush()
                 viewer.until(lambda n=frames: viewer.count("frames") == n, 60)
-                assert viewer.last("status")["ok"]
-                sink.close()
+                viewer.until(lambda: viewer.last("status")["ok"])
             viewer.until(lambda: not viewer.last("status")["ok"], 60)
     log = child.log.read_text()
     assert "Traceback" not in log
