@@ -12,7 +12,11 @@ from tiled.client.container import Container
 from .tiled_http import TiledConnection, new_array, put_block, structure_of
 
 PREVIEW = "preview"
-DIMS = ("preview_y", "preview_x")
+
+
+def preview_names(keys: tuple[str, ...]) -> dict[str, str]:
+    """Names of the arrays with previews, by image key."""
+    return {key: f"{PREVIEW}_{key}" if i else PREVIEW for i, key in enumerate(keys)}
 
 
 class Preview:
@@ -20,10 +24,11 @@ class Preview:
 
     Parameters
     ----------
-    longest : longest side, px.
+    name : of its array. longest : longest side, px.
     """
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, name: str, longest: int) -> None:
+        self.name = name
         self._longest = longest
         self._newest: NDArray[Any] | None = None
         self._fresh = False
@@ -56,11 +61,12 @@ class Preview:
     def _find(
         self, connection: TiledConnection, parent: Container, picture: NDArray[np.uint8]
     ) -> bool:
-        self._node = connection.child(parent, PREVIEW)
+        self._node = connection.child(parent, self.name)
         if self._node is not None:
             return False
-        structure = structure_of(picture.shape, picture.dtype, picture.shape[0], DIMS)
-        self._node = new_array(parent, PREVIEW, structure, {})
+        dims = (f"{self.name}_y", f"{self.name}_x")
+        structure = structure_of(picture.shape, picture.dtype, picture.shape[0], dims)
+        self._node = new_array(parent, self.name, structure, {})
         return True
 
 

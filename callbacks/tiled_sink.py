@@ -7,6 +7,7 @@ Layout::
         rows                float64 (events, columns), while the run goes on and after
         <array key>         (events, ...) one image per event, e.g. aligned, roi
         preview             uint8, the newest aligned image, small
+        preview_unaligned   uint8, the same before its motion was taken out
         internal            Parquet table of all scalars, once the run has stopped
 
 Everything is addressed by ``seq_num``, so that repeating a run repeats nothing on the server.
@@ -29,7 +30,8 @@ from ..streamer.errors import SinkError
 from ..streamer.tiled_settings import TiledSettings
 from .tiled_frames import FrameRoute
 from .tiled_http import TiledConnection
-from .tiled_run import RunWriter, StreamWriter
+from .tiled_run import RunWriter
+from .tiled_stream import StreamWriter
 
 _log = logging.getLogger(__name__)
 
@@ -288,7 +290,7 @@ class TiledSink:
         errors: list[Exception] = []
         for run in runs:
             try:
-                run.flush(self._connection, self._clock())
+                run.flush(self._connection, self._clock(), self._received)
             except httpx.HTTPStatusError as error:
                 if error.response.status_code == httpx.codes.NOT_FOUND:
                     run.forget_nodes()

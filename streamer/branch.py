@@ -27,6 +27,7 @@ from .register.motion import FieldMotion, Instant, MotionState
 from .register.settings import RegisterSettings
 from .results import FrameResult
 from .templates import remember
+from .unaligned import unaligned
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -125,7 +126,7 @@ def register(
     moments = _moments(branch.moments, frame.alive, detections)
     aligned = fuse(image, field, moments).cpu().numpy()
     particles = particle_results(frame.sightings, field, corrected, detections, (rois, likeness))
-    result = frame_result(corrected, field, aligned, particles)
+    result = frame_result(corrected, field, (aligned, unaligned(image)), particles)
     # what has retired is forgotten: dust comes and goes for days
     living = {track.particle for track in branch.link.tracks}
     views = rois.cpu().numpy()[:, 0]

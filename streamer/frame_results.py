@@ -10,6 +10,8 @@ from ..models.detections import Detections
 from .frames import Corrected
 from .ladder import Rung
 from .link import Sighting, TrackState
+from .outline import UNKNOWN as NO_OUTLINE
+from .outline import outlines
 from .register.kinematics import UNKNOWN
 from .register.motion import FieldMotion, Moved
 from .results import FrameResult, ParticleResult, Status
@@ -29,6 +31,7 @@ def particle_results(
     moved = {m.particle: (i, m) for i, m in enumerate(field.moved)}
     means = _mean_od(corrected, detections)
     side = rois.shape[-1]
+    rims = _outlines(sightings, detections, {p: m.yx for p, (_, m) in moved.items()})
     rows = []
     for sighting in sightings:
         index, motion = moved.get(sighting.particle, (-1, _ended(sighting)))
@@ -47,6 +50,7 @@ def particle_results(
                 od_mean=float(means[sighting.detection]) if seen else float("nan"),
                 ssim=float(likeness[index]) if index >= 0 else float("nan"),
                 roi=rois[index] if index >= 0 else np.full((side, side), np.nan, np.float32),
+                outline=rims.get(sighting.particle, NO_OUTLINE),
             )
         )
     return tuple(rows)
@@ -67,6 +71,17 @@ def _ended(sighting: Sighting) -> Moved:
     )
 
 
+def _outlines(
+    sightings: tuple[Sighting, ...], detections: Detections, places: dict[int, Array]
+) -> dict[int, NDArray[np.float32]]:
+    """Outlines of the particles that are seen, about their places."""
+    seen = [s for s in sightings if s.detection >= 0 and s.particle in places]
+    rows = np.array([s.detection for s in seen], np.int64)
+    centres = np.array([places[s.particle] for s in seen]).reshape(-1, 2)
+    found = outlines(detections, rows, centres)
+    return {s.particle: rim for s, rim in zip(seen, found, strict=True)}
+
+
 def _mean_od(corrected: Corrected, detections: Detections) -> Array:
     means = np.full(len(detections), np.nan)
     for row, (y0, x0, y1, x1) in enumerate(detections.bbox):
@@ -80,10 +95,10 @@ def _mean_od(corrected: Corrected, detections: Detections) -> Array:
 def frame_result(
     corrected: Corrected,
     field: FieldMotion,
-    aligned: NDArray[np.float32],
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
     particles: tuple[ParticleResult, ...],
 ) -> FrameResult:
-    """The result of a frame.
+    """The result of a frame; `images` are the aligned one and that as it came.
 
     It is degraded, with the reasons in one text, separated by semicolons: if its particles were not
     looked for as well as they should be, if it is blurred, or if most known ones were not detected.
@@ -102,9 +117,10 @@ def frame_result(
         gauge=field.gauge,
         affine=field.affine,
         magnification=field.magnification,
-        aligned=aligned,
+        aligned=images[0],
         particles=particles,
         noise=corrected.sigma,
+        unaligned=images[1],
     )
 
 

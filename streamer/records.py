@@ -45,7 +45,7 @@ def record(
     empty = np.zeros((0, 0), np.float32)
     bare = tuple(replace(p, roi=empty) for p in result.particles)
     return Record(
-        result=replace(result, aligned=None, particles=bare),
+        result=replace(result, aligned=None, unaligned=None, particles=bare),
         instant=replace(instant, picture=None),
         found=places.found,
         moments=moments,

@@ -16,7 +16,9 @@ import numpy as np
 
 from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
+from .outline import DIRECTIONS
 from .results import FrameResult, ParticleResult
+from .unaligned import unaligned_shape
 from .xanes.rows import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
@@ -107,8 +109,8 @@ _MAP_KEYS: dict[str, tuple[str, str]] = {
 }
 
 _ARRAYS: dict[str, dict[str, str]] = {
-    "frames": {"aligned": "OD"},
-    "particles": {"roi": "OD"},
+    "frames": {"aligned": "OD", "unaligned": "OD"},
+    "particles": {"roi": "OD", "outline": "px"},
     "spectra": {},
     "maps": {
         "edge_energy": "eV",
@@ -219,7 +221,7 @@ def descriptor_document(
             "source": source,
             "dtype": "array",
             "dtype_numpy": "<f4",
-            "shape": list(image),
+            "shape": list(_array_shape(array, image)),
             "units": units,
             "object_name": "operando",
         }
@@ -241,6 +243,12 @@ def descriptor_document(
         counts={**run.counts, stream: 0},
     )
     return after, ("descriptor", doc)
+
+
+def _array_shape(array: str, image: tuple[int, int]) -> tuple[int, ...]:
+    if array == "unaligned":
+        return unaligned_shape(image)
+    return (DIRECTIONS,) if array == "outline" else image
 
 
 def event_document(
@@ -288,9 +296,11 @@ def frame_data(
 
     `books` are those of the ledger (`Ledger.live`) when the frame had its turn.
     """
-    aligned = result.aligned
+    aligned, unaligned = result.aligned, result.unaligned
     if aligned is None:
         aligned = np.full(shape, np.nan, np.float32)
+    if unaligned is None:
+        unaligned = np.full(unaligned_shape(shape), np.nan, np.float32)
     yy, xx, yx = result.affine.strain
     return {
         "frame": result.frame,
@@ -316,6 +326,7 @@ def frame_data(
         "latency": latency,
         **books,
         "aligned": aligned,
+        "unaligned": unaligned,
     }
 
 
@@ -341,6 +352,7 @@ def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, An
         "od_mean": particle.od_mean,
         "ssim": particle.ssim,
         "roi": particle.roi,
+        "outline": particle.outline,
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frames import FrameKey
+from .outline import UNKNOWN as NO_OUTLINE
 from .register.affine import IDENTITY, Affine
 from .register.gauge import Gauge
 from .register.kinematics import Rates
@@ -35,6 +36,8 @@ class ParticleResult:
     area : px^2, NaN if not seen. od_mean : optical density, NaN if not seen.
     ssim : with the same particle's ROI in the frame before; NaN if there is none.
     roi : (S, S) float32, optical density, NaN where invalid.
+    outline : (DIRECTIONS,) float32, rim of its mask about its place as it was first told, px; see
+        `operando.streamer.outline`; NaN if not seen.
     """
 
     particle: int
@@ -49,6 +52,7 @@ class ParticleResult:
     od_mean: float
     ssim: float
     roi: NDArray[np.float32]
+    outline: NDArray[np.float32] = field(default_factory=NO_OUTLINE.copy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class FrameResult:
     aligned : (H, W) float32, optical density, NaN where invalid; None for a skipped frame whose
         size is not known.
     noise : typical noise of a pixel, rms, OD; NaN if unknown.
+    unaligned : (h, w) float32, the same before any motion was taken out, small (see
+        `operando.streamer.unaligned`); None as `aligned`.
     """
 
     key: FrameKey
@@ -82,6 +88,7 @@ class FrameResult:
     aligned: NDArray[np.float32] | None
     particles: tuple[ParticleResult, ...]
     noise: float = float("nan")
+    unaligned: NDArray[np.float32] | None = None
 
 
 def skipped(

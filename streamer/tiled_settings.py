@@ -38,14 +38,21 @@ class TiledSettings(BaseModel):
         "accordingly, between tick_s and tick_max_s.",
     )
     prompt: tuple[str, ...] = Field(
-        default=("frames", "particles", "advice"),
-        description="Streams that are sent in every round.",
+        default=(
+            "frames/rows",
+            "frames/aligned",
+            "frames/preview",
+            "frames/preview_unaligned",
+            "particles/rows",
+            "advice/rows",
+        ),
+        description="Arrays (stream/array) that are sent in every round. Of the others one goes "
+        "with each round, in turn, for whoever watches wants the next frame first.",
     )
     others_s: float = Field(
         default=2.0,
         ge=0,
-        description="Shortest time between two rounds in which the other streams are sent as well, "
-        "s: maps have many images, and whoever watches wants the next frame first.",
+        description="Shortest time from one turn of the other arrays to the next, s.",
     )
     first_rows_s: float = Field(
         default=1.0,
@@ -56,11 +63,12 @@ class TiledSettings(BaseModel):
     first_rows: int = Field(
         default=32, ge=1, description="Number of rows with which a stream appears at once."
     )
-    preview_key: str | None = Field(
-        default="aligned",
-        description="Image key of which a small live preview is kept; None for none.",
+    preview_keys: tuple[str, ...] = Field(
+        default=("aligned", "unaligned"),
+        description="Image keys of which a small live picture of the newest image is kept: the "
+        "array preview of the first, preview_<key> of the others.",
     )
-    preview_px: int = Field(default=256, ge=16, description="Longest side of the preview, px.")
+    preview_px: int = Field(default=256, ge=16, description="Longest side of a preview, px.")
     volatile: tuple[str, ...] = Field(
         default=("latency",),
         description="Columns that differ each time a run is computed; they alone do not make "

@@ -31,6 +31,7 @@ from .register.refine import Refined, Request, refine
 from .register.settings import RegisterSettings
 from .register.steady import steady
 from .results import FrameResult, ParticleResult
+from .unaligned import unaligned
 
 Array = NDArray[np.float64]
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
@@ -224,6 +225,7 @@ def _results(
             affine=field.affine,
             magnification=field.magnification,
             aligned=fuse(image, field, item.moments).cpu().numpy(),
+            unaligned=unaligned(image),
             particles=_particles(revision, rois.cpu().numpy()[:, 0], likeness),
         )
 

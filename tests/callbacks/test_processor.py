@@ -14,6 +14,7 @@ from event_model import DocumentNames, schema_validators
 from operando.callbacks import StreamProcessor
 from operando.models.threshold import ThresholdDetector
 from operando.streamer.config import load_settings
+from operando.streamer.outline import DIRECTIONS
 from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
 
 FRAMES_KEYS = [
@@ -21,14 +22,15 @@ FRAMES_KEYS = [
     "strain_yy", "strain_xx", "strain_yx", "strain_sigma", "rotation", "rotation_sigma",
     "magnification", "magnification_sigma", "gauge", "gauge_reason", "n_particles", "status",
     "reason", "latency", "ledger_received", "ledger_aligned", "ledger_degraded",
-    "ledger_skipped", "ledger_dropped", "aligned",
+    "ledger_skipped", "ledger_dropped", "aligned", "unaligned",
 ]  # fmt: skip
+ARRAYS = ("aligned", "unaligned", "roi", "outline")
 PARTICLES_KEYS = [
     "frame", "energy", "revision", "particle", "state", "y", "x", "sigma_y", "sigma_x",
     "displacement_y", "displacement_x", "velocity_y", "velocity_x", "velocity_sigma_y",
     "velocity_sigma_x", "acceleration_y", "acceleration_x", "acceleration_sigma_y",
     "acceleration_sigma_x", "path_length", "residual_y", "residual_x", "area", "od_mean", "ssim",
-    "roi",
+    "roi", "outline",
 ]  # fmt: skip
 SMALL = SimSettings(
     shape=(240, 240),
@@ -71,7 +73,8 @@ def results(raw):
 
 def test_every_document_satisfies_the_schema_of_event_model(results):
     for name, doc in results:
-        plain = {**doc, "data": {**doc["data"], "aligned": 0, "roi": 0}} if name == "event" else doc
+        blank = dict.fromkeys(ARRAYS, 0)
+        plain = {**doc, "data": {**doc["data"], **blank}} if name == "event" else doc
         schema_validators[DocumentNames[name]].validate(plain)
     assert next(n for n, _ in results) == "start"
     assert [n for n, _ in results][-1] == "stop"
@@ -103,6 +106,20 @@ def test_streams_have_the_keys_of_the_contract(results):
     (descriptor,) = [d for n, d in results if n == "descriptor" and d["name"] == "particles"]
     side = descriptor["data_keys"]["roi"]["shape"]
     assert all(list(roi.shape) == side for roi in table(results, "particles")["roi"])
+
+
+def test_frames_as_they_came_and_outlines_of_particles_come_along(results):
+    frames, particles = table(results, "frames"), table(results, "particles")
+    assert all(image.shape == (240, 240) for image in frames["unaligned"])
+    assert all(image.dtype == np.float32 for image in frames["unaligned"])
+    moved = frames[np.hypot(frames["drift_y"], frames["drift_x"]) > 2].iloc[0]
+    known = np.isfinite(moved["aligned"]) & np.isfinite(moved["unaligned"])
+    assert np.abs(moved["aligned"] - moved["unaligned"])[known].mean() > 0.01
+    seen = particles[particles["area"].notna()]
+    rims = np.stack(seen["outline"])
+    assert rims.shape == (len(seen), DIRECTIONS)
+    polygons = 0.5 * np.sin(2 * np.pi / DIRECTIONS) * (rims * np.roll(rims, 1, axis=1)).sum(axis=1)
+    assert np.all(np.abs(polygons / seen["area"] - 1) < 0.1)
 
 
 def test_ledger_balances_and_events_are_counted(results):
@@ -164,7 +181,7 @@ def test_aligned_frames_stand_still(results):
 
 
 def strip(table_):
-    return table_.drop(columns=["latency", "aligned", "roi"], errors="ignore")
+    return table_.drop(columns=["latency", *ARRAYS], errors="ignore")
 
 
 def test_grouping_of_documents_does_not_change_a_bit(raw, results):
@@ -172,9 +189,9 @@ def test_grouping_of_documents_does_not_change_a_bit(raw, results):
     for stream in ("frames", "particles"):
         one, other = table(results, stream), table(together, stream)
         pd.testing.assert_frame_equal(strip(one), strip(other), check_exact=True)
-        key = "aligned" if stream == "frames" else "roi"
-        for a, b in zip(one[key], other[key], strict=True):
-            np.testing.assert_array_equal(a, b)
+        for key in set(ARRAYS) & set(one.columns):
+            for a, b in zip(one[key], other[key], strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_a_replay_is_the_same_run(raw, results):
