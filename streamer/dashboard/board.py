@@ -22,12 +22,14 @@ class StreamBoard:
     meaning : ``columns``, ``units``, ``kinds`` and ``codes``, as `Coder.metadata` describes them.
     arrays : shape of one image of each array key that has one.
     rows : (n, columns) float64; a row that never arrived is NaN.
+    outlines : (m, directions) float32, px, of the first m rows; see `operando.streamer.outline`.
     """
 
     name: str
     meaning: Mapping[str, Any]
     arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     rows: Rows = field(default_factory=lambda: np.empty((0, 0)))
+    outlines: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     @property
     def columns(self) -> tuple[str, ...]:

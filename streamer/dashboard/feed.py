@@ -20,14 +20,17 @@ _FAST_S, _SLOW_S = 0.4, 2.0
 _STREAMS_S = 1.0
 _PUSHED_LATELY_S = 3.0
 _BLOCK = 20_000
+_PREVIEWS = {PREVIEW: "aligned", f"{PREVIEW}_unaligned": "unaligned"}
+_OUTLINE = "outline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What was pushed: rows from `start` on, or a preview (`start` None)."""
+    """What was pushed of an array: rows from `start` on, or a preview (`start` None)."""
 
     run: str
     stream: str
+    array: str
     start: int | None
     data: NDArray[Any]
 
@@ -89,6 +92,8 @@ class RunFeed:
             found += [
                 messages.rows(self.key, board, i, i + _BLOCK) for i in range(0, board.count, _BLOCK)
             ]
+            if len(board.outlines):
+                found.append(messages.outlines(self.key, board, 0))
         return found
 
     def take(self, arrival: Arrival, now: float) -> None:
@@ -96,7 +101,8 @@ class RunFeed:
         self._pushed_at = now
         board = self.boards.get(arrival.stream)
         if arrival.start is None:
-            self._send(messages.preview(self.key, arrival.data.astype(np.uint8)), True)
+            image = _PREVIEWS[arrival.array]
+            self._send(messages.preview(self.key, image, arrival.data.astype(np.uint8)), True)
         elif board is not None and arrival.data.ndim == 2:
             if arrival.start > board.count or unknown_words(board, arrival.data):
                 self._due[arrival.stream] = now  # something was missed: ask for it
@@ -154,6 +160,7 @@ class RunFeed:
             stop = min(length, start + _BLOCK)
             board = self._add(board, start, reads.rows(self.key, name, start, stop, width))
             start = stop
+        self._read_outlines(reads, board, arrays)
         spacing = _FAST_S if news else min(2 * self._spacing.get(name, _FAST_S), _SLOW_S)
         self._rest(name, now, _SLOW_S if self.pushed(now) else spacing)
 
@@ -163,7 +170,7 @@ class RunFeed:
         images = {
             key: cast("tuple[int, ...]", tuple(array["shape"][1:]))
             for key, array in arrays.items()
-            if key not in (ROWS, PREVIEW) and len(array["shape"]) == 3
+            if key not in _PREVIEWS and len(array["shape"]) == 3
         }
         known = self.boards.get(name)
         if known is None:
@@ -179,18 +186,32 @@ class RunFeed:
     def _subscribe(
         self, reads: TiledReads, name: str, arrays: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        for key in (ROWS, PREVIEW):
+        for key in (ROWS, *_PREVIEWS):
             if key in arrays and (name, key) not in self._pushes:
                 path = reads.node(self.key, name, key)
-                deliver = self._deliver(name, rows=key == ROWS)
+                deliver = self._deliver(name, key)
                 self._pushes[name, key] = Pushed(reads.context, path, deliver)
 
-    def _deliver(self, name: str, *, rows: bool) -> Callable[[int | None, NDArray[Any]], None]:
+    def _deliver(self, name: str, key: str) -> Callable[[int | None, NDArray[Any]], None]:
         def deliver(start: int | None, data: NDArray[Any]) -> None:
-            first = (start or 0) if rows else None
-            self._arrive(Arrival(run=self.key, stream=name, start=first, data=data))
+            first = (start or 0) if key == ROWS else None
+            self._arrive(Arrival(run=self.key, stream=name, array=key, start=first, data=data))
 
         return deliver
+
+    def _read_outlines(
+        self, reads: TiledReads, board: StreamBoard, arrays: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Read outlines that are new; pages carry the last ones along with their particles."""
+        length, width = arrays[_OUTLINE]["shape"] if _OUTLINE in arrays else (0, 0)
+        start = len(board.outlines)
+        if length <= start:
+            return
+        block = reads.outlines(self.key, board.name, start, length, width)
+        known = np.concatenate([board.outlines.reshape(start, width), block])
+        board = replace(board, outlines=known)
+        self.boards[board.name] = board
+        self._send(messages.outlines(self.key, board, start), False)
 
     def _add(self, board: StreamBoard, start: int, block: NDArray[np.float64]) -> StreamBoard:
         board = place(board, start, block)

@@ -4,7 +4,8 @@ Text messages are JSON objects with a ``type``. Binary messages are
 
     length of the header, uint32 little endian | header, JSON | spaces up to a multiple of 8 | data
 
-with data float64 rows (``type: rows``) or one byte per pixel (``type: preview``).
+with data float64 rows (``type: rows``), float32 outlines (``type: outlines``) or one byte per pixel
+(``type: preview``, of the image ``key``).
 """
 
 from __future__ import annotations
@@ -58,10 +59,17 @@ def rows(key: str, board: StreamBoard, start: int, stop: int) -> bytes:
     return _binary({**header, "columns": len(board.columns)}, block.tobytes())
 
 
-def preview(key: str, picture: NDArray[np.uint8]) -> bytes:
-    """Show the newest image, small."""
+def outlines(key: str, board: StreamBoard, start: int) -> bytes:
+    """Outlines of the rows of a stream from `start` on."""
+    block = np.ascontiguousarray(board.outlines[start:], dtype="<f4")
+    header = {"type": "outlines", "run": key, "stream": board.name, "start": start}
+    return _binary({**header, "columns": block.shape[1]}, block.tobytes())
+
+
+def preview(key: str, image: str, picture: NDArray[np.uint8]) -> bytes:
+    """Show the newest image of an image key, small."""
     height, width = picture.shape
-    header = {"type": "preview", "run": key, "height": height, "width": width}
+    header = {"type": "preview", "run": key, "key": image, "height": height, "width": width}
     return _binary(header, picture.tobytes())
 
 

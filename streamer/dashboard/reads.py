@@ -19,7 +19,6 @@ from tiled.client.context import Context
 from ..tiled_key import stored_key
 
 OCTETS = "application/octet-stream"
-_ROW_BYTES = 8
 
 
 class TiledReads:
@@ -89,11 +88,15 @@ class TiledReads:
 
     def rows(self, run: str, stream: str, start: int, stop: int, width: int) -> NDArray[np.float64]:
         """Rows ``start <= i < stop`` of a stream, (n, width) float64."""
-        content = self._get(
-            f"array/full/{self._path((run, stream, 'rows'))}",
-            {"slice": f"{start}:{stop}", "format": OCTETS},
-        ).read()
+        content = self._part((run, stream, "rows"), start, stop)
         return np.frombuffer(content, np.float64).reshape(-1, width)
+
+    def outlines(
+        self, run: str, stream: str, start: int, stop: int, width: int
+    ) -> NDArray[np.float32]:
+        """Outlines of the particles of rows ``start <= i < stop``, (n, width) float32."""
+        content = self._part((run, stream, "outline"), start, stop)
+        return np.frombuffer(content, np.float32).reshape(-1, width)
 
     def image(
         self, run: str, stream: str, key: str, row: int, shape: tuple[int, int], step: int
@@ -109,6 +112,10 @@ class TiledReads:
     def node(self, run: str, stream: str, key: str) -> list[str]:
         """Path of an array, to subscribe to it."""
         return [*self.parts, run, stream, key]
+
+    def _part(self, below: tuple[str, ...], start: int, stop: int) -> bytes:
+        params = {"slice": f"{start}:{stop}", "format": OCTETS}
+        return self._get(f"array/full/{self._path(below)}", params).read()
 
     def _children(self, below: tuple[str, ...], params: Mapping[str, Any]) -> list[Any]:
         answer = self._get(f"search/{self._path(below)}", params, "application/json")

@@ -7,9 +7,8 @@ function decode(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const from = 4 + length;
-  header.data = header.type === "rows"
-    ? new Float64Array(buffer, from)
-    : new Uint8ClampedArray(buffer, from);
+  const Numbers = { rows: Float64Array, outlines: Float32Array, preview: Uint8ClampedArray };
+  header.data = new Numbers[header.type](buffer, from);
   return header;
 }
 

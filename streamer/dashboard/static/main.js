@@ -22,13 +22,14 @@ const seen = { first: null, shown: [] };
 window.operando = { seen, store, view };
 
 const maps = new Maps();
-const pictures = new Pictures(() => {
+const CANVASES = { aligned: byId("aligned"), unaligned: byId("camera") };
+const pictures = Object.fromEntries(Object.keys(CANVASES).map((key) => [key, new Pictures(() => {
   view.note = "";
   refresh();
 }, () => {
   view.note = "the picture of this frame could not be read; the next will be tried";
   setTimeout(refresh, 1000);
-});
+})]));
 const connection = new Connection(take, (connected) => {
   view.connected = connected;
   refresh();
@@ -41,6 +42,7 @@ const TAKERS = {
   stop: (message) => { store.run = message.run; },
   stream: (message) => { if (ours(message)) store.describe(message.stream); },
   rows: (message) => { if (ours(message)) rows(message); },
+  outlines: (message) => { if (ours(message)) store.addOutlines(message); },
   preview: (message) => { if (ours(message)) preview(message); },
 };
 
@@ -61,14 +63,14 @@ function begin(run) {
 function rows(message) {
   store.add(message);
   // they come by two ways: a preview may overtake the rows of its frame
-  if (store.preview && performance.now() - store.preview.at < OVERTAKEN_MS) {
-    store.preview.frame = store.newest;
+  for (const preview of Object.values(store.previews)) {
+    if (performance.now() - preview.at < OVERTAKEN_MS) preview.frame = store.newest;
   }
   if (view.live) view.frame = store.newest;
 }
 
 function preview(message) {
-  store.preview = { canvas: drawable(message), width: message.width, height: message.height,
+  store.previews[message.key] = { canvas: drawable(message), width: message.width, height: message.height,
     frame: store.newest, at: performance.now() };
 }
 
@@ -126,51 +128,59 @@ function timeline() {
 function frames() {
   const table = store.stream("frames");
   const row = store.frames.get(view.frame);
-  const shape = table.arrays.aligned ?? (store.preview && [store.preview.height, store.preview.width]);
-  const canvases = [byId("aligned"), byId("camera")];
-  if (!shape || (row === undefined && !store.preview)) {
-    const hint = !view.connected ? "not connected" : store.run === null
+  const preview = store.previews.aligned;
+  const shape = table.arrays.aligned ?? (preview && [preview.height, preview.width]);
+  if (!shape || (row === undefined && !preview)) {
+    nothing(!view.connected ? "not connected" : store.run === null
       ? "No run yet. The newest run appears here by itself as soon as the processor has seen its first frames."
-      : "waiting for the first frame of this run";
-    canvases.forEach((canvas) => { drawFrame(canvas, null, [1, 1], { picked: null }); empty(canvas, hint); });
+      : "waiting for the first frame of this run");
     return;
   }
-  const { picture, own } = chosen(row);
   const found = store.particlesOf(view.frame);
   const gain = gainFor(found.map((p) => Math.hypot(...p.residual)));
   byId("gain").textContent = gain > 1 ? `(${gain} times)` : "";
-  const common = { picked: view.picked };
-  const on = (place) => found.map(place);
-  drawFrame(canvases[0], picture, shape, { ...common, marks: on((p) => (
-    { ...p, y: p.alignedY, x: p.alignedX, arrow: p.residual.map((v) => v * gain) })) });
-  const drift = ["drift_y", "drift_x"].map((name) => table.value(row, name));
-  const shift = drift.every(Number.isFinite) ? drift : [0, 0];
-  drawFrame(canvases[1], picture, shape, { ...common, shift, marks: on((p) => (
-    { ...p, arrow: p.displacement, ends: true })) });
-  const hint = picture ? (picture.blank ? "no image of this frame" : "") : "loading the picture";
-  canvases.forEach((canvas) => empty(canvas, hint));
-  if (own) note(picture);
+  const marks = {
+    aligned: found.map((p) => (
+      { ...p, y: p.alignedY, x: p.alignedX, arrow: p.residual.map((v) => v * gain) })),
+    unaligned: found.map((p) => ({ ...p, arrow: p.displacement, ends: true })),
+  };
+  for (const [key, canvas] of Object.entries(CANVASES)) {
+    const { picture, own } = chosen(key, row);
+    drawFrame(canvas, picture, shape, { marks: marks[key], picked: view.picked });
+    empty(canvas, picture ? (picture.blank ? "no image of this frame" : "") : "loading the picture");
+    if (own) note(key, picture);
+  }
+}
+
+function nothing(hint) {
+  for (const canvas of Object.values(CANVASES)) {
+    drawFrame(canvas, null, [1, 1], { picked: null });
+    empty(canvas, hint);
+  }
 }
 
 // The picture of a frame: the preview while it is the newest and fresh, else the image itself.
 // Until that is there, what was shown last stays (own: false).
-function chosen(row) {
-  const preview = store.preview;
+function chosen(key, row) {
+  const preview = store.previews[key] ?? null;
   const newest = view.frame === store.newest && preview !== null;
   if (row === undefined) return { picture: preview, own: false };
-  const path = pathOf(store.run.key, "frames", "aligned", row);
-  const kept = pictures.has(path);
+  const own = newest && preview.frame === view.frame;
+  const path = pathOf(store.run.key, "frames", key, row);
+  const kept = pictures[key].has(path);
   if (kept) return { picture: kept, own: true };
+  if (own && key === "unaligned") return { picture: preview, own }; // it is as small itself
   if (newest && performance.now() - preview.at < PREVIEW_FRESH_MS) setTimeout(refresh, PREVIEW_FRESH_MS);
-  else if ("aligned" in store.stream("frames").arrays) pictures.want(path);
-  if (newest) return { picture: preview, own: preview.frame === view.frame };
-  return { picture: last.run === store.run.key ? last.picture : null, own: false };
+  else if (key in store.stream("frames").arrays) pictures[key].want(path);
+  if (newest) return { picture: preview, own };
+  return { picture: last[key]?.run === store.run.key ? last[key].picture : null, own: false };
 }
 
-let last = { run: null, picture: null };
+const last = {};
 
-function note(picture) {
-  last = { run: store.run.key, picture };
+function note(key, picture) {
+  last[key] = { run: store.run.key, picture };
+  if (key !== "aligned") return;
   seen.first ??= performance.now();
   const before = seen.shown.at(-1);
   if (before?.frame !== view.frame || before?.run !== store.run.key) {

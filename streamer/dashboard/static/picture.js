@@ -63,8 +63,8 @@ export async function fetchPicture(path, scale) {
   return picture;
 }
 
-// Draw an image of `shape` (H, W) px moved by (dy, dx) px, and what is on it.
-export function drawFrame(canvas, picture, shape, { shift = [0, 0], marks = [], picked }) {
+// Draw an image of `shape` (H, W) px, and what is on it.
+export function drawFrame(canvas, picture, shape, { marks = [], picked }) {
   const { pen, width, height } = fit(canvas);
   const scale = Math.min(width / shape[1], height / shape[0]);
   const left = (width - shape[1] * scale) / 2, top = (height - shape[0] * scale) / 2;
@@ -76,7 +76,7 @@ export function drawFrame(canvas, picture, shape, { shift = [0, 0], marks = [], 
   pen.translate(left, top);
   if (picture) {
     pen.imageSmoothingEnabled = true;
-    pen.drawImage(picture.canvas, shift[1] * scale, shift[0] * scale, shape[1] * scale, shape[0] * scale);
+    pen.drawImage(picture.canvas, 0, 0, shape[1] * scale, shape[0] * scale);
   }
   for (const mark of marks) outline(pen, mark, scale, picked);
   pen.restore();
@@ -92,9 +92,7 @@ function outline(pen, mark, scale, picked) {
   if (mark.ends) trail(pen, mark.path, scale);
   pen.lineWidth = picked === mark.particle ? 3 : 1.75;
   pen.setLineDash(mark.state === "tracked" ? [] : [5, 4]);
-  pen.beginPath();
-  pen.arc(x, y, Math.max(4, mark.radius * scale), 0, 2 * Math.PI);
-  pen.stroke();
+  rim(pen, mark, x, y, scale);
   pen.setLineDash([]);
   const [dy, dx] = mark.arrow.map((v) => v * scale);
   // a path so far ends at the particle; what is yet to come begins there
@@ -109,6 +107,21 @@ function outline(pen, mark, scale, picked) {
   pen.strokeText(String(mark.particle), ...at);
   pen.fillText(String(mark.particle), ...at);
   pen.globalAlpha = 1;
+}
+
+// The outline of a particle's mask; a disc of its area until that has come.
+function rim(pen, mark, x, y, scale) {
+  pen.beginPath();
+  if (mark.outline === undefined) {
+    pen.arc(x, y, Math.max(4, mark.radius * scale), 0, 2 * Math.PI);
+  } else {
+    mark.outline.forEach((reach, k) => {
+      const angle = (2 * Math.PI * k) / mark.outline.length;
+      pen.lineTo(x + reach * scale * Math.cos(angle), y + reach * scale * Math.sin(angle));
+    });
+    pen.closePath();
+  }
+  pen.stroke();
 }
 
 function trail(pen, path, scale) {

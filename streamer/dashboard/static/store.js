@@ -9,6 +9,7 @@ export class Stream {
   constructor(name) {
     this.name = name;
     this.rows = [];
+    this.outlines = [];
     this.describe({ columns: [], units: {}, codes: {}, arrays: {} });
   }
 
@@ -61,7 +62,7 @@ export class Store {
     this.spectra = new Map();    // particle -> energy -> row of `spectra`
     this.maps = new Map();       // particle -> row of `maps`
     this.newest = undefined;     // the highest frame
-    this.preview = null;
+    this.previews = {};          // image key -> its newest picture
     this.arrived = [];           // when frames came here, ms
   }
 
@@ -81,6 +82,15 @@ export class Store {
       const row = message.start + i;
       stream.rows[row] = message.data.subarray(i * width, (i + 1) * width);
       if (stream.value(row, "seq_num") >= 1) this.sort(stream, row);
+    }
+  }
+
+  addOutlines(message) {
+    const { outlines } = this.stream(message.stream);
+    const width = message.columns;
+    for (let i = 0; (i + 1) * width <= message.data.length; i += 1) {
+      const outline = message.data.subarray(i * width, (i + 1) * width);
+      if (outline.some((reach) => reach > 0)) outlines[message.start + i] = outline;
     }
   }
 
@@ -164,6 +174,7 @@ export class Store {
       alignedY: y - drift[0] - finite(residual[0]),
       alignedX: x - drift[1] - finite(residual[1]),
       radius: Math.sqrt(this.areaOf(track, frame) / Math.PI),
+      outline: this.outlineOf(track, frame),
       displacement: pair("displacement_"),
       path: this.pathOf(track, frame),
     };
@@ -175,6 +186,16 @@ export class Store {
     return [...track.keys()].filter((number) => number <= frame).sort((a, b) => a - b)
       .slice(-LONGEST_PATH)
       .map((number) => ["y", "x"].map((axis) => table.value(track.get(number), axis)));
+  }
+
+  // How far its mask reaches in equal steps of the angle, px; of the nearest frame not after this
+  // one of which that is known, else the first. Undefined if there is none.
+  outlineOf(track, frame) {
+    const { outlines } = this.stream("particles");
+    const known = [...track.keys()].filter((number) => outlines[track.get(number)] !== undefined);
+    const before = known.filter((number) => number <= frame);
+    if (!known.length) return undefined;
+    return outlines[track.get(before.length ? Math.max(...before) : Math.min(...known))];
   }
 
   // The area of a particle, or the last one known where it was not seen.

@@ -39,8 +39,8 @@ SCALARS: dict[str, tuple[str, ...]] = {
 }
 WORDS = ("status", "reason", "state", "kind", "severity", "message")
 IMAGES = {
-    "frames": {"aligned": SHAPE},
-    "particles": {"roi": (SIDE, SIDE)},
+    "frames": {"aligned": SHAPE, "unaligned": SHAPE},
+    "particles": {"roi": (SIDE, SIDE), "outline": (8,)},
     "maps": {"edge_energy": (SIDE, SIDE), "fraction": (SIDE, SIDE)},
 }
 
@@ -69,7 +69,7 @@ class ResultRun:
         default = dict.fromkeys(SCALARS[stream], 0)
         default |= {name: "" for name in default if name in WORDS}
         default |= {
-            name: np.linspace(0, 1, shape[0] * shape[1]).reshape(shape).astype(np.float32)
+            name: np.linspace(0, 1, int(np.prod(shape))).reshape(shape).astype(np.float32)
             for name, shape in IMAGES.get(stream, {}).items()
         }
         data = {**default, **data}
@@ -132,7 +132,8 @@ class Viewer:
         self.columns: dict[str, list[str]] = {}
         self.codes: dict[str, dict[str, list[str]]] = {}
         self._rows: dict[str, dict[int, np.ndarray]] = {}
-        self.previews: list[tuple[int, int]] = []
+        self.previews: dict[str, tuple[int, int]] = {}
+        self.outlines: dict[int, np.ndarray] = {}
         self.socket: ClientConnection = connect(
             address.replace("http", "ws") + "/live", max_size=None
         )
@@ -164,6 +165,7 @@ class Viewer:
             self.told.append(message)
             if message["type"] == "run":
                 self._rows.clear()
+                self.outlines.clear()
             if message["type"] == "stream":
                 self.columns[message["stream"]["name"]] = message["stream"]["columns"]
                 self.codes[message["stream"]["name"]] = message["stream"]["codes"]
@@ -171,7 +173,11 @@ class Viewer:
         length = int.from_bytes(payload[:4], "little")
         header = json.loads(payload[4 : 4 + length])
         if header["type"] == "preview":
-            self.previews.append((header["height"], header["width"]))
+            self.previews[header["key"]] = (header["height"], header["width"])
+            return
+        if header["type"] == "outlines":
+            found = np.frombuffer(payload, "<f4", offset=4 + length).reshape(-1, header["columns"])
+            self.outlines |= {header["start"] + i: row for i, row in enumerate(found)}
             return
         block = np.frombuffer(payload, "<f8", offset=4 + length).reshape(-1, header["columns"])
         rows = self._rows.setdefault(header["stream"], {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from operando.callbacks.tiled_sink import TiledSink
@@ -34,13 +35,32 @@ def test_viewers_early_and_late_get_the_same_rows_as_they_come(dashboard, new_ru
                 assert viewer.column("frames", "frame") == list(range(12))
                 assert viewer.words("frames", "status") == ["aligned"] * 5 + ["degraded"] * 7
                 assert viewer.words("frames", "reason")[-1] == "low contrast"
-        early.until(lambda: early.previews)
+        early.until(lambda: set(early.previews) == {"aligned", "unaligned"})
         assert early.last("status")["how"] == "pushed"
         run.stop(received=12, aligned=12)
         assert sink.flush()
         early.until(lambda: early.last("stop"))
         assert early.last("stop")["run"]["stop"]["ledger"]["received"] == 12
         assert early.count("frames") == 12
+
+
+def test_outlines_of_particles_follow_for_viewers_early_and_late(dashboard, new_run, sink, Viewer):
+    run = new_run()
+    run.event("particles", outline=np.full(8, np.nan, np.float32))
+    run.event("particles", outline=np.arange(8, dtype=np.float32))
+    run.frame(0, particles=0)
+    assert sink.flush()
+    with Viewer(dashboard) as early:
+        early.until(lambda: early.shows(run) and len(early.outlines) == 2)
+        run.event("particles", outline=np.full(8, 7, np.float32))
+        assert sink.flush()
+        early.until(lambda: len(early.outlines) == 3)
+        with Viewer(dashboard) as late:
+            late.until(lambda: len(late.outlines) == 3)
+            for viewer in (early, late):
+                assert np.isnan(viewer.outlines[0]).all()
+                assert viewer.outlines[1].tolist() == list(range(8))
+                assert viewer.outlines[2].tolist() == [7] * 8
 
 
 def test_updates_come_soon(dashboard, new_run, sink, Viewer):

@@ -28,18 +28,18 @@ def says(page, selector, text):
     )
 
 
+BRIGHT = """(id) => {
+  const canvas = document.getElementById(id);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let n = 0;
+  for (let i = 0; i < data.length; i += 4) n += data[i + 3] > 0 && data[i + 1] > 40;
+  return n;
+}"""
+
+
 def bright(page, canvas):
     """Number of pixels of a canvas that are clearly not background."""
-    return page.evaluate(
-        """(id) => {
-          const canvas = document.getElementById(id);
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          let n = 0;
-          for (let i = 0; i < data.length; i += 4) n += data[i + 3] > 0 && data[i + 1] > 40;
-          return n;
-        }""",
-        canvas,
-    )
+    return page.evaluate(BRIGHT, canvas)
 
 
 def test_a_run_appears_and_grows_on_an_open_page(dashboard, new_run, sink, page):
@@ -76,13 +76,14 @@ def test_a_late_viewer_sees_all_and_goes_back_in_time(dashboard, new_run, sink, 
     for i in range(6):
         image = np.zeros((60, 80), np.float32)
         image[:, : 10 + 10 * i] = 1.0  # tells which frame it is
-        run.frame(i, aligned=image)
+        run.frame(i, aligned=image, unaligned=1 - image)
     run.stop(received=6, aligned=6)
     assert sink.flush()
     page.goto(dashboard)
     shows(page, run, 6)
     assert page.text_content("#live") == "live"
-    whole = bright(page, "aligned")
+    whole, little = bright(page, "aligned"), bright(page, "camera")
+    assert little < 0.7 * whole
     page.evaluate(
         "() => { const s = document.getElementById('slider'); s.value = 1;"
         " s.dispatchEvent(new Event('input')); }"
@@ -91,6 +92,7 @@ def test_a_late_viewer_sees_all_and_goes_back_in_time(dashboard, new_run, sink, 
     assert "frame 1 " in page.text_content("#frame")
     assert "8301.00 eV" in page.text_content("#frame")
     assert bright(page, "aligned") < 0.6 * whole
+    page.wait_for_function(f"() => ({BRIGHT})('camera') > {0.6 * whole}")
     assert page.get_attribute("#live", "aria-pressed") == "false"
     page.click("#live")
     page.wait_for_function("() => operando.seen.shown.at(-1).frame === 5")
@@ -109,6 +111,25 @@ def test_outlines_lie_on_the_particles(dashboard, new_run, sink, page):
     # the aligned frame has the drift taken out
     assert (found["alignedY"], found["alignedX"]) == (pytest.approx(6.2), 22.0)
     assert found["radius"] == pytest.approx(np.sqrt(80 / np.pi))
+
+
+def test_the_last_outline_that_is_known_is_carried_along(dashboard, new_run, sink, page):
+    run = new_run()
+    square = np.where(np.arange(8) % 2, 8 * np.sqrt(2), 8).astype(np.float32)
+    run.frame(0, particles=0)
+    for frame, outline in ((0, square), (1, np.full(8, np.nan, np.float32))):
+        place = {"y": 30.0, "x": 30.0 + 20 * frame, "state": "tracked", "area": 256.0}
+        run.event("particles", frame=frame, particle=5, outline=outline, **place)
+    run.frame(1, particles=0, n_particles=1)
+    assert sink.flush()
+    page.goto(dashboard)
+    shows(page, run, 2)
+    page.wait_for_function("() => operando.store.particlesOf(1)[0]?.outline !== undefined")
+    (found,) = page.evaluate(
+        "operando.store.particlesOf(1).map((p) => ({ ...p, outline: [...p.outline] }))"
+    )
+    assert found["x"] == 50.0
+    assert found["outline"] == pytest.approx(square.tolist())
 
 
 def test_particles_that_are_still_on_their_way_stay_where_they_were(dashboard, new_run, sink, page):
