@@ -23,6 +23,8 @@ from ..simulate import SimSettings, simulate_documents
 from ..tiled_server import EmbeddedTiled, free_port
 
 _VOLATILE = ("latency", "seq_num", "time")
+_NUMBERED = ("frames", "particles", "spectra", "maps")  # advice that results lag tells the clock
+_NO_IMAGES = ("rows", "internal", "preview", "preview_unaligned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ def measure_crashes(
         starts=starts,
         frames=int(killed.tables["frames"]["frame"].nunique()),
         rows=len(killed.tables["particles"]),
-        images=len(killed.images["frames"]),
+        images=len(killed.images["frames/aligned"]),
         differences=tuple(_differences(whole, killed)),
         catch_up=catch_up,
         balanced=bool(killed.stop["ledger"]["balanced"]),
@@ -122,7 +124,7 @@ def measure_crashes(
 @dataclass(frozen=True, slots=True)
 class _Results:
     tables: dict[str, pd.DataFrame]
-    images: dict[str, np.ndarray]
+    images: dict[str, np.ndarray]  # by stream/array
     stop: dict[str, Any]
 
 
@@ -173,11 +175,12 @@ class _Rig:
         client = from_uri(self._tiled.uri)
         try:
             (run,) = client.values()
-            names = [name for name in run if name in ("frames", "particles", "spectra")]
+            names = [name for name in run if name in _NUMBERED]
             tables = {name: _table(run[name].read()) for name in names}
             images = {
-                "frames": run["frames"]["aligned"].read(),
-                "particles": run["particles"]["roi"].read(),
+                f"{name}/{key}": run[name].base[key].read()
+                for name in names
+                for key in set(run[name].base) - set(_NO_IMAGES)
             }
             return _Results(tables, images, dict(run.metadata["stop"]))
         finally:
@@ -209,7 +212,8 @@ def _differences(whole: _Results, killed: _Results) -> Iterator[str]:
             odd = [c for c in table if not table[c].equals(other[c])]
             yield f"{name}: other values in {', '.join(odd)}"
     for name, images in whole.images.items():
-        if not np.array_equal(images, killed.images[name], equal_nan=True):
-            yield f"images of {name} differ"
+        other = killed.images.get(name)
+        if other is None or not np.array_equal(images, other, equal_nan=True):
+            yield f"images of {name} {'are missing' if other is None else 'differ'}"
     if whole.stop["ledger"] != killed.stop["ledger"]:
         yield f"ledger {killed.stop['ledger']} instead of {whole.stop['ledger']}"

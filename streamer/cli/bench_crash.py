@@ -16,12 +16,16 @@ def crash(
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", help="Work in this folder and leave all in it."),
+        typer.Option(
+            "--keep",
+            metavar="DIR",
+            help="Work in this folder and leave all in it; else only a failure leaves its folder.",
+        ),
     ] = None,
 ) -> None:
     """Kill -9 the service at random moments of one run; the result must be that of a quiet one."""
+    import shutil
     import tempfile
-    from contextlib import nullcontext
 
     from ..bench.crash import measure_crashes
     from ..simulate import SimSettings, ni_edge_energies
@@ -34,9 +38,12 @@ def crash(
         radius_px=radius,
         energies=tuple(float(e) for e in ni_edge_energies(energies)),
     )
-    place = nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="operando-")
-    with place as folder:
-        figures = measure_crashes(settings, kills, Path(folder), seed=seed, say=say)
+    folder = keep or Path(tempfile.mkdtemp(prefix="operando-crash-"))
+    try:
+        figures = measure_crashes(settings, kills, folder, seed=seed, say=say)
+    except BaseException:
+        say(f"data and logs are in {folder}", "red")
+        raise
     say(
         f"{figures.kills} kills, {figures.starts} starts came to processing; {figures.frames} "
         f"frames, {figures.rows} rows of particles, {figures.images} aligned images; ledger "
@@ -46,5 +53,8 @@ def crash(
     if figures.differences or not figures.balanced:
         for difference in figures.differences:
             say(difference, "red")
+        say(f"data and logs are in {folder}", "red")
         raise typer.Exit(1)
+    if keep is None:
+        shutil.rmtree(folder)
     say("rows, images and ledger are those of the undisturbed run, bit for bit", "green")

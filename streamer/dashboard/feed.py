@@ -16,7 +16,7 @@ from .board import StreamBoard, first_missing, place, unknown_words
 from .pushes import Pushed
 from .reads import TiledReads
 
-_FAST_S, _SLOW_S = 0.4, 2.0
+_FAST_S, _SLOW_S = 0.4, 3.0
 _STREAMS_S = 1.0
 _PUSHED_LATELY_S = 3.0
 _BLOCK = 20_000
