@@ -75,14 +75,16 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         yield Rig(tmp_path, stack)
 
 
+IMAGES = {"particles": ("roi", "outline"), "frames": ("aligned", "unaligned")}
+
+
 @dataclass
 class Results:
     """Results of one run: scalars without the latency, and images in the order of their rows."""
 
     particles: pd.DataFrame
     frames: pd.DataFrame
-    roi: np.ndarray
-    aligned: np.ndarray
+    images: dict[str, np.ndarray]
     stop: dict
 
     @classmethod
@@ -98,12 +100,14 @@ class Results:
                 stop = doc
         particles, frames = rows["particles"], rows["frames"]
         return cls(
-            particles=pd.DataFrame([{k: v for k, v in r.items() if k != "roi"} for r in particles]),
-            frames=pd.DataFrame(
-                [{k: v for k, v in r.items() if k not in ("aligned", "latency")} for r in frames]
-            ),
-            roi=np.stack([r["roi"] for r in particles]) if particles else np.empty((0, 0, 0)),
-            aligned=np.stack([r["aligned"] for r in frames]) if frames else np.empty((0, 0, 0)),
+            particles=_scalars(particles, IMAGES["particles"]),
+            frames=_scalars(frames, (*IMAGES["frames"], "latency")),
+            images={
+                key: np.stack([row[key] for row in rows[stream]])
+                for stream, keys in IMAGES.items()
+                for key in keys
+                if rows[stream]
+            },
             stop=stop,
         )
 
@@ -118,8 +122,7 @@ class Results:
         return cls(
             particles=run["particles"].read().drop(columns=["seq_num", "time"]),
             frames=run["frames"].read().drop(columns=["seq_num", "time", "latency"]),
-            roi=run["particles"]["roi"].read(),
-            aligned=run["frames"]["aligned"].read(),
+            images={key: run[stream][key].read() for stream in IMAGES for key in IMAGES[stream]},
             stop=run.metadata["stop"],
         )
 
@@ -133,8 +136,13 @@ class Results:
                 check_exact=True,
                 check_dtype=False,
             )
-        np.testing.assert_array_equal(self.roi, other.roi)
-        np.testing.assert_array_equal(self.aligned, other.aligned)
+        assert set(self.images) == set(other.images)
+        for key, images in self.images.items():
+            np.testing.assert_array_equal(images, other.images[key], err_msg=key)
+
+
+def _scalars(rows: list[dict], without: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame([{k: v for k, v in row.items() if k not in without} for row in rows])
 
 
 @pytest.fixture(scope="session")
