@@ -6,7 +6,7 @@ its metadata can be mistaken for a mark.
 
 from __future__ import annotations
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise it whenever bytes written before can no longer be read as what they were."""
 
 LIST = "l"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import PIXEL, ROW, SIGMA
+from .basis import PIXEL, ROW
 
 Array = NDArray[np.float64]
 
@@ -31,38 +31,27 @@ class Fractions:
 
 
 def normal_matrix(rows: Array, weighted: NDArray[np.int64]) -> Array:
-    """(K, K), of the frames of one particle.
+    """(..., K, K), of the frames of particles.
 
     Parameters
     ----------
-    rows : (n, K) of the design. weighted : (n, K), with their weights, fixed point.
+    rows : (n, K) of the design. weighted : (..., n, K), with their weights, fixed point.
     """
-    return (weighted.T * ROW) @ rows
+    return (np.swapaxes(weighted, -1, -2) * ROW) @ rows
 
 
-def solve(normal: Array, right: Array) -> Array:
-    """Coefficients (K, p) for right sides (K, p), NaN if the energies do not tell them.
+def inverse(normal: Array) -> Array:
+    """Of normal matrices (..., K, K); NaN where the energies do not tell all coefficients.
 
-    Parameters
-    ----------
-    normal : (K, K), or (p, K, K) if each spectrum has its own.
+    Times `SIGMA` squared it is the covariance of the coefficients, for noise of weight 1.
     """
-    own = normal if normal.ndim == 3 else normal[None]
-    known = _solvable(own)
-    out = np.full(right.shape, np.nan)
-    if normal.ndim == 2:
-        return np.asarray(np.linalg.solve(normal, right), np.float64) if known[0] else out
-    out[:, known] = np.linalg.solve(own[known], right.T[known][..., None])[..., 0].T
-    return out
-
-
-def covariance(normal: Array) -> Array:
-    """Inverse (..., K, K) of normal matrices, for noise of weight 1; NaN where there is none."""
-    own = normal if normal.ndim == 3 else normal[None]
-    known = _solvable(own)
-    out = np.full(own.shape, np.nan)
-    out[known] = SIGMA**2 * np.linalg.inv(own[known])
-    return out if normal.ndim == 3 else out[0]
+    scale = np.sqrt(np.maximum(np.diagonal(normal, axis1=-2, axis2=-1), 0.0))
+    scale = np.where(scale > 0, scale, np.inf)
+    outer = scale[..., :, None] * scale[..., None, :]
+    size, axes = np.linalg.eigh(normal / outer)
+    known = size[..., :1] > size[..., -1:] / _WORST_CONDITION
+    size = np.where(known, size, np.nan)
+    return (axes / size[..., None, :]) @ np.swapaxes(axes, -1, -2) / outer
 
 
 def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
@@ -70,7 +59,7 @@ def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
 
     Parameters
     ----------
-    coefficients : (K, p). cov : (K, K) or (p, K, K), see `covariance`.
+    coefficients : (K, p). cov : (K, K) or (p, K, K), see `inverse`.
     scale : (p,) factor by which the variance is larger than `cov` says.
     """
     reduced, oxidised = coefficients[-2:]
@@ -105,12 +94,3 @@ def excess(residual: Array, freedom: Array | float, prior: float = _PRIOR) -> Ar
 def to_od(sums: NDArray[np.int64]) -> Array:
     """Weighted sums in fixed point as numbers."""
     return sums.astype(np.float64) * (PIXEL * ROW)
-
-
-def _solvable(normal: Array) -> NDArray[np.bool_]:
-    diagonal = np.sqrt(np.maximum(np.diagonal(normal, axis1=-2, axis2=-1), 0.0))
-    lit: NDArray[np.bool_] = np.atleast_1d((diagonal > 0).all(axis=-1))
-    safe = np.where(diagonal > 0, diagonal, 1.0)
-    scaled = normal / (safe[..., :, None] * safe[..., None, :])
-    lit[lit] &= np.linalg.cond(scaled[lit]) < _WORST_CONDITION
-    return lit
