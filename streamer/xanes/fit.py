@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 
 _PRIOR = 5.0
 _WORST_CONDITION = 1e10
+_NORMAL_MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,35 @@ def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
         sigma=np.where(told, np.sqrt(np.where(told, variance, 0.0)), np.nan),
         step=step,
     )
+
+
+def background_variance(beside: Array, cov: Array, told: Fractions) -> Array:
+    """Variance (p,) of fractions from the structure of the background beneath a particle.
+
+    A particle that moves over it while the edge is crossed has something else beneath it above the
+    edge than below, which looks like chemistry. How much of it there is shows beside the particle,
+    where both phases should be zero; the spread is a median, as a neighbour may be there as well.
+
+    Parameters
+    ----------
+    beside : (2, r) reduced and oxidised phase of pixels around the particle; 0 if there are none.
+    cov : (K, K) covariance of coefficients from counting alone.
+    told : of p pixels.
+    """
+    if not beside.size or not np.isfinite(beside).all():
+        return np.zeros(len(told.fraction))
+    reduced, oxidised = (_spread(values) ** 2 for values in beside)
+    both = (_spread(beside.sum(axis=0)) ** 2 - reduced - oxidised) / 2
+    extra = np.array([[reduced, both], [both, oxidised]]) - cov[-2:, -2:]
+    share = np.clip(told.fraction, 0.0, 1.0)
+    towards = np.stack([-share, 1.0 - share])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.maximum(np.sum(towards * (extra @ towards), axis=0), 0.0) / told.step**2
+
+
+def _spread(values: Array) -> float:
+    """Standard deviation of values, most of which are normal ones."""
+    return float(_NORMAL_MAD * np.median(np.abs(values - np.median(values))))
 
 
 def excess(residual: Array, freedom: Array | float, prior: float = _PRIOR) -> Array:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import INVALID, PIXEL, ROW, SIGMA, Basis
+from .basis import INVALID, PIXEL, ROW, SIGMA, Basis, background_noise
 from .curve import make_curve
 from .edge import Edges, find_edges
-from .fit import Fractions, excess, fractions, inverse, normal_matrix, to_od
+from .fit import (
+    Fractions,
+    background_variance,
+    excess,
+    fractions,
+    inverse,
+    normal_matrix,
+    to_od,
+)
 from .reading import Reading
 from .rows import Image, MapsRow
 from .settings import XanesSettings
@@ -114,7 +122,19 @@ def fit_pixels(particle: Particle, pixels: Mask, stack: _Stack) -> Fractions:
     residual *= residual
     squares = (weight.astype(np.float32) @ residual) / SIGMA**2
     scale = excess(squares.astype(np.float64), freedom - len(normal))
-    return fractions(coefficients, SIGMA**2 * cov, scale)
+    told = fractions(coefficients, SIGMA**2 * cov, scale)
+    clear = weight @ background_noise(np.nan_to_num(sampling.od)) / max(weight.sum(), ROW)
+    beside = _beside(particle, offset, solved)
+    beneath = background_variance(beside, clear * SIGMA**2 * solved, told)
+    return replace(told, sigma=np.sqrt(told.sigma**2 + beneath))
+
+
+def _beside(particle: Particle, offset: Array, solved: Array) -> Array:
+    """Reduced and oxidised phase (2, r), as the fit finds them in what surrounds a particle."""
+    ring = particle.around & (particle.missing == 0)
+    right = to_od(particle.sums[:, ring])
+    right -= ((particle.sampling.weighted.T * ROW) @ offset)[:, None]
+    return (solved @ right)[-2:]
 
 
 def _without(normal: Array, sampling: Sampling, gone: NDArray[np.bool_]) -> Array:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import ROW, SIGMA, Basis
+from .basis import ROW, Basis
+from .change import mean_fractions
 from .curve import Curve, distinct, make_curve, steepest
 from .edge import Edges, find_edges
-from .fit import excess, fractions, inverse, normal_matrix
 from .settings import XanesSettings
 from .spectrum import contrast
 from .state import Array, Particle
@@ -48,15 +48,16 @@ class _Spectra:
     Attributes
     ----------
     numbers : of the particles. pixels : (P,) that their means are over.
-    energy : (n,) eV. rows : (n, K) of the design. weighted : (P, n, K), see `Sampling`.
+    energy : (n,) eV. time : (n,) s. rows : (n, K) of the design. weight : (n, P) of a pixel.
     od, sigma : (n, P) contrast and its counting noise, OD.
     """
 
     numbers: tuple[int, ...]
     pixels: Array
     energy: Array
+    time: Array
     rows: Array
-    weighted: NDArray[np.int64]
+    weight: Array
     od: Array
     sigma: Array
 
@@ -85,13 +86,15 @@ def _alike(particles: Mapping[int, Particle]) -> Iterable[_Spectra]:
     for members in groups.values():
         _, first, _, known = members[0]
         pixels = [max(int(np.count_nonzero(p.mask)), 1) for _, p, _, _ in members]
+        first_column = [p.sampling.weighted[k, 0] for _, p, _, k in members]  # of the design, 1
         sigma = np.stack([p.sampling.sigma[k] for _, p, _, k in members], axis=1)
         yield _Spectra(
             numbers=tuple(number for number, *_ in members),
             pixels=np.array(pixels, np.float64),
             energy=first.sampling.energy[known],
+            time=first.sampling.time[known],
             rows=first.sampling.rows[known],
-            weighted=np.stack([p.sampling.weighted[k] for _, p, _, k in members]),
+            weight=ROW * np.stack(first_column, axis=1).astype(np.float64),
             od=np.stack([od[k] for _, _, od, k in members], axis=1),
             sigma=sigma / np.sqrt(pixels),
         )
@@ -141,14 +144,7 @@ def _fractions(spectra: _Spectra, count: int) -> dict[int, Reading]:
     columns = spectra.rows.shape[1]
     if not count > columns < np.count_nonzero(spectra.rows.any(axis=1)):
         return {}
-    solved = inverse(normal_matrix(spectra.rows, spectra.weighted))
-    right = np.einsum("pnk,np->pk", spectra.weighted * ROW, spectra.od)
-    coefficients = np.einsum("pij,pj->ip", solved, right)
-    weight = spectra.weighted[:, :, 0].T * (ROW / SIGMA**2)
-    residual = spectra.od - spectra.rows @ coefficients
-    squares = spectra.pixels * np.sum(weight * residual**2, axis=0)
-    scale = np.maximum(excess(squares, np.count_nonzero(weight, axis=0) - columns), 1.0)
-    told = fractions(coefficients, SIGMA**2 * solved, scale / spectra.pixels)
+    told = mean_fractions(spectra.rows, spectra.weight, spectra.od, spectra.pixels, spectra.time)
     return {
         number: Reading(n_energies=count, fraction=float(fraction), fraction_sigma=float(sigma))
         for number, fraction, sigma in zip(spectra.numbers, told.fraction, told.sigma, strict=True)
