@@ -91,9 +91,10 @@ def _between(steady: Fractions, moving: Fractions, trust: Array) -> Fractions:
 
 
 def _fit(design: Array, weight: Array, od: Array, pixels: Array) -> _Fit:
-    solved = inverse(np.einsum("np,ni,nj->pij", weight, design, design, optimize=True))
-    right = np.einsum("ni,np->pi", design, weight * od)
-    coefficients = np.einsum("pij,pj->ip", solved, right)
+    outer = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    solved = inverse((weight.T @ outer).reshape(-1, design.shape[1], design.shape[1]))
+    right = (weight * od).T @ design
+    coefficients = (solved @ right[..., None])[..., 0].T
     residual = np.sqrt(weight) * (od - design @ coefficients)
     squares = np.sum(residual**2, axis=0)
     freedom = np.count_nonzero(weight, axis=0) - design.shape[1]

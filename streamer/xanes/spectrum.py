@@ -129,7 +129,8 @@ def _medians(values: NDArray[np.int32]) -> Array:
     middle = np.partition(values, size // 2, axis=1)[:, size // 2]
     middles = np.asarray(middle * PIXEL, np.float64)
     gone = np.count_nonzero(values == INVALID, axis=1)
-    for place in np.flatnonzero(gone):
-        known = np.sort(values[place])[gone[place] :]  # what has no value is the lowest number
-        middles[place] = known[len(known) // 2] * PIXEL if 2 * len(known) >= size else np.nan
+    for place in np.flatnonzero(gone):  # what has no value is the lowest number
+        middle = gone[place] + (size - gone[place]) // 2
+        known = 2 * gone[place] <= size
+        middles[place] = np.partition(values[place], middle)[middle] * PIXEL if known else np.nan
     return middles

@@ -111,7 +111,8 @@ class Particle:
     mask : (S, S) bool, pixels that belong to it; around : those that surround it; mask_at : number
         of its frames when they were drawn; usual : (p,) mean of the pixels of the mask then, OD.
     sampling : its frames. told : of them, the revision that was told last, by frame.
-    maps_at : different energies when its maps were told last; maps : how often they were told.
+    maps_at : different energies when its maps were told last; maps_sigma : standard error of its
+        fraction then; maps_edge : whether an edge was known; maps : how often they were told.
     """
 
     sums: NDArray[np.int64]
@@ -124,6 +125,8 @@ class Particle:
     sampling: Sampling
     told: Mapping[int, int] = field(default_factory=dict)
     maps_at: int = 0
+    maps_sigma: float = float("inf")
+    maps_edge: bool = False
     maps: int = 0
 
 
