@@ -93,7 +93,7 @@ class XanesSettings(BaseModel):
         default=4, ge=1, description="but not before so many energies more have come"
     )
     every: int = Field(
-        default=36,
+        default=64,
         ge=1,
         description="and in any case after so many; the first time when the standard error is "
         "below 0.1 or the edge is known, the last time when the run stops",

@@ -13,14 +13,14 @@ from .mask import particle_mask, surroundings
 from .state import Array, Particle, Seen, XanesState
 from .sums import settled
 
-_REDRAWN = 3
+_REDRAWN = 4
 _REDRAWN_TOGETHER = 8
 
 
 def refreshed(state: XanesState, numbers: Collection[int], frame: int | None) -> XanesState:
     """Bring masks and mean spectra of some particles up to date.
 
-    A mask is drawn again when the number of frames has trebled, and all values of the spectrum
+    A mask is drawn again when there are four times as many frames, and all values of the spectrum
     with it; of several particles whose turn has come, a few in each frame.
 
     Parameters
@@ -99,12 +99,11 @@ def _measured(
     if not len(places):
         return particle
     sampling = particle.sampling
-    seen_by = [seen[int(frame)] for frame in sampling.frame[places]]
-    images = [item.images[item.particles.index(number)] for item in seen_by]
-    od, around = sampling.od.copy(), sampling.around.copy()
-    od[places] = _averages(np.stack([i[particle.mask] for i in images]), particle.usual)
-    around[places] = _medians(np.stack([i[particle.around] for i in images]))
-    return replace(particle, sampling=sampling.with_values(od, around))
+    shown = [seen[int(frame)] for frame in sampling.frame[places]]
+    images = [item.images[item.particles.index(number)] for item in shown]
+    od = _averages(np.array([i[particle.mask] for i in images]), particle.usual)
+    around = _medians(np.array([i[particle.around] for i in images]))
+    return replace(particle, sampling=sampling.with_values(places, od, around))
 
 
 def _averages(values: NDArray[np.int32], usual: Array) -> Array:
@@ -128,9 +127,8 @@ def _medians(values: NDArray[np.int32]) -> Array:
         return np.full(len(values), np.nan)
     middle = np.partition(values, size // 2, axis=1)[:, size // 2]
     middles = np.asarray(middle * PIXEL, np.float64)
-    gone = np.count_nonzero(values == INVALID, axis=1)
-    for place in np.flatnonzero(gone):  # what has no value is the lowest number
-        middle = gone[place] + (size - gone[place]) // 2
-        known = 2 * gone[place] <= size
-        middles[place] = np.partition(values[place], middle)[middle] * PIXEL if known else np.nan
+    for place in np.flatnonzero(values.min(axis=1) == INVALID):
+        gone = np.count_nonzero(values[place] == INVALID)  # they are the lowest numbers
+        known = np.partition(values[place], gone + (size - gone) // 2)[gone + (size - gone) // 2]
+        middles[place] = known * PIXEL if 2 * gone <= size else np.nan
     return middles

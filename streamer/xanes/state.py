@@ -91,10 +91,10 @@ class Sampling:
         """Rows (n, K) of the design."""
         return self.real[:, 6:]
 
-    def with_values(self, od: Array, around: Array) -> Sampling:
-        """The same with other `od` (n,) and `around` (n,)."""
+    def with_values(self, places: NDArray[np.intp], od: Array, around: Array) -> Sampling:
+        """The same with other `od` (m,) and `around` (m,) of the frames at some places (m,)."""
         real = self.real.copy()
-        real[:, 4], real[:, 5] = od, around
+        real[places, 4], real[places, 5] = od, around
         return Sampling(whole=self.whole, real=real)
 
 
