@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
 def bounded_threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads within this block, and as many as before after it.
+    """Let torch and numpy use `count` threads within this block, and as many as before after it.
 
     On small images its threads mostly wait for each other; where other processes want the same
     cores that makes them ten times slower, not faster.
@@ -18,9 +20,16 @@ def bounded_threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with _blas().limit(limits=count):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """What numpy and scipy multiply matrices with; to look for it takes a millisecond."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def resolve_device(name: str) -> torch.device:

@@ -138,9 +138,9 @@ def _core(rng: np.random.Generator, chemistry: Chemistry) -> tuple[complex, floa
 
 
 def _tabulate(body: Body) -> NDArray[np.float64]:
-    axis = np.linspace(-body.reach, body.reach, 49, dtype=np.float32)
+    axis = np.linspace(-body.reach, body.reach, 65, dtype=np.float32)
     z = (axis[None, :] + 1j * axis[:, None]).astype(np.complex64).ravel()
-    weight = body.profile(z)
+    weight = body.profile(z) * body.roughness(z)
     keep = weight > 0
     z, weight = z[keep], weight[keep].astype(np.float64)
     shares = [np.average(body.fraction(z, f), weights=weight) for f in body.fronts]

@@ -1,45 +1,28 @@
-"""ROIs of a frame into the sums, and those of an earlier revision out of them."""
+"""ROIs of a frame into the state, in place of those of an earlier revision."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..results import FrameResult, ParticleResult, Status
-from .basis import INVALID, SIGMA, Basis, fixed_pixels, fixed_rows, weights
+from .basis import SIGMA, Basis, fixed_pixels, fixed_rows, weights
 from .settings import XanesSettings
-from .state import Array, Particle, Sampling, Seen, XanesState, no_frames
+from .state import Array, Sampling, Seen, XanesState, unseen
+from .sums import outdated
 
-_COLUMNS = tuple(item.name for item in fields(Sampling))
 _FOLLOWED = frozenset({"tentative", "tracked", "coasting"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """ROIs of one frame that can be used; see `Seen` and `Sampling`."""
+    """ROIs of one frame that can be used, and the sampling of each particle of this frame alone."""
 
     result: FrameResult
     seen: Seen
-    row: Array
-    sigma: Array
-    area: Array
-
-    def at(self, index: int) -> dict[str, object]:
-        """Entries of the sampling of the particle at an index."""
-        return {
-            "frame": self.result.frame,
-            "revision": self.result.revision,
-            "energy": self.result.energy,
-            "time": self.result.time,
-            "od": np.nan,
-            "around": np.nan,
-            "sigma": self.sigma[index],
-            "area": self.area[index],
-            "rows": self.row,
-            "weighted": self.seen.rows[index],
-        }
+    samplings: tuple[Sampling, ...]
 
 
 def arrival(
@@ -55,17 +38,24 @@ def arrival(
     rois = binned(rois, state.binning if state.side else binning(side, settings))
     weight = weights(result.noise, _middle(rois))
     row = basis.rows(np.array([result.energy]))[0]
-    return Arrival(
-        result=result,
-        seen=Seen(
-            particles=tuple(p.particle for p in usable),
-            images=fixed_pixels(rois),
-            rows=fixed_rows(row, weight),
-        ),
-        row=row,
-        sigma=SIGMA / np.sqrt(weight),
-        area=np.array([p.area for p in usable]),
+    seen = Seen(
+        particles=tuple(p.particle for p in usable),
+        images=fixed_pixels(rois),
+        rows=fixed_rows(row, weight),
     )
+    area = np.array([p.area for p in usable])
+    return Arrival(result=result, seen=seen, samplings=_samplings(result, seen, row, weight, area))
+
+
+def _samplings(
+    result: FrameResult, seen: Seen, row: Array, weight: Array, area: Array
+) -> tuple[Sampling, ...]:
+    whole = np.empty((len(area), 1, 2 + len(row)), np.int64)
+    whole[:, 0, 0], whole[:, 0, 1], whole[:, 0, 2:] = result.frame, result.revision, seen.rows
+    real = np.full((len(area), 1, 6 + len(row)), np.nan)
+    real[:, 0, 0], real[:, 0, 1] = result.energy, result.time
+    real[:, 0, 2], real[:, 0, 3], real[:, 0, 6:] = SIGMA / np.sqrt(weight), area, row
+    return tuple(Sampling(whole=w, real=r) for w, r in zip(whole, real, strict=True))
 
 
 def put(state: XanesState, new: Arrival, basis: Basis, settings: XanesSettings) -> XanesState:
@@ -78,19 +68,15 @@ def put(state: XanesState, new: Arrival, basis: Basis, settings: XanesSettings) 
     if old is None and held > settings.memory_mb * 1e6:
         return replace(state, full=True)
     particles = dict(state.particles)
-    before = {} if old is None else {p: i for i, p in enumerate(old.particles)}
     after = {p: i for i, p in enumerate(new.seen.particles)}
-    for number in sorted(before.keys() | after.keys()):
-        particle = particles.get(number) or _unseen(new.seen.images.shape[-1], basis.size)
-        if number in before and old is not None:
-            particle = _changed(particle, old, before[number], sign=-1)
-        if number in after:
-            particle = _changed(particle, new.seen, after[number], sign=1)
-            entry = new.at(after[number])
-            sampling = _with_entry(particle.sampling, frame, entry)
-        else:
-            sampling = _without(particle.sampling, frame)
-        particles[number] = replace(particle, sampling=sampling)
+    for number in sorted(after.keys() | set(() if old is None else old.particles)):
+        particle = particles.get(number) or unseen(new.seen.images.shape[-1], basis.size)
+        sampling = (
+            _with_entry(particle.sampling, new.samplings[after[number]])
+            if number in after
+            else _without(particle.sampling, frame)
+        )
+        particles[number] = outdated(particle, number, frame, state.seen, sampling)
     first = state.side == 0
     side = len(next(p.roi for p in new.result.particles if p.roi.size)) if first else state.side
     return replace(
@@ -140,44 +126,18 @@ def _middle(rois: NDArray[np.float32]) -> Array:
     return total / np.maximum(known.sum(axis=(1, 2)), 1)
 
 
-def _unseen(side: int, columns: int) -> Particle:
-    return Particle(
-        sums=np.zeros((columns, side, side), np.int64),
-        missing=np.zeros((side, side), np.int32),
-        mask=np.zeros((side, side), np.bool_),
-        around=np.zeros((side, side), np.bool_),
-        mask_at=0,
-        sampling=no_frames(columns),
-    )
-
-
-def _changed(particle: Particle, seen: Seen, index: int, sign: int) -> Particle:
-    """Add an ROI to the sums of a particle, or take it out of them."""
-    image = seen.images[index]
-    gone = image == INVALID
-    missing = particle.missing
-    if gone.any():
-        image = np.where(gone, np.int32(0), image)
-        missing = missing + sign * gone.astype(np.int32)
-    sums = (sign * seen.rows[index])[:, None, None] * image.astype(np.int64)
-    sums += particle.sums
-    return replace(particle, sums=sums, missing=missing)
-
-
-def _with_entry(sampling: Sampling, frame: int, entry: dict[str, object]) -> Sampling:
-    known = np.flatnonzero(sampling.frame == frame)
-    changed = {}
-    for name in _COLUMNS:
-        column, value = getattr(sampling, name), entry[name]
-        if len(known):
-            column = column.copy()
-            column[known[0]] = value
-        else:
-            column = np.concatenate([column, np.asarray([value], column.dtype)])
-        changed[name] = column
-    return Sampling(**changed)
+def _with_entry(sampling: Sampling, entry: Sampling) -> Sampling:
+    known = np.flatnonzero(sampling.frame == entry.frame)
+    if not len(known):
+        return Sampling(
+            whole=np.concatenate([sampling.whole, entry.whole]),
+            real=np.concatenate([sampling.real, entry.real]),
+        )
+    whole, real = sampling.whole.copy(), sampling.real.copy()
+    whole[known], real[known] = entry.whole, entry.real
+    return Sampling(whole=whole, real=real)
 
 
 def _without(sampling: Sampling, frame: int) -> Sampling:
     kept = sampling.frame != frame
-    return Sampling(**{name: getattr(sampling, name)[kept] for name in _COLUMNS})
+    return Sampling(whole=sampling.whole[kept], real=sampling.real[kept])

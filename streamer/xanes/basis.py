@@ -112,8 +112,13 @@ def weights(sigma: float, od: Array) -> Array:
     any optical density, and an absorber that of fewer counts.
     """
     base = sigma if np.isfinite(sigma) and sigma > 0 else _UNKNOWN_SIGMA
-    variance = base**2 * (1 + np.exp(np.clip(od, 0.0, 6.0))) / 2
+    variance = base**2 / background_noise(od)
     return np.clip(SIGMA**2 / variance, _LEAST_WEIGHT, _MOST_WEIGHT)
+
+
+def background_noise(od: Array) -> Array:
+    """Variance of the background over that of what has optical density `od`, 0 to 1."""
+    return 2 / (1 + np.exp(np.clip(od, 0.0, 6.0)))
 
 
 def fixed_rows(rows: Array, weight: Array) -> NDArray[np.int64]:

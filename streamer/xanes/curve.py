@@ -62,17 +62,32 @@ def local_quadratic(energies: Array, grid: Array, width: float) -> tuple[Array, 
     -------
     (g, n) operator to the value and (g, n) operator to the derivative.
     """
-    distance = energies[None] - grid[:, None]
-    unlike = np.abs(distinct(energies)[None] - grid[:, None])
-    nearest = np.sort(unlike, axis=1)[:, min(_NEIGHBOURS, unlike.shape[1] - 1)]
-    half = np.maximum(width, 1.001 * nearest)[:, None]
-    scaled = distance / half
-    weight = np.maximum(1.0 - scaled**2, 0.0)
+    order = np.argsort(energies, kind="stable")
+    half = np.maximum(width, 1.001 * _to_neighbours(distinct(energies), grid))[:, None]
+    first = np.searchsorted(energies, grid - half[:, 0], sorter=order)
+    last = np.searchsorted(energies, grid + half[:, 0], "right", sorter=order)
+    # only the energies (g, w) that the kernel reaches; what is filled up lies outside of it
+    near = order[np.minimum(first[:, None] + np.arange((last - first).max()), len(order) - 1)]
+    inside = np.arange(near.shape[1]) < (last - first)[:, None]
+    scaled = (energies[near] - grid[:, None]) / half
+    weight = np.where(inside, 1.0 - scaled**2, 0.0)
     design = np.stack([np.ones_like(scaled), scaled, scaled**2], axis=1)
     weighted = design * weight[:, None]
-    normal = weighted @ design.transpose(0, 2, 1)
-    solved = np.linalg.inv(normal)[:, :2] @ weighted
-    return solved[:, 0], solved[:, 1] / half
+    solved = np.linalg.inv(weighted @ design.transpose(0, 2, 1))[:, :2] @ weighted
+    solved[:, 1] /= half
+    out = np.zeros((2, len(grid), len(energies)))
+    rows, taken = np.nonzero(inside)
+    out[:, rows, near[rows, taken]] = solved[rows, :, taken].T
+    return out[0], out[1]
+
+
+def _to_neighbours(energies: Array, grid: Array) -> Array:
+    """Distance (g,) to the fifth nearest of different energies in rising order, eV."""
+    place = np.searchsorted(energies, grid)[:, None] + np.arange(-_NEIGHBOURS - 1, _NEIGHBOURS + 1)
+    inside = (place >= 0) & (place < len(energies))
+    near = energies[np.clip(place, 0, len(energies) - 1)]
+    away = np.where(inside, np.abs(near - grid[:, None]), np.inf)
+    return np.partition(away, _NEIGHBOURS, axis=1)[:, _NEIGHBOURS]
 
 
 def distinct(energies: Array) -> Array:
@@ -165,9 +180,9 @@ def _line(energies: Array, chosen: NDArray[np.bool_], at: Array) -> Array:
     """(m, n) operator to a line, or a constant where energies are few, fitted to those chosen."""
     known = energies[chosen]
     line = len(known) >= _LINE_POINTS and np.ptp(known) >= _LINE_SPAN_EV
-    centre, scale = known.mean(), max(float(np.ptp(known)), 1.0)
-    powers = np.arange(2 if line else 1)
-    solved = np.linalg.pinv(((known[:, None] - centre) / scale) ** powers)
     out = np.zeros((len(at), len(energies)))
-    out[:, chosen] = ((at[:, None] - centre) / scale) ** powers @ solved
+    out[:, chosen] = 1 / len(known)
+    if line:
+        away = known - known.mean()
+        out[:, chosen] += np.outer(at - known.mean(), away / (away @ away))
     return out

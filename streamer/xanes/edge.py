@@ -50,11 +50,11 @@ def find_edges(curve: Curve, spectra: NDArray[np.floating], min_step: float) -> 
     min_step : smallest edge step of which anything is told, OD.
     """
     kind = spectra.dtype
-    step = np.asarray(curve.step.astype(kind) @ spectra, np.float64)
+    step = np.asarray(curve.step.astype(kind, copy=False) @ spectra, np.float64)
     told = step >= min_step
     scale = np.where(told, step, np.nan)
     with np.errstate(invalid="ignore"):
-        shape = (curve.smooth.astype(kind) @ spectra) / scale.astype(kind)
+        shape = (curve.smooth.astype(kind, copy=False) @ spectra) / scale.astype(kind, copy=False)
     energy, index, sharpness = _half(curve, shape)
     white_line, height = _white(curve, shape, energy)
     return Edges(
@@ -71,10 +71,10 @@ def find_edges(curve: Curve, spectra: NDArray[np.floating], min_step: float) -> 
 def _half(curve: Curve, shape: NDArray[np.floating]) -> tuple[Array, NDArray[np.intp], Array]:
     """The rise through one half that is nearest to where the edge is expected."""
     columns = np.arange(shape.shape[1])
-    rises = (shape[:-1] < 0.5) & (shape[1:] >= 0.5)
-    distance = np.abs(curve.grid[:-1] - curve.edge)[:, None]
-    index = np.argmin(np.where(rises, distance, np.inf), axis=0)
-    found = rises[index, columns]
+    nearest = np.argsort(np.abs(curve.grid[:-1] - curve.edge), kind="stable")
+    rises = ((shape[:-1] < 0.5) & (shape[1:] >= 0.5))[nearest]
+    first = np.argmax(rises, axis=0)
+    index, found = nearest[first], rises[first, columns]
     below = shape[index, columns].astype(np.float64)
     rise = shape[index + 1, columns] - below
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -89,7 +89,7 @@ def _half(curve: Curve, shape: NDArray[np.floating]) -> tuple[Array, NDArray[np.
 
 def _inflection(curve: Curve, spectra: NDArray[np.floating]) -> Array:
     near = np.abs(curve.grid - curve.edge) <= _INFLECTION_EV
-    slope = curve.slope[near].astype(spectra.dtype) @ spectra
+    slope = curve.slope[near].astype(spectra.dtype, copy=False) @ spectra
     vertex, _ = _vertex(curve.grid[near], slope, np.argmax(slope, axis=0), reach=2)
     return vertex
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import PIXEL, ROW, SIGMA
+from .basis import PIXEL, ROW
 
 Array = NDArray[np.float64]
 
 _PRIOR = 5.0
 _WORST_CONDITION = 1e10
+_NORMAL_MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,38 +32,27 @@ class Fractions:
 
 
 def normal_matrix(rows: Array, weighted: NDArray[np.int64]) -> Array:
-    """(K, K), of the frames of one particle.
+    """(..., K, K), of the frames of particles.
 
     Parameters
     ----------
-    rows : (n, K) of the design. weighted : (n, K), with their weights, fixed point.
+    rows : (n, K) of the design. weighted : (..., n, K), with their weights, fixed point.
     """
-    return (weighted.T * ROW) @ rows
+    return (np.swapaxes(weighted, -1, -2) * ROW) @ rows
 
 
-def solve(normal: Array, right: Array) -> Array:
-    """Coefficients (K, p) for right sides (K, p), NaN if the energies do not tell them.
+def inverse(normal: Array) -> Array:
+    """Of normal matrices (..., K, K); NaN where the energies do not tell all coefficients.
 
-    Parameters
-    ----------
-    normal : (K, K), or (p, K, K) if each spectrum has its own.
+    Times `SIGMA` squared it is the covariance of the coefficients, for noise of weight 1.
     """
-    own = normal if normal.ndim == 3 else normal[None]
-    known = _solvable(own)
-    out = np.full(right.shape, np.nan)
-    if normal.ndim == 2:
-        return np.asarray(np.linalg.solve(normal, right), np.float64) if known[0] else out
-    out[:, known] = np.linalg.solve(own[known], right.T[known][..., None])[..., 0].T
-    return out
-
-
-def covariance(normal: Array) -> Array:
-    """Inverse (..., K, K) of normal matrices, for noise of weight 1; NaN where there is none."""
-    own = normal if normal.ndim == 3 else normal[None]
-    known = _solvable(own)
-    out = np.full(own.shape, np.nan)
-    out[known] = SIGMA**2 * np.linalg.inv(own[known])
-    return out if normal.ndim == 3 else out[0]
+    scale = np.sqrt(np.maximum(np.diagonal(normal, axis1=-2, axis2=-1), 0.0))
+    scale = np.where(scale > 0, scale, np.inf)
+    outer = scale[..., :, None] * scale[..., None, :]
+    size, axes = np.linalg.eigh(normal / outer)
+    known = size[..., :1] > size[..., -1:] / _WORST_CONDITION
+    size = np.where(known, size, np.nan)
+    return (axes / size[..., None, :]) @ np.swapaxes(axes, -1, -2) / outer
 
 
 def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
@@ -70,7 +60,7 @@ def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
 
     Parameters
     ----------
-    coefficients : (K, p). cov : (K, K) or (p, K, K), see `covariance`.
+    coefficients : (K, p). cov : (K, K) or (p, K, K), see `inverse`.
     scale : (p,) factor by which the variance is larger than `cov` says.
     """
     reduced, oxidised = coefficients[-2:]
@@ -90,6 +80,35 @@ def fractions(coefficients: Array, cov: Array, scale: Array) -> Fractions:
     )
 
 
+def background_variance(beside: Array, cov: Array, told: Fractions) -> Array:
+    """Variance (p,) of fractions from the structure of the background beneath a particle.
+
+    A particle that moves over it while the edge is crossed has something else beneath it above the
+    edge than below, which looks like chemistry. How much of it there is shows beside the particle,
+    where both phases should be zero; the spread is a median, as a neighbour may be there as well.
+
+    Parameters
+    ----------
+    beside : (2, r) reduced and oxidised phase of pixels around the particle; 0 if there are none.
+    cov : (K, K) covariance of coefficients from counting alone.
+    told : of p pixels.
+    """
+    if not beside.size or not np.isfinite(beside).all():
+        return np.zeros(len(told.fraction))
+    reduced, oxidised = (_spread(values) ** 2 for values in beside)
+    both = (_spread(beside.sum(axis=0)) ** 2 - reduced - oxidised) / 2
+    extra = np.array([[reduced, both], [both, oxidised]]) - cov[-2:, -2:]
+    share = np.clip(told.fraction, 0.0, 1.0)
+    towards = np.stack([-share, 1.0 - share])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.maximum(np.sum(towards * (extra @ towards), axis=0), 0.0) / told.step**2
+
+
+def _spread(values: Array) -> float:
+    """Standard deviation of values, most of which are normal ones."""
+    return float(_NORMAL_MAD * np.median(np.abs(values - np.median(values))))
+
+
 def excess(residual: Array, freedom: Array | float, prior: float = _PRIOR) -> Array:
     """Variance of residuals over that expected of counting.
 
@@ -105,12 +124,3 @@ def excess(residual: Array, freedom: Array | float, prior: float = _PRIOR) -> Ar
 def to_od(sums: NDArray[np.int64]) -> Array:
     """Weighted sums in fixed point as numbers."""
     return sums.astype(np.float64) * (PIXEL * ROW)
-
-
-def _solvable(normal: Array) -> NDArray[np.bool_]:
-    diagonal = np.sqrt(np.maximum(np.diagonal(normal, axis1=-2, axis2=-1), 0.0))
-    lit: NDArray[np.bool_] = np.atleast_1d((diagonal > 0).all(axis=-1))
-    safe = np.where(diagonal > 0, diagonal, 1.0)
-    scaled = normal / (safe[..., :, None] * safe[..., None, :])
-    lit[lit] &= np.linalg.cond(scaled[lit]) < _WORST_CONDITION
-    return lit

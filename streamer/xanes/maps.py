@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import INVALID, PIXEL, ROW, SIGMA, Basis
+from .basis import INVALID, PIXEL, ROW, SIGMA, Basis, background_noise
 from .curve import make_curve
 from .edge import Edges, find_edges
-from .fit import Fractions, covariance, excess, fractions, normal_matrix, solve, to_od
+from .fit import (
+    Fractions,
+    background_variance,
+    excess,
+    fractions,
+    inverse,
+    normal_matrix,
+    to_od,
+)
 from .reading import Reading
 from .rows import Image, MapsRow
 from .settings import XanesSettings
 from .spectrum import offsets
-from .state import Array, Mask, Particle, Seen
+from .state import Array, Mask, Particle, Sampling, Seen
+from .sums import settled
 
 Spectra = NDArray[np.float32]
 
@@ -45,6 +54,7 @@ def make_maps(
     ----------
     number : of the particle. reading : of its mean spectrum.
     """
+    particle = settled(particle, number, seen)
     stack = _stack(number, particle, seen)
     if not stack.pixels.any():
         return None
@@ -93,22 +103,52 @@ def fit_pixels(particle: Particle, pixels: Mask, stack: _Stack) -> Fractions:
     right = to_od(particle.sums[:, pixels]) - ((sampling.weighted.T * ROW) @ offset)[:, None]
     weight = sampling.weighted[:, 0] * ROW
     freedom: Array = np.full(right.shape[1], float(np.count_nonzero(weight)))
-    coefficients, cov = solve(normal, right), covariance(normal)
-    partial = ~stack.known.all(axis=0)
-    if partial.any():
+    solved = inverse(normal)
+    coefficients = solved @ right
+    cov = np.broadcast_to(solved, (right.shape[1], *solved.shape))
+    partial = np.flatnonzero(~stack.known.all(axis=0))
+    if len(partial):
         gone = ~stack.known[:, partial]
-        outer = (sampling.weighted * ROW)[:, :, None] * sampling.rows[:, None, :]
-        own = normal - np.einsum("nm,nij->mij", gone.astype(np.float64), outer, optimize=True)
-        right[:, partial] += (sampling.weighted.T * (ROW * offset)) @ gone
-        coefficients[:, partial] = solve(own, right[:, partial])
-        cov = np.repeat(cov[None], right.shape[1], axis=0)
-        cov[partial] = covariance(own)
+        right = right[:, partial] + (sampling.weighted.T * (ROW * offset)) @ gone
+        own = _without(normal, sampling, gone)
+        coefficients[:, partial] = np.einsum("mij,jm->im", own, right)
+        cov = cov.copy()
+        cov[partial] = own
         freedom[partial] -= (gone & (weight > 0)[:, None]).sum(axis=0)
-    fitted = sampling.rows.astype(np.float32) @ coefficients.astype(np.float32)
-    residual = np.where(stack.known, stack.spectra - fitted, np.float32(0))
-    squares = (weight.astype(np.float32) @ residual**2) / SIGMA**2
+    residual = sampling.rows.astype(np.float32) @ coefficients.astype(np.float32)
+    residual -= stack.spectra
+    if len(partial):
+        residual *= stack.known
+    residual *= residual
+    squares = (weight.astype(np.float32) @ residual) / SIGMA**2
     scale = excess(squares.astype(np.float64), freedom - len(normal))
-    return fractions(coefficients, cov, scale)
+    told = fractions(coefficients, SIGMA**2 * cov, scale)
+    clear = weight @ background_noise(np.nan_to_num(sampling.od)) / max(weight.sum(), ROW)
+    beside = _beside(particle, offset, solved)
+    beneath = background_variance(beside, clear * SIGMA**2 * solved, told)
+    return replace(told, sigma=np.sqrt(told.sigma**2 + beneath))
+
+
+def _beside(particle: Particle, offset: Array, solved: Array) -> Array:
+    """Reduced and oxidised phase (2, r), as the fit finds them in what surrounds a particle."""
+    ring = particle.around & (particle.missing == 0)
+    right = to_od(particle.sums[:, ring])
+    right -= ((particle.sampling.weighted.T * ROW) @ offset)[:, None]
+    return (solved @ right)[-2:]
+
+
+def _without(normal: Array, sampling: Sampling, gone: NDArray[np.bool_]) -> Array:
+    """Inverse (m, K, K) of normal matrices without the frames (n, m) that pixels lack.
+
+    Most pixels lack one frame or two, so that few of the matrices differ.
+    """
+    packed = np.ascontiguousarray(np.packbits(gone, axis=0).T)
+    names = packed.view(f"S{packed.shape[1]}")[:, 0]  # sorts faster than rows of an array
+    _, first, kind = np.unique(names, return_index=True, return_inverse=True)
+    lacking = gone[:, first].T.astype(np.float64)
+    outer = (sampling.weighted * ROW)[:, :, None] * sampling.rows[:, None, :]
+    taken = (lacking @ outer.reshape(len(gone), -1)).reshape(-1, *normal.shape)
+    return inverse(normal - taken)[kind]
 
 
 def _stack(number: int, particle: Particle, seen: Mapping[int, Seen]) -> _Stack:
@@ -117,9 +157,13 @@ def _stack(number: int, particle: Particle, seen: Mapping[int, Seen]) -> _Stack:
     images = [_image_of(seen[int(frame)], number)[pixels] for frame in particle.sampling.frame]
     raw = np.stack(images) if images else np.zeros((0, 0), np.int32)
     known = raw != INVALID
-    spectra = np.where(known, raw, 0).astype(np.float32) * np.float32(PIXEL)
+    spectra = raw.astype(np.float32)
+    spectra *= np.float32(PIXEL)
     spectra -= offsets(particle).astype(np.float32)[:, None]
-    return _Stack(pixels, spectra, known, bool(known.all()))
+    whole = bool(known.all())
+    if not whole:
+        spectra[~known] = 0
+    return _Stack(pixels, spectra, known, whole)
 
 
 def _image_of(seen: Seen, number: int) -> NDArray[np.int32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import distance_transform_cdt, gaussian_filter
 from skimage.measure import label as connected
 
 from .state import Mask
@@ -56,7 +56,7 @@ def particle_mask(mean: Array, area: float) -> Mask:
     votes = np.bincount(parts[centre & dark], minlength=2)
     if inside <= outside or not votes[1:].any():
         return np.zeros(mean.shape, np.bool_)
-    return near & _grown(parts == 1 + np.argmax(votes[1:]), _GROW_PX)
+    return near & (_steps(parts == 1 + np.argmax(votes[1:])) <= _GROW_PX)
 
 
 def surroundings(mask: Mask, known: Mask) -> Mask:
@@ -65,10 +65,11 @@ def surroundings(mask: Mask, known: Mask) -> Mask:
     What they have in common with the particle (the brightness of a frame, an illumination that is
     not quite that of its flat) is taken off its spectrum.
     """
-    apart = _grown(mask, _GAP_PX) if mask.any() else ~mask
-    ring = _grown(apart, _RING_PX) & ~apart & known
+    away = _steps(mask)
+    ring = (away > _GAP_PX) & (away <= _GAP_PX + _RING_PX) & known
     return ring if np.count_nonzero(ring) >= _FEWEST_AROUND else np.zeros(mask.shape, np.bool_)
 
 
-def _grown(mask: Mask, pixels: int) -> Mask:
-    return np.asarray(binary_dilation(mask, iterations=pixels), np.bool_)
+def _steps(mask: Mask) -> NDArray[np.int32]:
+    """Steps (S, S) along the axes from each pixel to the nearest of the mask; -1 if it is empty."""
+    return np.asarray(distance_transform_cdt(~mask, metric="taxicab"), np.int32)

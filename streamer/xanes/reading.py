@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import ROW, SIGMA, Basis
+from .basis import ROW, Basis
+from .change import mean_fractions
 from .curve import Curve, distinct, make_curve, steepest
 from .edge import Edges, find_edges
-from .fit import covariance, excess, fractions, normal_matrix, solve
 from .settings import XanesSettings
 from .spectrum import contrast
 from .state import Array, Particle
@@ -42,76 +42,81 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Spectrum:
-    """Of one particle: energies (n,) eV, contrast (n,) and its counting noise (n,), OD."""
+class _Spectra:
+    """Of P particles that are seen in the same n frames.
 
+    Attributes
+    ----------
+    numbers : of the particles. pixels : (P,) that their means are over.
+    energy : (n,) eV. time : (n,) s. rows : (n, K) of the design. weight : (n, P) of a pixel.
+    od, sigma : (n, P) contrast and its counting noise, OD.
+    """
+
+    numbers: tuple[int, ...]
+    pixels: Array
     energy: Array
+    time: Array
+    rows: Array
+    weight: Array
     od: Array
     sigma: Array
-    rows: Array
-    weighted: NDArray[np.int64]
-    pixels: int
 
 
 def read(
     particles: Mapping[int, Particle], basis: Basis, settings: XanesSettings
 ) -> dict[int, Reading]:
     """Read fraction, edge and white line off the mean spectra of particles, by number."""
-    spectra = {number: _spectrum(particle) for number, particle in particles.items()}
-    counts = _counts(spectra)
-    readings = {number: Reading(n_energies=n) for number, n in counts.items()}
-    readings = _with_edges(readings, spectra, basis, settings)
-    return _with_fractions(readings, spectra) if basis.references else readings
+    readings: dict[int, Reading] = {}
+    for spectra in _alike(particles):
+        count = len(distinct(spectra.energy)) if len(spectra.energy) else 0
+        told = _fractions(spectra, count) if basis.references else {}
+        own = {n: told.get(n, Reading(n_energies=count)) for n in spectra.numbers}
+        readings |= _with_edges(own, spectra, basis, settings)
+    return {number: readings[number] for number in particles}
 
 
-def _spectrum(particle: Particle) -> _Spectrum:
-    sampling, od = particle.sampling, contrast(particle)
-    known = np.isfinite(od)
-    pixels = max(int(np.count_nonzero(particle.mask)), 1)
-    return _Spectrum(
-        energy=sampling.energy[known],
-        od=od[known],
-        sigma=sampling.sigma[known] / np.sqrt(pixels),
-        rows=sampling.rows[known],
-        weighted=sampling.weighted[known],
-        pixels=pixels,
-    )
-
-
-def _counts(spectra: Mapping[int, _Spectrum]) -> dict[int, int]:
-    known: dict[bytes, int] = {}
-    out = {}
-    for number, spectrum in spectra.items():
-        key = spectrum.energy.tobytes()
-        if key not in known:
-            known[key] = len(distinct(spectrum.energy)) if len(spectrum.energy) else 0
-        out[number] = known[key]
-    return out
+def _alike(particles: Mapping[int, Particle]) -> Iterable[_Spectra]:
+    """Spectra of particles, those together that are seen in the same frames."""
+    groups: dict[bytes, list[tuple[int, Particle, Array, NDArray[np.bool_]]]] = {}
+    for number, particle in particles.items():
+        od = contrast(particle)
+        known = np.isfinite(od)
+        key = particle.sampling.frame[known].tobytes()
+        groups.setdefault(key, []).append((number, particle, od, known))
+    for members in groups.values():
+        _, first, _, known = members[0]
+        pixels = [max(int(np.count_nonzero(p.mask)), 1) for _, p, _, _ in members]
+        first_column = [p.sampling.weighted[k, 0] for _, p, _, k in members]  # of the design, 1
+        sigma = np.stack([p.sampling.sigma[k] for _, p, _, k in members], axis=1)
+        yield _Spectra(
+            numbers=tuple(number for number, *_ in members),
+            pixels=np.array(pixels, np.float64),
+            energy=first.sampling.energy[known],
+            time=first.sampling.time[known],
+            rows=first.sampling.rows[known],
+            weight=ROW * np.stack(first_column, axis=1).astype(np.float64),
+            od=np.stack([od[k] for _, _, od, k in members], axis=1),
+            sigma=sigma / np.sqrt(pixels),
+        )
 
 
 def _with_edges(
-    readings: Mapping[int, Reading],
-    spectra: Mapping[int, _Spectrum],
-    basis: Basis,
-    settings: XanesSettings,
+    readings: Mapping[int, Reading], spectra: _Spectra, basis: Basis, settings: XanesSettings
 ) -> dict[int, Reading]:
     out = dict(readings)
-    alike: dict[tuple[bytes, float], list[int]] = {}
     told = basis.edge or settings.edge
-    for number, spectrum in spectra.items():
-        if len(spectrum.energy):
-            edge = told or float(np.rint(steepest(spectrum.energy, spectrum.od)))
-            alike.setdefault((spectrum.energy.tobytes(), edge), []).append(number)
-    for (_, edge), numbers in alike.items():
-        energies = spectra[numbers[0]].energy
-        curve = make_curve(energies, edge, settings) if np.isfinite(edge) else None
+    near: dict[float, list[int]] = {}
+    for column in range(len(spectra.numbers) if len(spectra.energy) else 0):
+        edge = told or float(np.rint(steepest(spectra.energy, spectra.od[:, column])))
+        near.setdefault(edge, []).append(column)
+    for edge, columns in near.items():
+        curve = make_curve(spectra.energy, edge, settings) if np.isfinite(edge) else None
         if curve is None:
             continue
-        edges = find_edges(
-            curve, np.stack([spectra[n].od for n in numbers], axis=1), settings.min_step
-        )
-        for column, number in enumerate(numbers):
-            out[number] = _edge(out[number], curve, edges, column, spectra[number].sigma)
+        edges = find_edges(curve, spectra.od[:, columns], settings.min_step)
+        for place, column in enumerate(columns):
+            number, sigma = spectra.numbers[column], spectra.sigma[:, column]
+            out[number] = _edge(out[number], curve, edges, place, sigma)
     return out
 
 
@@ -134,35 +139,13 @@ def _edge(reading: Reading, curve: Curve, edges: Edges, column: int, sigma: Arra
     )
 
 
-def _with_fractions(
-    readings: Mapping[int, Reading], spectra: Mapping[int, _Spectrum]
-) -> dict[int, Reading]:
-    """Fit the references to all spectra that have more energies than the fit has columns."""
-    numbers = [
-        n
-        for n, s in spectra.items()
-        if readings[n].n_energies > s.rows.shape[1] < np.count_nonzero(s.weighted[:, 0])
-    ]
-    if not numbers:
-        return dict(readings)
-    chosen = [spectra[n] for n in numbers]
-    normal = np.stack([normal_matrix(s.rows, s.weighted) for s in chosen])
-    right = np.stack([(s.weighted.T * ROW) @ s.od for s in chosen], axis=1)
-    coefficients = solve(normal, right)
-    squares, freedom, pixels = np.array(
-        [_residual(s, c) for s, c in zip(chosen, coefficients.T, strict=True)]
-    ).T
-    scale = np.maximum(excess(squares, freedom), 1.0)
-    told = fractions(coefficients, covariance(normal), scale / pixels)
-    out = dict(readings)
-    for number, fraction, sigma in zip(numbers, told.fraction, told.sigma, strict=True):
-        out[number] = replace(out[number], fraction=float(fraction), fraction_sigma=float(sigma))
-    return out
-
-
-def _residual(spectrum: _Spectrum, coefficients: Array) -> tuple[float, float, float]:
-    """Weighted sum of squares, of noise of weight 1, degrees of freedom, and pixels averaged."""
-    weight = spectrum.weighted[:, 0] * (ROW * spectrum.pixels / SIGMA**2)
-    residual = spectrum.od - spectrum.rows @ coefficients
-    freedom = np.count_nonzero(weight) - len(coefficients)
-    return float(np.sum(weight * residual**2)), float(freedom), float(spectrum.pixels)
+def _fractions(spectra: _Spectra, count: int) -> dict[int, Reading]:
+    """Fit the references to spectra that have more energies than the fit has columns."""
+    columns = spectra.rows.shape[1]
+    if not count > columns < np.count_nonzero(spectra.rows.any(axis=1)):
+        return {}
+    told = mean_fractions(spectra.rows, spectra.weight, spectra.od, spectra.pixels, spectra.time)
+    return {
+        number: Reading(n_energies=count, fraction=float(fraction), fraction_sigma=float(sigma))
+        for number, fraction, sigma in zip(spectra.numbers, told.fraction, told.sigma, strict=True)
+    }

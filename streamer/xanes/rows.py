@@ -22,7 +22,8 @@ class SpectrumRow:
     surroundings : median optical density of what lies around the particle, OD; NaN if there is
         nothing. What is read off a spectrum is read off `od` without them.
     n_pixels : that the mean is over. n_energies : different ones so far.
-    fraction, fraction_sigma : share of the oxidised phase.
+    fraction, fraction_sigma : share of the oxidised phase at the moment at which the edge was
+        crossed (see `mean_fractions`), and its standard error.
     enough : whether `fraction_sigma` is as small as was asked for.
     edge_energy, edge_energy_sigma, edge_inflection : half of the step, steepest place, eV.
     white_line, white_line_height : energy, eV, and height in edge steps.
@@ -58,7 +59,8 @@ class MapsRow:
     revision : how often they were told before. final : the run has stopped.
     time : data time, s.
     edge_energy, white_line : eV. white_line_height : edge steps. edge_step : OD.
-    fraction, fraction_sigma : share of the oxidised phase and its standard error.
+    fraction, fraction_sigma : share of the oxidised phase, as if it did not change, and its
+        standard error with that from the background beneath the particle.
     """
 
     particle: int

@@ -83,8 +83,20 @@ class XanesSettings(BaseModel):
         gt=0,
         description="ROIs of particles whose place is less certain are left out, px",
     )
+    gain: float = Field(
+        default=2.0,
+        gt=1,
+        description="maps of a particle are told again when the standard error of its fraction has "
+        "fallen by this factor since, or its edge has become known, 1",
+    )
+    soonest: int = Field(
+        default=4, ge=1, description="but not before so many energies more have come"
+    )
     every: int = Field(
-        default=24, ge=1, description="maps of a particle are told once more after so many energies"
+        default=64,
+        ge=1,
+        description="and in any case after so many; the first time when the standard error is "
+        "below 0.1 or the edge is known, the last time when the run stops",
     )
     enough_sigma: float = Field(
         default=0.01,

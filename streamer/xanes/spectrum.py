@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,28 +11,46 @@ from numpy.typing import NDArray
 from .basis import INVALID, PIXEL
 from .mask import particle_mask, surroundings
 from .state import Array, Particle, Seen, XanesState
+from .sums import settled
+
+_REDRAWN = 4
+_REDRAWN_TOGETHER = 8
 
 
-def refreshed(state: XanesState, numbers: Iterable[int], frame: int | None) -> XanesState:
+def refreshed(state: XanesState, numbers: Collection[int], frame: int | None) -> XanesState:
     """Bring masks and mean spectra of some particles up to date.
 
-    A mask is drawn again when the number of frames has doubled, and all values of the spectrum
-    with it.
+    A mask is drawn again when there are four times as many frames, and all values of the spectrum
+    with it; of several particles whose turn has come, a few in each frame.
 
     Parameters
     ----------
     frame : the one that has changed; None: draw all masks again.
     """
     particles = dict(state.particles)
+    drawn = set(numbers) if frame is None else _due(particles, numbers)
     for number in numbers:
         particle = particles[number]
         frames = particle.sampling.frame
-        if len(frames) and (frame is None or len(frames) >= 2 * particle.mask_at):
-            particle = _masked(particle, state.binning)
+        places = np.arange(len(frames))
+        if number in drawn and len(frames):
+            particle = _masked(settled(particle, number, state.seen), state.binning)
         else:
-            frames = frames[frames == frame]
-        particles[number] = _measured(particle, number, frames, state.seen)
+            places = places[frames == frame]
+        particles[number] = _measured(particle, number, places, state.seen)
     return replace(state, particles=particles)
+
+
+def _due(particles: Mapping[int, Particle], numbers: Collection[int]) -> set[int]:
+    """Particles that have no mask, and those whose masks are oldest."""
+    old = [
+        number
+        for number in numbers
+        if len(particles[number].sampling.frame) >= _REDRAWN * particles[number].mask_at > 0
+    ]
+    old.sort(key=lambda number: particles[number].mask_at)
+    new = {number for number in numbers if not particles[number].mask_at}
+    return new | set(old[: 1 + len(numbers) // _REDRAWN_TOGETHER])
 
 
 def contrast(particle: Particle) -> Array:
@@ -44,64 +62,73 @@ def offsets(particle: Particle) -> Array:
     """What is taken off all pixels of each of n frames, OD: the surroundings, 0 without any."""
     around = particle.sampling.around
     known = np.isfinite(around)
+    if known.all():
+        return around
     usual = float(np.median(around[known])) if known.any() else 0.0
     return np.where(known, around, usual)
 
 
 def _masked(particle: Particle, binning: int) -> Particle:
+    """Draw the mask of a particle whose sums are up to date."""
     area = particle.sampling.area
     known = np.isfinite(area)
     usual = float(np.median(area[known])) if known.any() else float("nan")
-    mean = mean_image(particle, np.ones(particle.mask.shape, np.bool_)).reshape(particle.mask.shape)
+    mean = _mean_image(particle)
     mask = particle_mask(mean, usual / binning**2)
     around = surroundings(mask, np.isfinite(mean))
-    return replace(particle, mask=mask, around=around, mask_at=len(area))
+    return replace(particle, mask=mask, around=around, mask_at=len(area), usual=mean[mask])
 
 
-def mean_image(particle: Particle, pixels: NDArray[np.bool_]) -> Array:
-    """Mean optical density (p,) of some pixels, NaN in those that miss half of the frames."""
+def _mean_image(particle: Particle) -> Array:
+    """Mean optical density (S, S), NaN in pixels that miss half of the frames."""
     count = len(particle.sampling.frame)
     weight = int(particle.sampling.weighted[:, 0].sum())
-    missing = particle.missing[pixels]
-    known = (2 * missing < count) & (weight > 0)
-    share = np.where(known, 1 - missing / max(count, 1), 1.0)
-    return np.where(known, particle.sums[0][pixels] * PIXEL / max(weight, 1) / share, np.nan)
+    known = (2 * particle.missing < count) & (weight > 0)
+    share = np.where(known, 1 - particle.missing / max(count, 1), 1.0)
+    return np.where(known, particle.sums[0] * PIXEL / max(weight, 1) / share, np.nan)
 
 
 def _measured(
-    particle: Particle, number: int, frames: NDArray[np.int64], seen: Mapping[int, Seen]
+    particle: Particle, number: int, places: NDArray[np.intp], seen: Mapping[int, Seen]
 ) -> Particle:
     """Average the ROIs of some frames over the mask, and take the median of what is around it.
 
     Where pixels have no value (hot ones, or those outside the frame) the others are raised by what
     these have of the mean image: a particle whose reacted side is not seen is not another particle.
     """
+    if not len(places):
+        return particle
     sampling = particle.sampling
-    od, around = sampling.od.copy(), sampling.around.copy()
-    for frame in frames:
-        roi = seen[int(frame)]
-        pixels = roi.images[roi.particles.index(number)]
-        row = sampling.frame == frame
-        od[row] = _average(pixels[particle.mask], particle)
-        around[row] = _median(pixels[particle.around])
-    return replace(particle, sampling=replace(sampling, od=od, around=around))
+    shown = [seen[int(frame)] for frame in sampling.frame[places]]
+    images = [item.images[item.particles.index(number)] for item in shown]
+    od = _averages(np.array([i[particle.mask] for i in images]), particle.usual)
+    around = _medians(np.array([i[particle.around] for i in images]))
+    return replace(particle, sampling=sampling.with_values(places, od, around))
 
 
-def _average(values: NDArray[np.int32], particle: Particle) -> float:
-    known = values != INVALID
-    if not known.any():
-        return float("nan")
-    mean = float(values[known].sum(dtype=np.int64)) * PIXEL / np.count_nonzero(known)
-    if known.all():
-        return mean
-    image = mean_image(particle, particle.mask)
-    usual = image[known].mean()
-    return float(mean * image.mean() / usual) if usual > 0 else float("nan")
+def _averages(values: NDArray[np.int32], usual: Array) -> Array:
+    """Means (n,) of pixels (n, p), OD, of which those `usual` (p,) are the usual values."""
+    if not values.size:
+        return np.full(len(values), np.nan)
+    total = values.sum(axis=1, dtype=np.int64)
+    means = total * (PIXEL / values.shape[1])
+    for place in np.flatnonzero(values.min(axis=1) == INVALID):
+        known = values[place] != INVALID
+        share = usual[known].sum() / usual.mean()
+        whole = values[place][known].sum(dtype=np.int64) * PIXEL
+        means[place] = whole / share if share > 0 else np.nan
+    return means
 
 
-def _median(values: NDArray[np.int32]) -> float:
-    known = values[values != INVALID]
-    if 2 * len(known) < len(values) or not len(known):
-        return float("nan")
-    middle = len(known) // 2
-    return float(np.partition(known, middle)[middle]) * PIXEL
+def _medians(values: NDArray[np.int32]) -> Array:
+    """Medians (n,) of pixels (n, p), OD, NaN where half of them have no value."""
+    size = values.shape[1]
+    if not size:
+        return np.full(len(values), np.nan)
+    middle = np.partition(values, size // 2, axis=1)[:, size // 2]
+    middles = np.asarray(middle * PIXEL, np.float64)
+    for place in np.flatnonzero(values.min(axis=1) == INVALID):
+        gone = np.count_nonzero(values[place] == INVALID)  # they are the lowest numbers
+        known = np.partition(values[place], gone + (size - gone) // 2)[gone + (size - gone) // 2]
+        middles[place] = known * PIXEL if 2 * gone <= size else np.nan
+    return middles

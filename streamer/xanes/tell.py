@@ -18,6 +18,7 @@ from .add import arrival, put
 from .basis import Basis
 from .maps import enlarged, make_maps
 from .reading import Reading, read
+from .refresh import due, turned
 from .rows import MapsRow, SpectrumRow, Told
 from .settings import XanesSettings
 from .spectrum import refreshed
@@ -52,7 +53,7 @@ def update(
     Returns
     -------
     The state after it, and what has become known: a row of each particle that the frame shows, and
-    maps of those for which enough energies have come since the last ones.
+    maps of those of which more is known than their last ones said.
     """
     after = revise(state, result, basis, settings)
     seen = after.seen.get(result.frame)
@@ -65,9 +66,9 @@ def update(
         for p, reading in readings.items()
     )
     after = _told(after, rows)
-    due = _due(after, readings, settings)
-    maps = _maps(after, {p: readings[p] for p in due}, basis, settings)
-    return _mapped(after, due, readings, maps), Told(spectra=rows, maps=maps)
+    turn = {p: readings[p] for p in due(after.particles, readings, settings)}
+    maps = _maps(after, turn, basis, settings)
+    return _mapped(after, turn, maps), Told(spectra=rows, maps=maps)
 
 
 def finish(state: XanesState, basis: Basis, settings: XanesSettings) -> Told:
@@ -117,16 +118,6 @@ def _told(state: XanesState, rows: Iterable[SpectrumRow]) -> XanesState:
     return replace(state, particles=particles)
 
 
-def _due(
-    state: XanesState, readings: Mapping[int, Reading], settings: XanesSettings
-) -> tuple[int, ...]:
-    """Particles whose maps are told now: those that wait longest, a few in each frame."""
-    waited = {p: r.n_energies - state.particles[p].maps_at for p, r in readings.items()}
-    ready = [p for p, n in waited.items() if n >= settings.every and _says_something(readings[p])]
-    ready.sort(key=lambda p: -waited[p])
-    return tuple(ready[: 1 + len(readings) // settings.every])
-
-
 def _says_something(reading: Reading) -> bool:
     return bool(np.isfinite(reading.fraction) or reading.curve is not None)
 
@@ -151,16 +142,11 @@ def _at_scale(item: MapsRow, side: int) -> MapsRow:
     return replace(item, **images)
 
 
-def _mapped(
-    state: XanesState,
-    due: Iterable[int],
-    readings: Mapping[int, Reading],
-    maps: Iterable[MapsRow],
-) -> XanesState:
+def _mapped(state: XanesState, turn: Mapping[int, Reading], maps: Iterable[MapsRow]) -> XanesState:
     """Remember of which particles maps were told, and that the turn of the others has passed."""
     particles = dict(state.particles)
-    for number in due:
-        particles[number] = replace(particles[number], maps_at=readings[number].n_energies)
+    for number, reading in turn.items():
+        particles[number] = turned(particles[number], reading)
     for item in maps:
         before = particles[item.particle]
         particles[item.particle] = replace(before, maps=before.maps + 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from operando.streamer.bench.stages import time_stages
+from operando.streamer.bench.stages import StageTimes, time_stages
 from operando.streamer.config import load_settings
 from operando.streamer.simulate import SimSettings, simulate_documents
 
@@ -34,3 +35,9 @@ def test_each_stage_has_a_time_for_each_frame():
     } <= set(times.stages)
     assert {len(values) for values in times.stages.values()} == {frames}
     assert all(median > 0 for median in times.medians().values())
+
+
+def test_the_mean_counts_what_is_rare():
+    times = StageTimes(stages={"maps": [0.001, 0.001, 0.001, 0.097]})
+    assert times.medians()["maps"] == pytest.approx(1.0)
+    assert times.means()["maps"] == pytest.approx(25.0)

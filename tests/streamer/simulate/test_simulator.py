@@ -7,6 +7,7 @@ import pytest
 
 from operando.streamer.errors import ConfigError
 from operando.streamer.simulate import PRESETS, SimSettings, Simulator, Truth, preset
+from operando.streamer.simulate.spectra import OXIDISED, REDUCED, absorption
 
 SMALL = {"shape": (200, 220), "n_particles": 3, "radius_px": (12.0, 20.0), "n_energies": 9}
 
@@ -186,6 +187,18 @@ def test_oxidation_proceeds_and_shows_at_the_edge(simulator):
     mask = sim.mask(0, 0) & sim.mask(8, 0)
     # the edge of the charged state lies higher, so that it absorbs less on the rise
     assert sim.render(8, 8344.0)[mask].mean() < 0.8 * sim.render(0, 8344.0)[mask].mean()
+
+
+def test_the_true_fraction_is_that_of_the_material_that_is_drawn():
+    """With its grains: where a particle is thicker, its share counts for more."""
+    sim = small(chemistry="off_centre", background=0.0, psf_px=0.0, radius_px=(20.0, 24.0))
+    energies = np.array([8344.0, 8500.0])
+    reduced, oxidised = (absorption(energies, shape) for shape in (REDUCED, OXIDISED))
+    for particle in range(3):
+        mask = sim.mask(4, particle)
+        od = [sim.render(4, energy)[mask].sum(dtype=np.float64) for energy in energies]
+        material, oxide = np.linalg.solve(np.stack([reduced, oxidised - reduced], axis=1), od)
+        assert oxide / material == pytest.approx(sim.truth.fraction[4, particle], abs=0.002)
 
 
 def test_truth_survives_a_file(simulator, tmp_path):

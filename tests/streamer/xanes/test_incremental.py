@@ -10,6 +10,7 @@ import pytest
 from operando.streamer import xanes
 from operando.streamer.results import Status
 from operando.streamer.xanes.basis import weights
+from operando.streamer.xanes.sums import product, settled
 
 from .conftest import SETTINGS, Scene
 
@@ -71,9 +72,10 @@ def test_a_revised_frame_leaves_no_trace_of_its_first_value(basis):
     state, _ = run(scene.results(), basis)
     for result in scene.results(revision=1):
         state, _ = xanes.update(state, result, basis, SETTINGS)
-    for number, particle in state.particles.items():
-        np.testing.assert_array_equal(particle.sums, fresh.particles[number].sums)
-        np.testing.assert_array_equal(particle.missing, fresh.particles[number].missing)
+    for number in scene.fractions:
+        one, other = (settled(s.particles[number], number, s.seen) for s in (state, fresh))
+        np.testing.assert_array_equal(one.sums, other.sums)
+        np.testing.assert_array_equal(one.missing, other.missing)
     same_end(state, fresh, basis)
 
 
@@ -92,7 +94,8 @@ def test_the_order_of_frames_does_not_matter(basis):
     results = scene.results()
     mixed = [results[i] for i in np.random.default_rng(0).permutation(len(results))]
     for number in scene.fractions:
-        one, other = (run(r, basis)[0].particles[number] for r in (results, mixed))
+        states = (run(r, basis)[0] for r in (results, mixed))
+        one, other = (settled(s.particles[number], number, s.seen) for s in states)
         np.testing.assert_array_equal(one.sums, other.sums)
 
 
@@ -168,6 +171,15 @@ def test_memory_is_bounded_and_what_is_known_can_still_be_revised(basis):
     after, rows = xanes.update(state, scene.result(4, revision=1), basis, settings)
     assert len(rows.spectra) == 2
     assert after.held == state.held
+
+
+def test_sums_are_those_of_integers():
+    rng = np.random.default_rng(3)
+    rows = rng.integers(-(2**27), 2**27, (16, 4))
+    pixels = rng.integers(-(2**28), 2**28, (16, 35))
+    wanted = [[sum(int(r[k]) * int(x[i]) for r, x in zip(rows, pixels, strict=True))
+               for i in range(35)] for k in range(4)]  # fmt: skip
+    np.testing.assert_array_equal(product(rows, pixels.astype(float)), wanted)
 
 
 def _frame(row):
