@@ -31,7 +31,7 @@ class TiledSettings(BaseModel):
     )
     tick_max_s: float = Field(default=2.0, gt=0, description="Longest time between two rounds, s.")
     duty: float = Field(
-        default=0.75,
+        default=0.8,
         gt=0,
         le=1,
         description="Share of the time that the sink may spend in requests; rounds are spaced "

@@ -4,12 +4,12 @@ import { byId } from "./panels.js";
 
 const PLAY_MS = 150;
 
-export function timeControls(view, store, refresh) {
+export function timeControls(view, store, answer) {
   function goTo(index) {
     const numbers = store.frameNumbers;
     view.frame = numbers[Math.min(Math.max(index, 0), numbers.length - 1)];
     view.live = false;
-    refresh(true);
+    answer();
   }
 
   function stopPlaying() {
@@ -18,7 +18,7 @@ export function timeControls(view, store, refresh) {
   }
 
   byId("slider").addEventListener("input", (event) => { stopPlaying(); goTo(Number(event.target.value)); });
-  byId("live").addEventListener("click", () => { stopPlaying(); view.live = true; refresh(true); });
+  byId("live").addEventListener("click", () => { stopPlaying(); view.live = true; answer(); });
   byId("play").addEventListener("click", () => {
     if (view.playing) {
       stopPlaying();
@@ -31,7 +31,7 @@ export function timeControls(view, store, refresh) {
         if (at >= store.frames.size) stopPlaying();
       }, PLAY_MS);
     }
-    refresh(true);
+    answer();
   });
 }
 

@@ -11,7 +11,7 @@ import { drawFrame, pathOf, Pictures } from "./picture.js";
 import { readOut } from "./plot.js";
 import { Store } from "./store.js";
 
-const BETWEEN_MS = 120, PANELS_MS = 500, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
+const BETWEEN_MS = 120, SOON_MS = 20, LAZY_MS = 150, PANELS_MS = 1000, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
 const GAINS = [1, 2, 5, 10, 20, 50, 100];
 
 const store = new Store();
@@ -46,9 +46,11 @@ const TAKERS = {
   preview: (message) => { if (ours(message)) preview(message); },
 };
 
+// What belongs to a frame comes in several messages: the picture, which is the last that it needs, is
+// what makes it be drawn.
 function take(message) {
   TAKERS[message.type]?.(message);
-  refresh();
+  refresh(message.key === "aligned" ? SOON_MS : LAZY_MS);
 }
 
 const ours = (message) => store.run !== null && message.run === store.run.key;
@@ -74,20 +76,27 @@ function preview(message) {
     frame: store.newest, at: performance.now() };
 }
 
-let due = false, drawnAt = -Infinity, panelsAt = -Infinity, asked = false, later;
+let dueAt = Infinity, timer, drawnAt = -Infinity, panelsAt = -Infinity, asked = false, later;
 
-// Draw soon; what the viewer has `asked` for at once, and whole.
-function refresh(now = false) {
-  asked ||= now;
-  if (due) return;
-  due = true;
+// Draw within a time, ms.
+function refresh(within = SOON_MS) {
+  const now = performance.now();
+  const at = Math.max(now + within, drawnAt + BETWEEN_MS);
+  if (at >= dueAt) return;
+  dueAt = at;
+  clearTimeout(timer);
   // not requestAnimationFrame: a page in the background shall be up to date when it is looked at
-  const pause = Math.max(20, drawnAt + BETWEEN_MS - performance.now());
-  setTimeout(() => {
-    due = false;
+  timer = setTimeout(() => {
+    dueAt = Infinity;
     drawnAt = performance.now();
     draw();
-  }, pause);
+  }, at - now);
+}
+
+// Draw all of it, panels too, for the viewer has asked for it.
+function answer() {
+  asked = true;
+  refresh();
 }
 
 function draw() {
@@ -170,13 +179,19 @@ function chosen(key, row) {
   const kept = pictures[key].has(path);
   if (kept) return { picture: kept, own: true };
   if (own && key === "unaligned") return { picture: preview, own }; // it is as small itself
-  if (newest && performance.now() - preview.at < PREVIEW_FRESH_MS) setTimeout(refresh, PREVIEW_FRESH_MS);
-  else if (key in store.stream("frames").arrays) pictures[key].want(path);
+  const fresh = newest ? preview.at + PREVIEW_FRESH_MS - performance.now() : 0;
+  if (fresh > 0) {
+    clearTimeout(stale);
+    stale = setTimeout(refresh, fresh);
+  } else if (key in store.stream("frames").arrays) {
+    pictures[key].want(path);
+  }
   if (newest) return { picture: preview, own };
   return { picture: last[key]?.run === store.run.key ? last[key].picture : null, own: false };
 }
 
 const last = {};
+let stale;
 
 function note(key, picture) {
   last[key] = { run: store.run.key, picture };
@@ -215,7 +230,7 @@ function panels() {
 
 function pick(particle) {
   view.picked = view.picked === particle ? null : particle;
-  refresh(true);
+  answer();
 }
 
 byId("runs").addEventListener("change", (event) => {
@@ -225,12 +240,12 @@ byId("runs").addEventListener("change", (event) => {
 for (const [key, [name, unit]] of Object.entries(curves.QUANTITIES)) {
   byId("quantity").append(new Option(`${name}, ${unit}`, key));
 }
-byId("quantity").addEventListener("change", () => refresh(true));
-byId("map-key").addEventListener("change", () => refresh(true));
-timeControls(view, store, refresh);
+byId("quantity").addEventListener("change", () => answer());
+byId("map-key").addEventListener("change", () => answer());
+timeControls(view, store, answer);
 pickOnPictures(view, store, pick);
 for (const canvas of document.querySelectorAll(".plots canvas")) readOut(canvas);
-window.addEventListener("resize", () => refresh(true));
+window.addEventListener("resize", () => answer());
 setInterval(() => header(view, store), 2000);
 runList([], "");
 refresh();
