@@ -94,8 +94,9 @@ class StreamWriter:
     @property
     def waiting(self) -> dict[str, int]:
         """Rows or images of which the server does not know yet, by part."""
-        found = {ROWS: self.rows.pending}
-        found |= {series.key.name: series.pending for series in self.frames}
+        # rows last: who sees a row may read its images
+        found = {series.key.name: series.pending for series in self.frames}
+        found[ROWS] = self.rows.pending
         return {name: count for name, count in found.items() if count}
 
     def flush(

@@ -11,7 +11,7 @@ import { drawFrame, pathOf, Pictures } from "./picture.js";
 import { readOut } from "./plot.js";
 import { Store } from "./store.js";
 
-const BETWEEN_MS = 120, SOON_MS = 20, LAZY_MS = 150, PANELS_MS = 1000, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 900;
+const BETWEEN_MS = 120, SOON_MS = 20, LAZY_MS = 150, PANELS_MS = 1000, OVERTAKEN_MS = 150, PREVIEW_FRESH_MS = 2500;
 const GAINS = [1, 2, 5, 10, 20, 50, 100];
 
 const store = new Store();

@@ -8,11 +8,17 @@ const NAMES = {
   edge_energy: "edge energy", white_line: "white line",
 };
 const FIXED = { fraction: [0, 1] };
+// pictures of maps come one after the other, so that they do not hold up those of frames
+const PAUSE_MS = 100;
 
 export class Maps {
   constructor() {
     this.select = byId("map-key");
-    this.select.addEventListener("change", () => this.clear());
+    this.wanted = "fraction";
+    this.select.addEventListener("change", () => {
+      this.wanted = this.select.value;
+      this.clear();
+    });
     this.clear();
   }
 
@@ -38,7 +44,9 @@ export class Maps {
     try {
       for (const [particle, row] of store.maps) {
         if (shown !== this.shown) return; // another run or quantity meanwhile
-        if (shown.get(particle) !== row) await this.show(store, table, particle, row);
+        if (shown.get(particle) === row) continue;
+        await this.show(store, table, particle, row);
+        await new Promise((done) => { setTimeout(done, PAUSE_MS); });
       }
     } catch {
       byId("map-note").textContent = "a map could not be read; trying again with the next";
@@ -47,11 +55,14 @@ export class Maps {
     }
   }
 
+  // Arrays of a stream come one by one; what the viewer chose stays chosen.
   offer(keys) {
     const names = [...this.select.options].map((option) => option.value);
     if (names.join() === keys.join()) return;
+    const before = this.select.value;
     this.select.replaceChildren(...keys.map((key) => new Option(NAMES[key] ?? key, key)));
-    if (keys.includes("fraction")) this.select.value = "fraction";
+    this.select.value = [this.wanted, before, keys[0]].find((key) => keys.includes(key));
+    if (this.select.value !== before) this.clear();
   }
 
   async show(store, table, particle, row) {
