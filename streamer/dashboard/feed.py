@@ -16,7 +16,7 @@ from .board import StreamBoard, first_missing, place, unknown_words
 from .pushes import Pushed
 from .reads import TiledReads
 
-_FAST_S, _SLOW_S = 0.4, 3.0
+_FAST_S, _SLOW_S = 0.4, 4.0
 _STREAMS_S = 1.0
 _PUSHED_LATELY_S = 3.0
 _BLOCK = 20_000
@@ -65,6 +65,7 @@ class RunFeed:
         self._units: dict[str, dict[str, str]] = {}
         self._names_due = 0.0
         self._due: dict[str, float] = {}
+        self._looked: dict[str, float] = {}
         self._spacing: dict[str, float] = {}
         self._pushed_at = -np.inf
         self._complete = False
@@ -108,7 +109,8 @@ class RunFeed:
                 self._due[arrival.stream] = now  # something was missed: ask for it
             else:
                 self._add(board, arrival.start, arrival.data)
-                self._rest(arrival.stream, now, _SLOW_S)
+                # rows need not be asked for, but what else the stream has by now
+                self._rest(arrival.stream, self._looked.get(arrival.stream, now), _SLOW_S)
 
     def end(self, metadata: Mapping[str, Any]) -> None:
         """Take the metadata of the stopped run; what is left is read with the next refresh."""
@@ -145,14 +147,14 @@ class RunFeed:
         self._pushes.clear()
 
     def _look(self, reads: TiledReads, name: str, now: float) -> None:
+        self._looked[name] = now
         arrays = reads.arrays(self.key, name)
         known = self.boards.get(name)
         if ROWS not in arrays:
             self._due[name] = now + _FAST_S
             return
         board = self._described(name, arrays)
-        if self.live:
-            self._subscribe(reads, name, arrays)
+        fresh = self.live and self._subscribe(reads, name, arrays)
         length, width = arrays[ROWS]["shape"]
         start = first_missing(board)
         news = length > start or known is None
@@ -161,8 +163,9 @@ class RunFeed:
             board = self._add(board, start, reads.rows(self.key, name, start, stop, width))
             start = stop
         self._read_outlines(reads, board, arrays)
-        spacing = _FAST_S if news else min(2 * self._spacing.get(name, _FAST_S), _SLOW_S)
-        self._rest(name, now, _SLOW_S if self.pushed(now) else spacing)
+        spacing = _FAST_S if news or fresh else min(2 * self._spacing.get(name, _FAST_S), _SLOW_S)
+        # what came while a subscription was on its way is pushed by nobody
+        self._rest(name, now, _SLOW_S if self.pushed(now) and not fresh else spacing)
 
     def _described(self, name: str, arrays: Mapping[str, Mapping[str, Any]]) -> StreamBoard:
         """Bring the description of a stream up to date, and tell if it changed."""
@@ -185,12 +188,13 @@ class RunFeed:
 
     def _subscribe(
         self, reads: TiledReads, name: str, arrays: Mapping[str, Mapping[str, Any]]
-    ) -> None:
-        for key in (ROWS, *_PREVIEWS):
-            if key in arrays and (name, key) not in self._pushes:
-                path = reads.node(self.key, name, key)
-                deliver = self._deliver(name, key)
-                self._pushes[name, key] = Pushed(reads.context, path, deliver)
+    ) -> bool:
+        """Subscribe to what there is; return whether any of it is new."""
+        new = [k for k in (ROWS, *_PREVIEWS) if k in arrays and (name, k) not in self._pushes]
+        for key in new:
+            path, deliver = reads.node(self.key, name, key), self._deliver(name, key)
+            self._pushes[name, key] = Pushed(reads.context, path, deliver)
+        return bool(new)
 
     def _deliver(self, name: str, key: str) -> Callable[[int | None, NDArray[Any]], None]:
         def deliver(start: int | None, data: NDArray[Any]) -> None:

@@ -178,7 +178,7 @@ function chosen(key, row) {
   const path = pathOf(store.run.key, "frames", key, row);
   const kept = pictures[key].has(path);
   if (kept) return { picture: kept, own: true };
-  if (own && key === "unaligned") return { picture: preview, own }; // it is as small itself
+  if (newest && key === "unaligned") return { picture: preview, own }; // it is as small itself
   const fresh = newest ? preview.at + PREVIEW_FRESH_MS - performance.now() : 0;
   if (fresh > 0) {
     clearTimeout(stale);

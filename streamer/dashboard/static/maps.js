@@ -42,7 +42,7 @@ export class Maps {
     this.busy = true;
     const shown = this.shown;
     try {
-      for (const [particle, row] of store.maps) {
+      for (const [particle, row] of [...store.maps].sort(([a], [b]) => a - b)) {
         if (shown !== this.shown) return; // another run or quantity meanwhile
         if (shown.get(particle) === row) continue;
         await this.show(store, table, particle, row);
@@ -65,6 +65,12 @@ export class Maps {
     if (this.select.value !== before) this.clear();
   }
 
+  // The figure that one of a particle goes before; null at the end.
+  after(particle) {
+    const later = [...this.figures.keys()].filter((number) => number > particle);
+    return later.length ? this.figures.get(Math.min(...later)) : null;
+  }
+
   async show(store, table, particle, row) {
     const key = this.select.value;
     const shown = this.shown;
@@ -81,7 +87,7 @@ export class Maps {
       `particle ${particle} · ${note} · ${fixed(table.value(row, "n_energies"), 0)} energies`));
     const old = this.figures.get(particle);
     if (old) old.replaceWith(figure);
-    else byId("maps").append(figure);
+    else byId("maps").insertBefore(figure, this.after(particle));
     this.figures.set(particle, figure);
     this.shown.set(particle, row);
     byId("map-note").textContent = key in FIXED ? "colours from 0 (dark) to 1 (bright)"

@@ -36,7 +36,7 @@ def test_viewers_early_and_late_get_the_same_rows_as_they_come(dashboard, new_ru
                 assert viewer.words("frames", "status") == ["aligned"] * 5 + ["degraded"] * 7
                 assert viewer.words("frames", "reason")[-1] == "low contrast"
         early.until(lambda: set(early.previews) == {"aligned", "unaligned"})
-        assert early.last("status")["how"] == "pushed"
+        early.until(lambda: any(m["how"] == "pushed" for m in early.told if m["type"] == "status"))
         run.stop(received=12, aligned=12)
         assert sink.flush()
         early.until(lambda: early.last("stop"))
@@ -61,6 +61,23 @@ def test_outlines_of_particles_follow_for_viewers_early_and_late(dashboard, new_
                 assert np.isnan(viewer.outlines[0]).all()
                 assert viewer.outlines[1].tolist() == list(range(8))
                 assert viewer.outlines[2].tolist() == [7] * 8
+
+
+def test_outlines_come_while_rows_are_pushed_all_the_time(dashboard, new_run, sink, Viewer):
+    run = new_run()
+    run.frame(0)
+    assert sink.flush()
+    with Viewer(dashboard) as viewer:
+        viewer.until(lambda: viewer.shows(run) and viewer.count("frames") == 1)
+        known = len(viewer.outlines)
+        for i in range(1, 60):
+            run.frame(i)
+            assert sink.flush()
+            viewer.until(lambda n=i: viewer.count("particles") == 3 * (n + 1))
+            if len(viewer.outlines) > known + 3:
+                break
+            time.sleep(0.2)
+        assert len(viewer.outlines) > known + 3
 
 
 def test_updates_come_soon(dashboard, new_run, sink, Viewer):
