@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -29,6 +30,7 @@ def bounded_threads(count: int) -> Iterator[None]:
 @cache
 def _blas() -> ThreadpoolController:
     """What numpy and scipy multiply matrices with; to look for it takes a millisecond."""
+    import_module("scipy.linalg")  # else its library may be loaded after the look
     return ThreadpoolController().select(user_api="blas")
 
 
