@@ -196,6 +196,7 @@ let stale;
 function note(key, picture) {
   last[key] = { run: store.run.key, picture };
   if (key !== "aligned") return;
+  view.note = "";
   seen.first ??= performance.now();
   const before = seen.shown.at(-1);
   if (before?.frame !== view.frame || before?.run !== store.run.key) {
