@@ -33,8 +33,8 @@ class RunWriter:
 
     Attributes
     ----------
-    settled : number of the newest document at a time when nothing of the run was pending; kept
-        by the sink.
+    settled : number of a document such that nothing of the run that came up to it is pending; also
+        raised by the sink whenever nothing of the run is pending at all.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RunWriter:
             for series in stream.frames:
                 series.write_file()
 
-    def flush(self, connection: TiledConnection, now: float, received: int = 0) -> None:
+    def flush(self, connection: TiledConnection, now: float, received: int) -> None:
         """Send what is waiting, and close the run if it has ended.
 
         While it goes on, arrays that are not prompt take turns, one each time.

@@ -265,8 +265,8 @@ class TiledSink:
     def _confirm(self) -> None:
         """See up to which document everything is with the server.
 
-        Within a round no documents come, so what is pending after it was held back or failed. It
-        came after the last time that nothing of its run was pending.
+        Within a round no documents come. What is pending after it was held back, failed, or waits
+        for its turn; all of it came after what its run has settled.
         """
         oldest = self._received
         for run in self._runs.values():

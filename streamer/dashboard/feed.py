@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...callbacks.tiled_preview import PREVIEW
+from ...callbacks.tiled_preview import preview_names
 from ...callbacks.tiled_rows import ROWS
 from . import messages
 from .board import StreamBoard, first_missing, place, unknown_words
@@ -20,7 +20,7 @@ _FAST_S, _SLOW_S = 0.4, 4.0
 _STREAMS_S = 1.0
 _PUSHED_LATELY_S = 3.0
 _BLOCK = 20_000
-_PREVIEWS = {PREVIEW: "aligned", f"{PREVIEW}_unaligned": "unaligned"}
+_PREVIEWS = {name: key for key, name in preview_names(("aligned", "unaligned")).items()}
 _OUTLINE = "outline"
 
 
