@@ -30,7 +30,7 @@ from .remarks import Remarks
 from .rescan import Rescan
 from .run_output import RunOutput, provenance
 from .samples import Samples
-from .second_look import look_again
+from .second_look import revise_run
 from .stage_moves import tell_moves
 from .subscribers import Callback, Subscribers
 
@@ -385,4 +385,4 @@ class StreamProcessor:
             for item in run.missing:
                 run.output.lost(item.role, item.count, item.reason)
             run.output.settle()
-            look_again(run, uid, self._rescan, self._chemistry)
+            revise_run(run, uid, self._rescan, self._chemistry)

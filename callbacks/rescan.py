@@ -19,7 +19,7 @@ from ..streamer.pipeline import Pipeline, PipelineState
 from ..streamer.records import Record
 from ..streamer.register.settings import RegisterSettings
 from ..streamer.results import FrameResult
-from ..streamer.whole_scan import Scan, look_again
+from ..streamer.whole_scan import Scan, reregister_scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Rescan:
             before=state.before,
             side=state.roi,
         )
-        motion, results = look_again(scan, self._settings)
+        motion, results = reregister_scan(scan, self._settings)
         living = branch.motion.particles.keys()
         kept = {p: m for p, m in motion.particles.items() if p in living}
         link = replace(branch.link, next_particle=Pipeline.next_particle(state))

@@ -11,7 +11,7 @@ from .rescan import Rescan
 logger = logging.getLogger(__name__)
 
 
-def look_again(run: RawRun, uid: str, rescan: Rescan, chemistry: Chemistry) -> None:
+def revise_run(run: RawRun, uid: str, rescan: Rescan, chemistry: Chemistry) -> None:
     """Revise all places, now that the scan is over; the values told so far stand if that fails.
 
     Spectra and maps are told after the last revision, of all of them.

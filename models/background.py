@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .arrays import Image
 from .grids import part, refined
 from .masks import grow
 from .pyramid import Level
 from .smooth import gaussian
 
-Map = NDArray[np.float32]
 _MIN_CELLS = 24
 _QUANTILE = 0.3
 
@@ -29,20 +29,20 @@ class Background:
     step : px per cell.
     """
 
-    value: Map
+    value: Image
     step: int
 
-    def at(self, rows: slice, columns: slice, step: int) -> Map:
+    def at(self, rows: slice, columns: slice, step: int) -> Image:
         """Background at some rows and columns of a level with cells of `step` px (bilinear), OD."""
         if step > self.step:
             return self._coarse(step)[rows, columns]
         return part(self.value, self.step // step, rows, columns)
 
-    def over(self, level: Level) -> Map:
+    def over(self, level: Level) -> Image:
         """Background on the whole grid of a level, OD."""
         return refined(self.value, self.step // level.step)
 
-    def _coarse(self, step: int) -> Map:
+    def _coarse(self, step: int) -> Image:
         """Background on the grid of a level that is coarser than its own, OD."""
         factor = step // self.step
         height, width = (n // factor for n in self.value.shape)
@@ -88,7 +88,7 @@ def _basis(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def _surface(
-    value: Map, valid: NDArray[np.bool_], basis: NDArray[np.float64]
+    value: Image, valid: NDArray[np.bool_], basis: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     a, b = basis[:, valid], value[valid].astype(np.float64)
     weight = np.ones(len(b))
@@ -127,7 +127,7 @@ def _without_particles(rest: NDArray[np.floating], valid: NDArray[np.bool_]) -> 
     return valid & ~grow(valid & (rest > limit))
 
 
-def _fill(rest: Map, inlier: NDArray[np.bool_], sigma: float) -> Map:
+def _fill(rest: Image, inlier: NDArray[np.bool_], sigma: float) -> Image:
     """Smooth map of the inliers; goes to zero far away from any."""
     weight = gaussian(inlier.astype(np.float32), sigma, 3, "constant")
     total = gaussian(rest, sigma, 3, "constant")

@@ -6,13 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-Map = NDArray[np.float32]
+from .arrays import Image
 
 
-def refined(value: Map, factor: int) -> Map:
+def refined(value: Image, factor: int) -> Image:
     """Bilinear interpolation to cells a whole number of times as fine, (h * factor, w * factor).
 
     Cell 0 of both begins at the same place; beyond the rim the outermost value holds.
@@ -23,7 +22,7 @@ def refined(value: Map, factor: int) -> Map:
     return interpolate(coarse, scale_factor=factor, mode="bilinear")[0, 0].numpy()
 
 
-def part(value: Map, factor: int, rows: slice, columns: slice) -> Map:
+def part(value: Image, factor: int, rows: slice, columns: slice) -> Image:
     """What some rows and columns of `refined` are, without the rest."""
     down, high = _weights(value.shape[0], factor, rows)
     across, wide = _weights(value.shape[1], factor, columns)

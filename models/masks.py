@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-Mask = NDArray[np.bool_]
+from .arrays import Mask
+
 _FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 # In a stack no mask touches the one before it.
 _STACK = np.zeros((3, 3, 3), bool)

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import watershed
 
-from .masks import Mask, components
+from .arrays import Array, Labels, Mask
+from .masks import components
 
-Map = NDArray[np.float64]
-Labels = NDArray[np.int32]
 Cut = tuple[Labels, list[float]]
 _DISC = 0.9
 _SIDE = 4  # cells on the left and on the right of a sheet
@@ -128,7 +127,7 @@ def _split(masks: list[Mask], neck: float) -> list[Cut]:
 
 
 def _mirror(
-    sheet: _Sheet, raw: Map, i: int, box: tuple[slice, slice], shape: tuple[int, ...]
+    sheet: _Sheet, raw: Array, i: int, box: tuple[slice, slice], shape: tuple[int, ...]
 ) -> None:
     """Repeat the rim of a region beyond the rim of its mask, so that the blur does not sink there.
 
@@ -148,7 +147,7 @@ def _mirror(
         raw[rows, right + reach] = raw[rows, right]
 
 
-def _blurred(image: Map) -> Map:
+def _blurred(image: Array) -> Array:
     """Blur by a Gaussian of one cell."""
     for axis in (0, 1):
         source = image if axis == 0 else image.T
@@ -160,7 +159,7 @@ def _blurred(image: Map) -> Map:
     return image
 
 
-def _highest(image: Map, reach: int) -> Map:
+def _highest(image: Array, reach: int) -> Array:
     """Maximum over squares that reach so many cells to each side."""
     for _ in range(reach):
         rows = image.copy()
@@ -179,7 +178,7 @@ def _bounds(mask: Mask) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _seeds(sheet: _Sheet, depth: Map, radii: dict[int, float]) -> Labels:
+def _seeds(sheet: _Sheet, depth: Array, radii: dict[int, float]) -> Labels:
     """Labels of the tops of some regions, in the order of the regions."""
     least = np.full((len(depth), 1), np.inf)
     reach = np.zeros((len(depth), 1), np.int64)
@@ -195,7 +194,7 @@ def _seeds(sheet: _Sheet, depth: Map, radii: dict[int, float]) -> Labels:
     return components(tops, _CROSS)[0]
 
 
-def _largest(labels: Labels, values: Map) -> Map:
+def _largest(labels: Labels, values: Array) -> Array:
     """Largest of some positive values by label; 0 outside of all, (count + 1,)."""
     inside = np.flatnonzero(labels > 0)
     owner, values = labels.take(inside), values.take(inside)
@@ -205,7 +204,7 @@ def _largest(labels: Labels, values: Map) -> Map:
     return out
 
 
-def _merge(basins: Labels, depth: Map, neck: float) -> Labels:
+def _merge(basins: Labels, depth: Array, neck: float) -> Labels:
     """New label of each basin after wide necks are undone, (count + 1,) int32."""
     peaks = _largest(basins, depth)
     count = len(peaks) - 1
@@ -221,7 +220,7 @@ def _merge(basins: Labels, depth: Map, neck: float) -> Labels:
     return inverse.astype(np.int32)
 
 
-def _passes(basins: Labels, depth: Map, count: int) -> list[tuple[float, int, int]]:
+def _passes(basins: Labels, depth: Array, count: int) -> list[tuple[float, int, int]]:
     """Height of the pass between each two neighbouring basins: (height, a, b)."""
     keys, heights = [], []
     for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):

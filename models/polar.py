@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Map = NDArray[np.float32]
+from .arrays import Image
+
 Sectors = NDArray[np.float64]
 SECTORS = 32
 _FINE = 8  # directions per sector that cells are told apart by; a power of two
@@ -21,7 +22,7 @@ def _circulant(taps: tuple[float, ...]) -> NDArray[np.float64]:
     return weights[np.minimum(np.minimum(apart, SECTORS - apart), len(taps))]
 
 
-def _interpolation() -> Map:
+def _interpolation() -> Image:
     """Linear interpolation from sectors, whose centres are at 0, 1, ..., to fine directions."""
     place = (np.arange(_STEPS) + 0.5) / _FINE
     apart = np.abs(np.subtract.outer(place, np.arange(SECTORS)))
@@ -51,16 +52,16 @@ class Polar:
 
     turn: NDArray[np.int32]
     sector: NDArray[np.int32]
-    distance: Map
-    radius: Map
-    typical: Map
-    mean_radius: Map
+    distance: Image
+    radius: Image
+    typical: Image
+    mean_radius: Image
 
-    def spread(self, sectors: Sectors) -> Map:
+    def spread(self, sectors: Sectors) -> Image:
         """Value per sector (n, SECTORS) to value per cell, linear in between, (n, h, w)."""
         return _spread(sectors, self.turn)
 
-    def mean(self, values: Map, where: NDArray[np.bool_], prior: float) -> Sectors:
+    def mean(self, values: Image, where: NDArray[np.bool_], prior: float) -> Sectors:
         """Mean over the cells `where`, a smooth function of direction, (n, SECTORS).
 
         Parameters
@@ -80,7 +81,7 @@ class Polar:
         return (total @ _WIDE + weight * overall) / (count @ _WIDE + weight)
 
 
-def polar(share: Map) -> Polar:
+def polar(share: Image) -> Polar:
     """Polar coordinates about the centres of masks.
 
     Parameters
@@ -122,5 +123,5 @@ def polar(share: Map) -> Polar:
     )
 
 
-def _spread(sectors: Sectors, turn: NDArray[np.int32]) -> Map:
+def _spread(sectors: Sectors, turn: NDArray[np.int32]) -> Image:
     return (sectors.astype(np.float32) @ _BETWEEN).take(turn)

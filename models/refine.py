@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .masks import Mask, grow, main_parts, without_holes, without_tendrils_each
-from .polar import SECTORS, Map, Polar, polar
+from .arrays import Image, Mask
+from .masks import grow, main_parts, without_holes, without_tendrils_each
+from .polar import SECTORS, Polar, polar
 
 _BAND = (0.55, 0.85)
 _REACH = 1.2
@@ -41,7 +42,7 @@ class Windows:
     least : contrast below which it is not worth while to go on, OD.
     """
 
-    flat: Map
+    flat: Image
     own: Mask
     free: Mask
     valid: Mask
@@ -73,7 +74,7 @@ class Outline:
     compact : 4 pi area / perimeter^2; 1 is a disc, ragged clouds are below 0.6.
     """
 
-    share: Map
+    share: Image
     contrast: float
     sharpness: float
     noise: float
@@ -128,14 +129,14 @@ class _Around:
     """Levels inside and outside of outlines, as functions of direction."""
 
     polar: Polar
-    q: Map
+    q: Image
     inside: NDArray[np.float64]
     outside: NDArray[np.float64]
     ring: Mask
     contrast: NDArray[np.float64]
 
 
-def _look_around(windows: Windows, share: Map) -> tuple[_Around, Mask]:
+def _look_around(windows: Windows, share: Image) -> tuple[_Around, Mask]:
     """Levels around each outline, and whether there is enough to go on."""
     at = polar(share)
     q = at.distance / at.radius
@@ -156,7 +157,7 @@ def _count(masks: Mask) -> NDArray[np.intp]:
     return masks.reshape(len(masks), -1).sum(1)
 
 
-def _contour(windows: Windows, around: _Around, rim_level: float, gradient: Map) -> Map:
+def _contour(windows: Windows, around: _Around, rim_level: float, gradient: Image) -> Image:
     """Share of each cell that is inside the contour."""
     at, q, contrast = around.polar, around.q, around.contrast[:, None]
     step = around.inside - around.outside
@@ -179,7 +180,7 @@ def _contour(windows: Windows, around: _Around, rim_level: float, gradient: Map)
 
 
 def _measure(
-    windows: Windows, around: _Around, share: Map, gradient: Map, which: NDArray[np.intp]
+    windows: Windows, around: _Around, share: Image, gradient: Image, which: NDArray[np.intp]
 ) -> list[Outline]:
     """What the rims of some outlines are like."""
     at, q, contrast = around.polar, around.q[which], around.contrast[which]
@@ -187,7 +188,7 @@ def _measure(
     rim = (share > 0) & (share < 1) & (q > _CORE)
     slope = _mean_over(gradient, rim)
     # The levels as a map of sectors belong to all windows, the rest to those picked.
-    beside: Map = flat - np.asarray(around.outside, np.float32).take(at.sector[which])
+    beside: Image = flat - np.asarray(around.outside, np.float32).take(at.sector[which])
     noise = np.sqrt(_mean_over(beside * beside, around.ring[which]))
     steep = around.inside[which] - around.outside[which] > 0.4 * contrast[:, None]
     texture = _texture(flat, windows.own[which] & (q < _BAND[1]), q) / contrast
@@ -206,12 +207,12 @@ def _measure(
     ]
 
 
-def _mean_over(values: Map, where: Mask) -> NDArray[np.float64]:
+def _mean_over(values: Image, where: Mask) -> NDArray[np.float64]:
     """Mean of each window over some of its cells, 0 if none, (n,)."""
     return (values * where).sum((1, 2)) / np.maximum(_count(where), 1)
 
 
-def _texture(flat: Map, core: Mask, q: Map) -> NDArray[np.float64]:
+def _texture(flat: Image, core: Mask, q: Image) -> NDArray[np.float64]:
     """Rms of what is left of the inside when its radial trend is taken out, OD, (n,)."""
     square = q * q
     values = (flat - _mean_over(flat, core).astype(np.float32)[:, None, None]) * core
@@ -221,12 +222,12 @@ def _texture(flat: Map, core: Mask, q: Map) -> NDArray[np.float64]:
     return np.sqrt(_mean_over(rest * rest, core))
 
 
-def _compactness(share: Map, area: NDArray[np.float32]) -> NDArray[np.float64]:
+def _compactness(share: Image, area: NDArray[np.float32]) -> NDArray[np.float64]:
     perimeter = _gradient(share).sum((1, 2))
     return 4 * np.pi * area / np.maximum(perimeter, 1e-6) ** 2
 
 
-def _gradient(values: Map) -> Map:
+def _gradient(values: Image) -> Image:
     """Length of the gradient by central differences; 0 at the rim of each window."""
     out = np.zeros_like(values)
     dy = values[:, 2:, 1:-1] - values[:, :-2, 1:-1]
@@ -239,7 +240,7 @@ def _gradient(values: Map) -> Map:
     return out
 
 
-def _solid(share: Map) -> Map:
+def _solid(share: Image) -> Image:
     """Fill holes, also where they reach the cells at the contour."""
     inside = share > 0.5
     solid = without_holes(inside)

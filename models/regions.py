@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from .masks import Mask, components, grow, without_holes, without_tendrils
+from .arrays import Image, Labels, Mask
+from .masks import components, grow, without_holes, without_tendrils
 from .necks import split_necks
 
-Map = NDArray[np.float32]
-Labels = NDArray[np.int32]
 Box = tuple[slice, slice]
 _PEEL = 0.35
 _CHUNKY = 0.3
@@ -18,7 +16,7 @@ _COMPACT = 0.45
 _RAISE = 1.3
 
 
-def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float) -> Labels:
+def find_regions(flat: Image, low: float, peak: Mask, min_area: float, neck: float) -> Labels:
     """Find regions, one per particle.
 
     Connected regions above `low` are taken apart twice: dense particles are peeled off what is
@@ -53,7 +51,7 @@ def find_regions(flat: Map, low: float, peak: Mask, min_area: float, neck: float
 
 
 def _pieces(
-    parts: list[tuple[Box, Mask]], flat: Map, peak: Mask, low: float, min_area: float, neck: float
+    parts: list[tuple[Box, Mask]], flat: Image, peak: Mask, low: float, min_area: float, neck: float
 ) -> list[list[Mask]]:
     """Cut regions at their necks; what is no compact piece is tried again at a higher level."""
     found: list[list[list[Mask]]] = []
@@ -120,7 +118,7 @@ def _components(mask: Mask, min_area: float) -> list[tuple[Box, Mask]]:
 
 
 def _peel(
-    mask: Mask, flat: Map, peak: Mask, low: float, min_area: float, neck: float
+    mask: Mask, flat: Image, peak: Mask, low: float, min_area: float, neck: float
 ) -> list[Mask]:
     """Separate dense particles from faint ones that touch them."""
     if not (mask & peak).any():
@@ -148,7 +146,7 @@ def _peel(
     return parts
 
 
-def _high(values: Map) -> float:
+def _high(values: Image) -> float:
     """The 0.9 quantile, much faster on few values than `numpy.quantile`."""
     place = 0.9 * (len(values) - 1)
     k = int(place)

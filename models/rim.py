@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
-Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from .arrays import Image, Mask
+
 Sampler = Callable[[Tensor], Tensor]
 
 _FEW = 4  # one point in so many finds the neighbourhood, all of them the place

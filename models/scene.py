@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Mask
 from .background import Background
-from .masks import Mask, grow
+from .masks import grow
 from .pyramid import USABLE, Level
 from .refine import Windows
 from .smooth import gaussian

@@ -10,15 +10,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-Map = NDArray[np.float32]
+from .arrays import Image
+
 Mode = Literal["reflect", "constant"]
 _LARGE = 160  # side of images, in units of sigma, from which the filter is faster
 
 
-def gaussian(images: Map, sigma: float, truncate: float, mode: Mode = "reflect") -> Map:
+def gaussian(images: Image, sigma: float, truncate: float, mode: Mode = "reflect") -> Image:
     """Smooth images by a Gaussian.
 
     Parameters

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.arrays import Array
 from ..models.detections import Detections
 from ..models.ssim import Smoothed, joined, similarity, smooth
 from .frame_results import frame_result, particle_results
@@ -29,7 +29,6 @@ from .results import FrameResult
 from .templates import remember
 from .unaligned import unaligned
 
-Array = NDArray[np.float64]
 T = TypeVar("T")
 
 

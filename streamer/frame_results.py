@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.arrays import Array
 from ..models.detections import Detections
 from .frames import Corrected
 from .ladder import Rung
@@ -15,8 +16,6 @@ from .outline import outlines
 from .register.kinematics import UNKNOWN
 from .register.motion import FieldMotion, Moved
 from .results import FrameResult, ParticleResult, Status
-
-Array = NDArray[np.float64]
 
 
 def particle_results(

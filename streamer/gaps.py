@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.arrays import Array
 from .records import Record
 from .register.anchors import Anchor
 from .register.refine import Refined, Request, refine
 from .register.steady import common_path
 
-Array = NDArray[np.float64]
 Fits = dict[int, dict[int, Refined]]
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
 

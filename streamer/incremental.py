@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..models.arrays import Array
 from ..models.detections import Expected
 from .frames import Corrected
 from .jump import jump
 from .link import LinkState, Track, TrackState
 from .link.masks import Placed, visible_part
-
-Array = NDArray[np.float64]
 
 _UNSURE = (TrackState.TENTATIVE, TrackState.COASTING)
 _LEAST_SHARE = 0.3  # of a particle that the frame must show

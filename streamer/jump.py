@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ..models.arrays import Array
 from .link.masks import Placed
-
-Array = NDArray[np.float64]
 
 _CELLS = 128  # along the longer side of the frame
 _REACH = 0.1  # longest jump, in units of that side

@@ -7,9 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.arrays import Array
 from ..models.detections import Detections
-
-Array = NDArray[np.float64]
 
 DIRECTIONS = 48
 UNKNOWN = np.full(DIRECTIONS, np.nan, np.float32)

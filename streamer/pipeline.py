@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..models.arrays import Array
 from ..models.detections import Detections, Expected
 from . import incremental
 from .branch import Branch, Linked, locate, register
@@ -20,8 +19,6 @@ from .register.kinematics import UNKNOWN
 from .register.motion import MotionState
 from .register.settings import RegisterSettings, auto_roi
 from .results import FrameResult
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.arrays import Array
 from ..models.detections import Detections
 from .link import Sighting
 from .register.anchors import Memory
@@ -16,8 +17,6 @@ from .register.motion import Measured
 from .register.precision import mask_sigma
 from .register.refine import Refined, Request, refine
 from .register.settings import RegisterSettings
-
-Array = NDArray[np.float64]
 
 _COAST_STEP_PX = 0.5
 _REACH_PX = 4.0

@@ -10,16 +10,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
+from ..models.arrays import Array, Image, Mask
 from ..models.detections import Detections
 from .frames import Corrected
 from .places import Place, Places
 from .register.anchors import Anchor, Memory, add, begin, learn, window_side
 from .register.fuse import crop_rois, prepare
 from .register.response import background_response
-
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _AROUND = 3
 _GOOD_PX = 0.5

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.arrays import Array
 from ..models.ssim import Smoothed
 from .branch import compare
 from .gaps import fill_gaps
@@ -33,7 +34,6 @@ from .register.steady import steady
 from .results import FrameResult, ParticleResult
 from .unaligned import unaligned
 
-Array = NDArray[np.float64]
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
 
 _REACH_PX = 3.0
@@ -60,7 +60,9 @@ class Scan:
     side: int
 
 
-def look_again(scan: Scan, settings: RegisterSettings) -> tuple[MotionState, Iterator[FrameResult]]:
+def reregister_scan(
+    scan: Scan, settings: RegisterSettings
+) -> tuple[MotionState, Iterator[FrameResult]]:
     """Measure all places again.
 
     Returns

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .latest import Measured
 from .settings import FeedbackSettings
-
-Array = NDArray[np.float64]
 
 _NONE = np.full(2, np.nan)
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ...models.arrays import Array
 from ...streamer.errors import FeedbackError
 from . import forecast, response
 from .decision import Decision, Known, decide
@@ -24,7 +25,6 @@ from .settings import FeedbackSettings
 
 logger = logging.getLogger(__name__)
 
-Array = NDArray[np.float64]
 Plan = Generator[Any, Any, Any]
 
 _POLL_S = 0.02

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from bluesky import plan_stubs as bps
-from numpy.typing import NDArray
 from ophyd import Component, Device, Signal
 
 from ...streamer.advice.advice import MOVES_STREAM as STREAM
-
-Array = NDArray[np.float64]
 
 
 class UnitSignal(Signal):

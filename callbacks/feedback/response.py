@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from ...models.arrays import Array
 from .latest import Measured
 from .moves import Moves
 from .settings import FeedbackSettings
-
-Array = NDArray[np.float64]
 
 KEPT = 10
 _LEAST = 3  # frame pairs until a matrix that was not measured is tried

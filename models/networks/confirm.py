@@ -13,11 +13,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ..masks import Mask
+from ..arrays import Array, Mask
 from ..polar import SECTORS, Polar, polar
 from .contours import Contours
 
-Floats = NDArray[np.float64]
 _PER = 2  # directions of `Polar` that are one sector here
 _SECTORS = SECTORS // _PER
 _DEPTH = 8  # bins on either side of the contour
@@ -55,12 +54,12 @@ class Rims:
     outside : (N,) mean density just outside, OD.
     """
 
-    contrast: Floats
-    t: Floats
-    closed: Floats
-    known: Floats
-    sharpness: Floats
-    outside: Floats
+    contrast: Array
+    t: Array
+    closed: Array
+    known: Array
+    sharpness: Array
+    outside: Array
 
     def pick(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Rims:
         """Some of them."""
@@ -71,11 +70,11 @@ class Rims:
 class _Table:
     """Cells by sector and by distance from the contour, (N, sectors, bins)."""
 
-    count: Floats
-    total: Floats
-    square: Floats
+    count: Array
+    total: Array
+    square: Array
 
-    def band(self, where: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    def band(self, where: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
         """Count, sum and sum of squares over the bins ``where`` (N, bins), each (N, sectors)."""
         weight = where[:, None, :]
         return tuple((part * weight).sum(2) for part in (self.count, self.total, self.square))
@@ -133,16 +132,14 @@ def _tabulate(contours: Contours, hidden: Mask) -> _Table:
     return _Table(count, total, square)
 
 
-def _variance(outer: tuple[Floats, ...], low: Floats, known: NDArray[np.bool_]) -> Floats:
+def _variance(outer: tuple[Array, ...], low: Array, known: NDArray[np.bool_]) -> Array:
     """Variance of a cell about the mean of its sector, outside, (N,)."""
     count, _, square = outer
     spread = ((square - count * low**2) * known).sum(1)
     return spread.clip(min=0) / ((count - 1) * known).sum(1).clip(min=1) + 1e-12
 
 
-def _steepness(
-    table: _Table, known: NDArray[np.bool_], variance: Floats, per_cell: Floats
-) -> Floats:
+def _steepness(table: _Table, known: NDArray[np.bool_], variance: Array, per_cell: Array) -> Array:
     """Share of the whole fall that happens at the contour, and some of its standard error, (N,).
 
     Of a Gaussian cloud it is 0.31 at most, wherever it is cut and however large it is.
@@ -164,7 +161,7 @@ def _steepness(
     return (falls[rows, steepest] / whole + _DOUBT * error).clip(max=2.0)
 
 
-def confidence(contours: Contours, found: Rims, least_t: float) -> Floats:
+def confidence(contours: Contours, found: Rims, least_t: float) -> Array:
     """How sure it is that there is a particle, (N,) 0..1.
 
     The probability of the networks, times what the frame says to it. Networks that hesitate are
@@ -188,9 +185,7 @@ def confidence(contours: Contours, found: Rims, least_t: float) -> Floats:
     )
 
 
-def beside_densest(
-    score: Floats, contrast: Floats, owner: NDArray[np.int64], least: float
-) -> Floats:
+def beside_densest(score: Array, contrast: Array, owner: NDArray[np.int64], least: float) -> Array:
     """Score of each contour less what is faint beside the densest sure one of its frame, (N,).
 
     Parameters
@@ -205,5 +200,5 @@ def beside_densest(
     return score * _soft(contrast, limit, 0.15 * limit)
 
 
-def _soft(value: Floats, middle: Floats | float, width: Floats | float) -> Floats:
+def _soft(value: Array, middle: Array | float, width: Array | float) -> Array:
     return 1 / (1 + np.exp(((middle - value) / np.maximum(width, 1e-9)).clip(-50.0, 50.0)))

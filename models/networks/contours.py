@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..masks import Mask, grow, main_parts
+from ..arrays import Array, Image, Mask
+from ..masks import grow, main_parts
 from .dual_unet import DualUNet
 from .inputs import ROI_CELLS, roi_sides, roi_values, standardised
 
-Map = NDArray[np.float32]
-Floats = NDArray[np.float64]
 _FAR = 0.15  # error of the assumed centre, in diameters, from which the window is moved
 _OFF = (0.8, 1.25)  # found over assumed diameter, outside of which the window is resized
 _FEWEST = 12  # cells
@@ -41,27 +40,27 @@ class Contours:
     """
 
     owner: NDArray[np.int64]
-    centres: Floats
-    sides: Floats
-    prior: Floats
-    share: Map
-    value: Map
+    centres: Array
+    sides: Array
+    prior: Array
+    share: Image
+    value: Image
     usable: Mask
-    presence: Floats
-    yx: Floats
-    area: Floats
-    moments: Floats
+    presence: Array
+    yx: Array
+    area: Array
+    moments: Array
 
     def __len__(self) -> int:
         return len(self.owner)
 
     @property
-    def cell(self) -> Floats:
+    def cell(self) -> Array:
         """(N,) side of a cell, px."""
         return self.sides / ROI_CELLS
 
     @property
-    def diameter(self) -> Floats:
+    def diameter(self) -> Array:
         """(N,) of the disc of equal area, px."""
         return 2 * np.sqrt(self.area / np.pi)
 
@@ -94,9 +93,9 @@ class Tracer:
         od: Tensor,
         valid: Tensor,
         owner: NDArray[np.int64],
-        centres: Floats,
-        diameters: Floats,
-        prior: Floats,
+        centres: Array,
+        diameters: Array,
+        prior: Array,
     ) -> Contours:
         """Draw the contours of particles; again in better windows where they were far off.
 
@@ -121,9 +120,9 @@ class Tracer:
         od: Tensor,
         valid: Tensor,
         owner: NDArray[np.int64],
-        centres: Floats,
-        diameters: Floats,
-        prior: Floats,
+        centres: Array,
+        diameters: Array,
+        prior: Array,
     ) -> Contours:
         """Draw the contours of particles in the windows asked for."""
         places = np.column_stack([centres, diameters]).astype(np.float32)
@@ -141,7 +140,7 @@ class Tracer:
         return measured(owner, places.astype(np.float64), prior, every)
 
 
-def measured(owner: NDArray[np.int64], places: Floats, prior: Floats, every: Map) -> Contours:
+def measured(owner: NDArray[np.int64], places: Array, prior: Array, every: Image) -> Contours:
     """Contours with their moments.
 
     Parameters
@@ -174,7 +173,7 @@ def measured(owner: NDArray[np.int64], places: Floats, prior: Floats, every: Map
     )
 
 
-def soft_moments(share: Map, centres: Floats, sides: Floats) -> tuple[Floats, Floats, Floats]:
+def soft_moments(share: Image, centres: Array, sides: Array) -> tuple[Array, Array, Array]:
     """Centre of mass, area and second moments of soft masks (Su et al. 2024, eqs 2-5).
 
     Parameters

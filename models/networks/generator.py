@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-DOWNS = 3
-STRIDE = 2**DOWNS
+GENERATOR_DOWNS = 3
+STRIDE = 2**GENERATOR_DOWNS
 """Sides are padded to multiples of this."""
 
 

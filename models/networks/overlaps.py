@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import grid_sample
 
-from .contours import Contours, Map
+from ..arrays import Image
+from .contours import Contours
 from .inputs import ROI_CELLS
 
 _EXTENT = 2.3  # half length of an ellipse in units of its rms along it, and some more
@@ -29,7 +30,7 @@ class Pairs:
 
     one: NDArray[np.intp]
     other: NDArray[np.intp]
-    share: Map
+    share: Image
     inside: NDArray[np.float64]
 
     def pick(self, which: NDArray[np.bool_]) -> Pairs:
@@ -62,7 +63,7 @@ def find_pairs(contours: Contours) -> Pairs:
     return Pairs(one=one, other=other, share=share, inside=both[one, other])
 
 
-def _seen_from(contours: Contours, one: NDArray[np.intp], other: NDArray[np.intp]) -> Map:
+def _seen_from(contours: Contours, one: NDArray[np.intp], other: NDArray[np.intp]) -> Image:
     """Masks in the windows of others, (P, S, S)."""
     if not len(one):
         return np.zeros((0, ROI_CELLS, ROI_CELLS), np.float32)
@@ -80,7 +81,7 @@ def _seen_from(contours: Contours, one: NDArray[np.intp], other: NDArray[np.intp
     return found[:, 0].numpy()
 
 
-def others(contours: Contours, pairs: Pairs) -> Map:
+def others(contours: Contours, pairs: Pairs) -> Image:
     """Probability of anybody else in the window of each contour, (N, S, S)."""
     found = np.zeros_like(contours.share)
     for one, share in zip(pairs.one, pairs.share, strict=True):

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..arrays import Array, Image
 from ..detections import Detections
 from ..masks import grow
 from .confirm import Rims
-from .contours import Contours, Floats, Map
+from .contours import Contours
 from .inputs import ROI_CELLS
 
 Box = tuple[slice, slice]
@@ -19,7 +20,7 @@ _TOUCHES = 2  # cells beside invalid ones from which a mask is cut
 
 
 def paint(
-    contours: Contours, found: Rims, score: Floats, shape: tuple[int, int], doubt: str = ""
+    contours: Contours, found: Rims, score: Array, shape: tuple[int, int], doubt: str = ""
 ) -> Detections:
     """The detections of one frame.
 
@@ -33,7 +34,7 @@ def paint(
     shape : of the frame (H, W). doubt : see `Detections`.
     """
     labels = np.zeros(shape, np.int32)
-    drawn: list[tuple[Box, Map]] = []
+    drawn: list[tuple[Box, Image]] = []
     for i, (box, chance) in enumerate(_fine(contours, shape)):
         target = labels[box]
         inside = chance > 0.5
@@ -60,7 +61,7 @@ def paint(
     )
 
 
-def _fine(contours: Contours, shape: tuple[int, int]) -> Iterator[tuple[Box, Map]]:
+def _fine(contours: Contours, shape: tuple[int, int]) -> Iterator[tuple[Box, Image]]:
     """Pixels where each mask may be, and its probability there, by bilinear interpolation."""
     likely = [contours.share.max(axis) > 0.25 for axis in (2, 1)]
     for share, rows, columns, centre, cell in zip(
@@ -88,7 +89,7 @@ def _axis(
     return torch.from_numpy(weight.astype(np.float32)), slice(low, high), slice(first, last)
 
 
-def _part(drawn: tuple[Box, Map], box: Box) -> Map:
+def _part(drawn: tuple[Box, Image], box: Box) -> Image:
     """What was drawn in one box, as seen in another."""
     (rows, columns), chance = drawn
     out = np.zeros([s.stop - s.start for s in box], np.float32)
@@ -110,7 +111,7 @@ def _bounds(labels: NDArray[np.int32], n: int, box: Box) -> tuple[int, int, int,
     return (top + int(y[0]), left + int(x[0]), top + int(y[-1]) + 1, left + int(x[-1]) + 1)
 
 
-def _contrast(contours: Contours, found: Rims) -> Floats:
+def _contrast(contours: Contours, found: Rims) -> Array:
     """Mean OD inside above that just outside."""
     weight = contours.share * contours.usable
     total = (weight * contours.value).sum((1, 2), dtype=np.float64)

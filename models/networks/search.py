@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..masks import Mask, components
+from ..arrays import Mask
+from ..masks import components
 from .generator import Generator
 from .inputs import frame_levels
 from .tiles import masks_of

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 
-DOWNS = 4
+UNET_DOWNS = 4
 
 
 class UNet(nn.Module):
@@ -26,11 +26,13 @@ class UNet(nn.Module):
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
-        widths = [width * 2**k for k in range(DOWNS + 1)]
+        widths = [width * 2**k for k in range(UNET_DOWNS + 1)]
         self.down = nn.ModuleList(
             _pair(before, after) for before, after in zip([1, *widths], widths, strict=False)
         )
-        self.up = nn.ModuleList(_pair(3 * widths[k], widths[k]) for k in reversed(range(DOWNS)))
+        self.up = nn.ModuleList(
+            _pair(3 * widths[k], widths[k]) for k in reversed(range(UNET_DOWNS))
+        )
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:

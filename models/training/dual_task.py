@@ -18,7 +18,7 @@ from .roi_score import roi_scores
 from .settings import TrainSettings
 
 _CLEAN = 1.0  # weight of the first network's loss beside that of the contour
-_AT_A_TIME = 256
+_ROIS_AT_A_TIME = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class DualTask:
         """Scores of the held-out ROIs, see `roi_scores`, and the contour's loss on them."""
         self.network.eval()
         found = []
-        for roi in self._held_out.roi.split(_AT_A_TIME):
+        for roi in self._held_out.roi.split(_ROIS_AT_A_TIME):
             with (
                 torch.inference_mode(),
                 torch.autocast(self._device.type, torch.bfloat16, enabled=self._half),

@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from ...models.arrays import Array
 from ..link import TrackState
 from ..results import FrameResult, ParticleResult
 from .advice import Advice, Kind, Severity
 from .latches import Finding
 from .settings import AdviceSettings
 from .state import Path, Vector
-
-Array = NDArray[np.float64]
 
 _LEAST = 4  # places for a velocity
 _HYSTERESIS = 1.5

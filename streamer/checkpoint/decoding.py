@@ -55,11 +55,11 @@ class _Decoder:
             tags.COUNTER: lambda entries: Counter(self._mapping(entries)),
             tags.ARRAY: _array,
             tags.BLOB: self._blob,
-            tags.SCALAR: _scalar,
+            tags.SCALAR: _to_scalar,
             tags.TENSOR: self._tensor,
-            tags.ENUM: _enum,
+            tags.ENUM: _to_enum,
             tags.DATACLASS: self._dataclass,
-            tags.MODEL: _model,
+            tags.MODEL: _to_model,
             tags.COMPLEX: complex,
         }
 
@@ -127,18 +127,18 @@ def _array(
     return made
 
 
-def _scalar(dtype: str, data: bytes) -> Any:
+def _to_scalar(dtype: str, data: bytes) -> Any:
     return np.frombuffer(data, np.dtype(dtype))[0]
 
 
-def _enum(name: str, member: str) -> Enum:
+def _to_enum(name: str, member: str) -> Enum:
     cls = _class(name)
     if not (isinstance(cls, type) and issubclass(cls, Enum)):
         raise CheckpointError(f"{name} is no enumeration")
     return cls[member]
 
 
-def _model(name: str, text: str) -> BaseModel:
+def _to_model(name: str, text: str) -> BaseModel:
     cls = _class(name)
     if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
         raise CheckpointError(f"{name} is no model of settings")

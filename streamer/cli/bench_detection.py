@@ -12,12 +12,12 @@ import typer
 from .options import Device, Profile
 
 if TYPE_CHECKING:
-    from ..bench.detection.regimes import Regime
-    from ..bench.detection.runner import RegimeResult
+    from ..bench.detection.regimes import Regime as DetectionRegime
+    from ..bench.detection.runner import RegimeResult as DetectionResult
     from ..config import Settings
 
 _SIMULATED_PROFILE, _REAL_PROFILE = "sim_txm", "ssrl_6_2c"
-_LEAST_WIDTH = 170
+_DETECTION_WIDTH = 170
 
 
 def detection(
@@ -72,14 +72,14 @@ def detection(
     if real is not None:
         paths = _real(real, names, settings, output)
     else:
-        chosen = _regimes(regime, full=full)
+        chosen = _detection_regimes(regime, full=full)
         results = _simulated(chosen, names, settings, quick=quick)
         paths = _report(results, settings, left_out, output, quick=quick)
     for path in paths:
         say(f"wrote {path}")
 
 
-def _regimes(names: list[str] | None, *, full: bool) -> list[Regime]:
+def _detection_regimes(names: list[str] | None, *, full: bool) -> list[DetectionRegime]:
     from ..bench.detection.regimes import REGIMES
     from ..errors import ConfigError
 
@@ -91,8 +91,8 @@ def _regimes(names: list[str] | None, *, full: bool) -> list[Regime]:
 
 
 def _simulated(
-    regimes: list[Regime], detectors: Sequence[str], settings: Settings, *, quick: bool
-) -> list[RegimeResult]:
+    regimes: list[DetectionRegime], detectors: Sequence[str], settings: Settings, *, quick: bool
+) -> list[DetectionResult]:
     from rich.progress import Progress
 
     from ...models.device import bounded_threads
@@ -117,7 +117,7 @@ def _simulated(
 
 
 def _report(
-    results: list[RegimeResult],
+    results: list[DetectionResult],
     settings: Settings,
     left_out: Mapping[str, str],
     output: Path | None,
@@ -132,7 +132,7 @@ def _report(
 
     console = Console()
     # a pipe has 80 columns, in which nothing of this could be read
-    console = Console(width=max(console.width, _LEAST_WIDTH))
+    console = Console(width=max(console.width, _DETECTION_WIDTH))
     for table in tables(results):
         console.print(table)
     console.print(RULES, highlight=False)

@@ -34,7 +34,7 @@ class Dashboard:
                 f"--host {host} can be reached from other machines, without any password; take "
                 "127.0.0.1 (and ssh -L), or add --public if the network is trusted"
             )
-        self._socket = _listen(host, port)
+        self._socket = _bound_socket(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         hosts = ("*",) if public else LOOPBACK_NAMES
         self._server = uvicorn.Server(
@@ -60,7 +60,7 @@ class Dashboard:
         self._server.run(sockets=[self._socket])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bound_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

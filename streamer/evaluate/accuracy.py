@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ..simulate.truth import Truth
 from .errors import match_rows, position_errors, usable_rows, within_sides
-from .matching import Floats, Matches, count_gaps, count_switches
+from .matching import Matches, count_gaps, count_switches
 from .tables import MEASURED, Revision, where
 
 _REGIONS = ("below", "at", "above")
@@ -137,7 +138,7 @@ def _instances(matches: Matches, whole: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (matches.frame_id >= 0) & whole
 
 
-def _distance(errors: pd.DataFrame, prefix: str) -> Floats:
+def _distance(errors: pd.DataFrame, prefix: str) -> Array:
     return np.hypot(errors[f"{prefix}dy"].to_numpy(), errors[f"{prefix}dx"].to_numpy())
 
 

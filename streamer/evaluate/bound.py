@@ -14,13 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ...models.arrays import Array
 from ..simulate.patches import Patch
 from ..simulate.settings import SimSettings
 from ..simulate.simulator import Simulator
 from .errors import within_sides
 from .tables import where
-
-Floats = NDArray[np.float64]
 
 _STEP = 0.25
 _MOVES = np.array([[_STEP, 0], [-_STEP, 0], [0, _STEP], [0, -_STEP]])
@@ -41,10 +40,10 @@ class Bound:
     """
 
     frames: NDArray[np.int64]
-    sd: Floats
-    covariance: Floats
+    sd: Array
+    covariance: Array
 
-    def at(self, frames: ArrayLike, particles: ArrayLike) -> Floats:
+    def at(self, frames: ArrayLike, particles: ArrayLike) -> Array:
         """Standard deviations (N, 2) of some instances, px; NaN where it was not computed."""
         rows = np.full(
             max(int(self.frames.max(initial=-1)), int(np.max(frames, initial=-1))) + 1, -1
@@ -93,7 +92,7 @@ def cramer_rao(
     return Bound(frames=chosen, sd=sd, covariance=covariance)
 
 
-def od_variance(sample: ArrayLike, flat: ArrayLike | None, settings: SimSettings) -> Floats:
+def od_variance(sample: ArrayLike, flat: ArrayLike | None, settings: SimSettings) -> Array:
     """Variance of the optical density of one corrected frame, OD^2.
 
     Shot noise, read noise and rounding of the chunk of sample images, of the chunk of flats and
@@ -115,7 +114,7 @@ def od_variance(sample: ArrayLike, flat: ArrayLike | None, settings: SimSettings
     return (variance + electronic * dark**2) / settings.chunk
 
 
-def position_covariance(derivatives: Floats, nuisances: Floats, variance: Floats) -> Floats:
+def position_covariance(derivatives: Array, nuisances: Array, variance: Array) -> Array:
     """Inverse of the Fisher information of a position after its nuisances, (2, 2) px^2.
 
     Parameters
@@ -166,7 +165,7 @@ def _ratio(errors: pd.DataFrame, bound: Bound) -> float:
     return float(np.sqrt(squares.sum() / (sd[known] ** 2).sum())) if known.any() else float("nan")
 
 
-def _of_patch(patch: Patch, variance: Floats) -> Floats:
+def _of_patch(patch: Patch, variance: Array) -> Array:
     up, down, right, left = patch.moved.astype(np.float64)
     derivatives = np.stack([up - down, right - left]) / (2 * _STEP)
     particle = patch.moved.mean(axis=0, dtype=np.float64) - patch.without

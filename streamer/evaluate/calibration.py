@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .matching import Floats, Ints
+from ...models.arrays import Array
+from .matching import Ints
 
 _MEDIAN = 2 * np.log(2)
 """Median of a chi-squared distribution with two degrees of freedom."""
@@ -48,9 +49,9 @@ class _Normalised:
     `expected` is what the squares about the mean are on average if calibrated.
     """
 
-    squares: Floats
-    robust: Floats
-    expected: Floats
+    squares: Array
+    robust: Array
+    expected: Array
 
 
 def calibration(errors: pd.DataFrame) -> dict[str, Calibration]:
@@ -110,7 +111,7 @@ def _normalised(errors: pd.DataFrame, by: list[str]) -> _Normalised:
     return _Normalised(squares=squares, robust=robust, expected=expected)
 
 
-def _weighted_medians(values: Floats, weights: Floats, group: Ints) -> Floats:
+def _weighted_medians(values: Array, weights: Array, group: Ints) -> Array:
     """Smallest value of each group that, with those below it, holds half of the weight."""
     order = np.lexsort((values, group))
     values, weights, group = values[order], weights[order], group[order]

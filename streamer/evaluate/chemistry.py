@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ..simulate.spectra import OXIDISED, REDUCED, absorption
 from ..simulate.truth import Truth
 from ..xanes.curve import make_curve
 from ..xanes.edge import find_edges
 from ..xanes.settings import XanesSettings
-
-Array = NDArray[np.float64]
 
 _LARGEST_DISTANCE_PX = 5.0
 _FEWEST_FRAMES = 0.5

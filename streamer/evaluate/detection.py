@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ...models.arrays import Array
 from ...models.detections import Detections
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Labels = NDArray[np.integer]
 
@@ -44,7 +44,7 @@ class MaskMatches:
 
     detection: Ints
     truth: Ints
-    iou: Floats
+    iou: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +64,10 @@ class Judged:
     """
 
     truth: Ints
-    score: Floats
-    iou: Floats
-    error: Floats
-    false_score: Floats
+    score: Array
+    iou: Array
+    error: Array
+    false_score: Array
     false_kind: NDArray[np.str_]
     missed: tuple[str, ...]
 
@@ -259,7 +259,7 @@ def _missed_kind(common: Ints, area: int, covers: NDArray[np.bool_]) -> str:
     return "merged" if covers[common.argmax()].sum() > 1 else "outline"
 
 
-def _all(frames: Sequence[Judged], name: str) -> Floats:
+def _all(frames: Sequence[Judged], name: str) -> Array:
     return np.concatenate([getattr(f, name) for f in frames]) if frames else np.zeros(0)
 
 

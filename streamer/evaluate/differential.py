@@ -14,12 +14,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
+from ...models.arrays import Array, Mask
 from ..register.fuse import crop_rois
 from ..simulate.simulator import Simulator
-from .matching import Floats
 from .similarity import sides_of, windows
-
-Bools = NDArray[np.bool_]
 
 _BAND_PX = 4.0
 _ENOUGH_PX = 20
@@ -45,7 +43,7 @@ class DifferentialMaps:
 
 
 def compare_maps(
-    od: NDArray[np.float32], yx: Floats, simulator: Simulator, *, average: int = 5
+    od: NDArray[np.float32], yx: Array, simulator: Simulator, *, average: int = 5
 ) -> DifferentialMaps:
     """Differential maps with an estimator's and with the true positions.
 
@@ -70,8 +68,8 @@ def compare_maps(
 
 
 def rim_residuals(
-    od: NDArray[np.float32], yx: Floats, simulator: Simulator, *, average: int = 5
-) -> Floats:
+    od: NDArray[np.float32], yx: Array, simulator: Simulator, *, average: int = 5
+) -> Array:
     """Rms of each particle's differential map on the rim over that inside.
 
     The map is the last aligned picture minus the first one with a gain and an offset fitted to
@@ -100,7 +98,7 @@ def rim_residuals(
     return np.array([_residual(*one) for one in zip(*pictures, depth, strict=True)])
 
 
-def _ends(there: Bools, average: int) -> tuple[Bools, Bools]:
+def _ends(there: Mask, average: int) -> tuple[Mask, Mask]:
     """Mark the first and the last frames (F, P) of each particle that has enough of them."""
     rank = np.cumsum(there, axis=0)
     enough = there & (rank[-1] >= 2 * average)
@@ -108,8 +106,8 @@ def _ends(there: Bools, average: int) -> tuple[Bools, Bools]:
 
 
 def _mean_windows(
-    od: NDArray[np.float32], yx: Floats, chosen: Bools, sides: NDArray[np.int64]
-) -> Floats:
+    od: NDArray[np.float32], yx: Array, chosen: Mask, sides: NDArray[np.int64]
+) -> Array:
     """Mean aligned picture (P, S, S) over the chosen frames, NaN where a frame has none."""
     frames = np.flatnonzero(chosen.any(axis=1))
     side = int(sides.max(initial=1))
@@ -120,7 +118,7 @@ def _mean_windows(
     return total / np.where(chosen.any(axis=0), chosen.sum(axis=0), np.nan)[:, None, None]
 
 
-def _depths(simulator: Simulator, last: Bools, side: int) -> Floats:
+def _depths(simulator: Simulator, last: Mask, side: int) -> Array:
     """Depth of each pixel (P, S, S) under the half-maximum contour, px, negative outside."""
     truth = simulator.truth
     depth = np.full((truth.n_particles, side, side), np.nan)
@@ -138,13 +136,13 @@ def _depths(simulator: Simulator, last: Bools, side: int) -> Floats:
     return depth
 
 
-def _distance(mask: Bools) -> Floats:
+def _distance(mask: Mask) -> Array:
     """Distance of the pixels of a mask from its contour, px, 0 elsewhere."""
     away = np.asarray(distance_transform_edt(mask), dtype=np.float64)
     return np.where(mask, away - 0.5, 0.0)
 
 
-def _residual(first: Floats, last: Floats, depth: Floats) -> float:
+def _residual(first: Array, last: Array, depth: Array) -> float:
     known = np.isfinite(first) & np.isfinite(last)
     rim, inside = known & (np.abs(depth) <= _BAND_PX), known & (depth > _BAND_PX)
     if min(rim.sum(), inside.sum()) < _ENOUGH_PX:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ...models.arrays import Array
 from ..simulate.truth import Truth
-from .matching import Floats, Matches, match
+from .matching import Matches, match
 from .tables import Revision, of_revision, where
 
 _SIGMAS = ["sigma_y", "sigma_x"]
@@ -89,7 +90,7 @@ def within_sides(errors: pd.DataFrame) -> pd.DataFrame:
     return where(table, count[:, 0] > 1)
 
 
-def positions(errors: pd.DataFrame, truth: Truth) -> Floats:
+def positions(errors: pd.DataFrame, truth: Truth) -> Array:
     """Measured position of each true particle in each frame, (F, P, 2) px, NaN where there is none.
 
     Parameters
@@ -103,7 +104,7 @@ def positions(errors: pd.DataFrame, truth: Truth) -> Floats:
     return yx
 
 
-def _by_identity(rows: pd.DataFrame, columns: list[str], ids: np.ndarray, n_frames: int) -> Floats:
+def _by_identity(rows: pd.DataFrame, columns: list[str], ids: np.ndarray, n_frames: int) -> Array:
     """Columns of the rows as (F, K, C), NaN where an identity has no row."""
     table = np.full((n_frames, len(ids), len(columns)), np.nan)
     column = np.searchsorted(ids, rows["particle"].to_numpy(np.int64))

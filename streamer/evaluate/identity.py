@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ...models.arrays import Array, Mask
 from ..simulate.truth import Truth
 from .errors import match_rows, usable_rows
-from .matching import Floats, Ints, Matches
+from .matching import Ints, Matches
 from .reacquisition import Reacquisition, reacquisitions, summarise
 from .tables import MEASURED, Revision, where
-
-Bools = NDArray[np.bool_]
 
 _ALPHAS = np.linspace(0.05, 0.95, 19)
 _EPS = 1e-9
@@ -94,7 +92,7 @@ def identity(
     )
 
 
-def idf1_of(inside: Bools, found: Bools, wanted: Bools) -> float:
+def idf1_of(inside: Mask, found: Mask, wanted: Mask) -> float:
     """IDF1: twice the instances on a one-to-one assignment of trajectories over all instances.
 
     Parameters
@@ -110,7 +108,7 @@ def idf1_of(inside: Bools, found: Bools, wanted: Bools) -> float:
     return float(2 * together[result, true].sum() / instances) if instances else float("nan")
 
 
-def hota_of(similar: Floats, found: Bools, wanted: Bools) -> tuple[float, float, float]:
+def hota_of(similar: Array, found: Mask, wanted: Mask) -> tuple[float, float, float]:
     """HOTA, detection and association accuracy, as the authors' TrackEval computes them.
 
     Parameters
@@ -146,14 +144,14 @@ def hota_of(similar: Floats, found: Bools, wanted: Bools) -> tuple[float, float,
     return float(hota.mean()), float(detection.mean()), float(association.mean())
 
 
-def _similarity(matches: Matches, truth: Truth, gate: float) -> Floats:
+def _similarity(matches: Matches, truth: Truth, gate: float) -> Array:
     """1 - distance / gate of each result (F, K) and visible true particle (P), at least 0."""
     distance = np.linalg.norm(matches.yx[:, :, None] - truth.yx[:, None], axis=-1)
     near = 1 - distance / (gate * truth.radius)
     return np.where(truth.visible[:, None], np.clip(np.nan_to_num(near), 0, 1), 0.0)
 
 
-def _explaining(frame_id: Ints, shape: tuple[int, ...]) -> Bools:
+def _explaining(frame_id: Ints, shape: tuple[int, ...]) -> Mask:
     """Mark the results (F, K) that explain a true particle."""
     marked = np.zeros(shape, bool)
     frame, particle = np.nonzero(frame_id >= 0)
@@ -161,7 +159,7 @@ def _explaining(frame_id: Ints, shape: tuple[int, ...]) -> Bools:
     return marked
 
 
-def _tracked(rows: pd.DataFrame, matches: Matches) -> Bools:
+def _tracked(rows: pd.DataFrame, matches: Matches) -> Mask:
     marked = np.zeros(matches.near.shape, bool)
     tracked = where(rows, rows["state"] == "tracked")
     column = np.searchsorted(matches.ids, tracked["particle"].to_numpy(np.int64))

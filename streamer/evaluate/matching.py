@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-Floats = NDArray[np.float64]
+from ...models.arrays import Array
+
 Ints = NDArray[np.int64]
 
 
@@ -32,16 +33,14 @@ class Matches:
     """
 
     ids: Ints
-    yx: Floats
+    yx: Array
     owner: Ints
     hit: NDArray[np.bool_]
     near: NDArray[np.bool_]
     frame_id: Ints
 
 
-def match(
-    yx: Floats, ids: Ints, true_yx: Floats, visible: NDArray[np.bool_], gate: Floats
-) -> Matches:
+def match(yx: Array, ids: Ints, true_yx: Array, visible: NDArray[np.bool_], gate: Array) -> Matches:
     """Match results with the truth.
 
     Parameters
@@ -71,7 +70,7 @@ def match(
     )
 
 
-def _trajectories(inside: NDArray[np.bool_], distance: Floats, gate: Floats) -> Ints:
+def _trajectories(inside: NDArray[np.bool_], distance: Array, gate: Array) -> Ints:
     """Give each true particle the trajectories that explain it best.
 
     The Hungarian assignment gives one trajectory to each particle; what is left over belongs to
@@ -85,7 +84,7 @@ def _trajectories(inside: NDArray[np.bool_], distance: Floats, gate: Floats) -> 
     return owner.astype(np.int64)
 
 
-def _per_frame(inside: NDArray[np.bool_], distance: Floats) -> Ints:
+def _per_frame(inside: NDArray[np.bool_], distance: Array) -> Ints:
     found = np.full((inside.shape[0], inside.shape[2]), -1, dtype=np.int64)
     cost = np.where(inside, np.nan_to_num(distance), 1e9)
     for frame in range(len(found)):

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from ...models.arrays import Mask
 from .matching import Ints
-
-Bools = NDArray[np.bool_]
 
 _COLUMNS = ("truth", "frame", "cause", "delay", "kept")
 
@@ -34,7 +32,7 @@ class Reacquisition:
     kept: float
 
 
-def reacquisitions(frame_id: Ints, wanted: Bools, visible: Bools) -> pd.DataFrame:
+def reacquisitions(frame_id: Ints, wanted: Mask, visible: Mask) -> pd.DataFrame:
     """All events after which true particles had to be found (again).
 
     Parameters
@@ -72,7 +70,7 @@ def summarise(events: pd.DataFrame) -> Reacquisition:
     )
 
 
-def _of_particle(frame_id: Ints, wanted: Bools, visible: Bools) -> pd.DataFrame:
+def _of_particle(frame_id: Ints, wanted: Mask, visible: Mask) -> pd.DataFrame:
     frames = np.flatnonzero(wanted)
     identity = frame_id[frames]
     found, index = identity >= 0, np.arange(len(frames))

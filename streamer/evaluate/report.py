@@ -13,11 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from ...models.arrays import Array
 from ..simulate.truth import Truth
 from .accuracy import Score
 from .tables import MEASURED, of_revision, where
 
-Image = NDArray[np.float64]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 _MEAN_FRAMES = 60
 _TABLE_ROWS = 12
@@ -107,7 +107,7 @@ def _best_particle(rows: pd.DataFrame) -> int:
     return int(names[np.argmax(median.to_numpy())])
 
 
-def _image(axes: Axes, image: Image, title: str, **options: Any) -> None:
+def _image(axes: Axes, image: Array, title: str, **options: Any) -> None:
     shown = axes.imshow(image, interpolation="nearest", **options)
     axes.set_title(title, fontsize=11)
     axes.set_xticks([])
@@ -116,12 +116,12 @@ def _image(axes: Axes, image: Image, title: str, **options: Any) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def _range(image: Image) -> dict[str, float]:
+def _range(image: Array) -> dict[str, float]:
     low, high = np.nanpercentile(image, (1, 99.7))
     return {"vmin": float(low), "vmax": float(max(high, low + 1e-6))}
 
 
-def _mean(stack: NDArray[np.float32]) -> Image:
+def _mean(stack: NDArray[np.float32]) -> Array:
     frames = np.unique(np.linspace(0, len(stack) - 1, _MEAN_FRAMES).astype(int))
     total = np.zeros(stack.shape[1:])
     count = np.zeros(stack.shape[1:])
@@ -198,7 +198,7 @@ def _draw_trajectories(axes: Axes, rows: pd.DataFrame, data: ReportData) -> None
     axes.tick_params(labelsize=8)
 
 
-def _common_path(rows: pd.DataFrame) -> Image:
+def _common_path(rows: pd.DataFrame) -> Array:
     """Motion (y, x) that most particles share, by frame: the sum of median steps."""
     wide = rows.pivot(index="frame", columns="particle", values=["y", "x"])
     steps = wide.diff().T.groupby(level=0).median().T[["y", "x"]].fillna(0.0)
@@ -206,7 +206,7 @@ def _common_path(rows: pd.DataFrame) -> Image:
     return path.to_numpy(np.float64)
 
 
-def _true_path(rows: pd.DataFrame, data: ReportData) -> Image | None:
+def _true_path(rows: pd.DataFrame, data: ReportData) -> Array | None:
     if data.truth is None or data.score is None:
         return None
     errors = data.score.errors

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...models.arrays import Array
 from ...models.ssim import ssim
 from ..register.fuse import crop_rois
-from .matching import Floats
 
 _SIDE_RADII = 2.8
 """Side of a window in radii of the particle: the silhouette and 0.4 radii around it."""
@@ -45,13 +45,13 @@ class Similarity:
         return asdict(self)
 
 
-def sides_of(radius: Floats) -> NDArray[np.int64]:
+def sides_of(radius: Array) -> NDArray[np.int64]:
     """Side (P,) of the window of each particle, px, an odd number."""
     half = np.ceil(np.maximum(_SIDE_RADII * radius, _SMALLEST_SIDE) / 2)
     return (2 * half + 1).astype(np.int64)
 
 
-def windows(od: NDArray[np.float32], yx: Floats, sides: NDArray[np.int64]) -> Iterator[Tensor]:
+def windows(od: NDArray[np.float32], yx: Array, sides: NDArray[np.int64]) -> Iterator[Tensor]:
     """Cut each frame around the positions.
 
     Parameters
@@ -78,7 +78,7 @@ def windows(od: NDArray[np.float32], yx: Floats, sides: NDArray[np.int64]) -> It
 
 
 def adjacent_ssim(
-    od: NDArray[np.float32], yx: Floats, radius: Floats, data_range: float = 1.0
+    od: NDArray[np.float32], yx: Array, radius: Array, data_range: float = 1.0
 ) -> NDArray[np.float32]:
     """SSIM of each particle's windows in frames f and f + 1.
 

@@ -13,8 +13,9 @@ from functools import partial
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .look import Array, Look, Scene, place, within
-from .masks import Mask, Placed, overlap, similarity, visible_part
+from ...models.arrays import Array, Mask
+from .look import Look, Scene, place, within
+from .masks import Placed, overlap, similarity, visible_part
 from .settings import LinkSettings
 from .tracks import Track, TrackState
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ...models.detections import Detections
 from .look import positions
 from .settings import LinkSettings
 from .tracks import LinkState, TrackState
 from .voting import common_shift, shape_similarity
-
-Array = NDArray[np.float64]
 
 _SEEN_OFTEN = (TrackState.TRACKED, TrackState.COASTING, TrackState.LOST)
 _FIELD = 3  # particles from which one alone does not tell a common shift

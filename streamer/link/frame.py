@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array, Mask
 from ...models.detections import Detections
 from . import life
 from .field import field_shift
 from .look import Look, Scene, expect, gates, look_at, place
-from .masks import Mask
 from .settings import LinkSettings
 from .touching import Regrouped, regroup
 from .tracks import LinkResult, LinkState, Sighting, Track, TrackState
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

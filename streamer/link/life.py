@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .look import Look
 from .settings import LinkSettings
 from .tracks import Track, TrackState
-
-Array = NDArray[np.float64]
 
 _MOVES_PX = 2.0  # own motion per frame below which it may be the wander of a mask
 _FADE = 0.7

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array, Mask
 from ...models.detections import Detections
 from . import frame
 from .assign import assign
 from .frame import Match
-from .masks import Mask, similarity
+from .masks import similarity
 from .settings import LinkSettings
 from .tracks import LinkResult, LinkState, Sighting
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

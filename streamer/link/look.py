@@ -8,12 +8,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array, Mask
 from ...models.detections import Detections
-from .masks import Mask, Placed, crop_mask, place_cut, thumbnails
+from .masks import Placed, crop_mask, place_cut, thumbnails
 from .settings import LinkSettings
 from .tracks import LinkState, Track
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

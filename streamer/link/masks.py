@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array, Mask
 from ...models.detections import Detections
 
 THUMBNAIL = 24
 _STEPS = 8
 _CLOSE_PX = 0.05
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,19 +10,18 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ...models.arrays import Array, Mask
 from ...models.detections import Detections
 from . import frame
 from .frame import Match
 from .look import Scene, place, positions, within
-from .masks import Mask, place_cut
+from .masks import place_cut
 from .settings import LinkSettings
 from .ssim_scores import Bodies, bodies, pair_ssim, side_of, views
 from .tracks import LinkResult, LinkState, Sighting, Track
 
 _PLACE = 0.25  # share of its worth that a pair loses at the gate
 _ENTERING = 0.01  # what a pair is worth at least of which the track was never seen whole
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

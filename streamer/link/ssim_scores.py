@@ -15,17 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...models.arrays import Array, Mask
 from ...models.defects import fill_defects
 from ...models.detections import Detections
 from ...models.ssim import ssim
-from .masks import Mask
 
 DATA_RANGE = 4.0
 """Of standardised ROIs: two standard deviations to either side of the mean."""
 _WIDTH = 1.75  # of the window, in diameters of a disc of the same area
 _FLAT = 1e-6
-
-Array = NDArray[np.float64]
 
 
 def side_of(area: float) -> float:

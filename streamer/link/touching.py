@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Mask
 from ...models.detections import Detections
 from ...models.divide import Seed, divide, join
-from .masks import Mask, Placed, coverage
+from .masks import Placed, coverage
 from .settings import LinkSettings
 from .tracks import Track, TrackState
 

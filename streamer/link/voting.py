@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ...models.arrays import Array
 
 
 def shape_similarity(areas: Array, moments: Array, areas_new: Array, moments_new: Array) -> Array:

@@ -8,12 +8,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ...models.detections import Detections
 from ..frames import Corrected
 from .settings import QualitySettings
 from .verdict import GOOD, Verdict
-
-Array = NDArray[np.float64]
 
 _INSIDE, _OUTSIDE = 8, 14  # px on either side of a mask's rim; rims of domes lie outside of it
 _SLANT = 3  # px: a rim must not go further to the side over as many rows

@@ -14,11 +14,8 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array, Image, Mask
 from ...models.rim import Rim, make_rim
-
-Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-Array = NDArray[np.float64]
 
 _APART = log(1.3)
 _ENOUGH = 64

@@ -26,9 +26,8 @@ from scipy.ndimage import (
     spline_filter,
 )
 
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from ...models.arrays import Array, Image, Mask
+
 Spectrum = NDArray[np.complex64]
 
 # band that counts: finer is noise, coarser is light that does not move with the electrode

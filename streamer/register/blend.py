@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ...models.arrays import Array
 
 _LEAST_FRAMES = 8
 _LEAST_SPREAD = 0.5

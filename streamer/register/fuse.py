@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...models.arrays import Array
 from ...models.warp import crop, resample
 from .motion import FieldMotion
-
-Array = NDArray[np.float64]
 
 _GRID_PX = 8
 _INSIDE = 1.25

@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .background import Found
 from .drift import Drift
 from .settings import RegisterSettings
-
-Array = NDArray[np.float64]
 
 ROBUST_MEAN = "robust-mean"
 PARTICLE = "particle"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .random_effects import error_variance
-
-Array = NDArray[np.float64]
 
 _SAME = 4
 

@@ -15,13 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .affine import Affine, fit_affine
 from .random_effects import error_variance
 from .settings import RegisterSettings
-
-Array = NDArray[np.float64]
 
 _NAN = float("nan")
 # what a slope may be before anything is known, 1/eV: ten times that of a zone plate at 8 keV

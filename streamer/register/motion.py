@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from . import magnification as zone_plate
 from .affine import Affine, fit_affine
 from .background import Background, Picture, absorb, at_reference, find
@@ -17,8 +17,6 @@ from .kinematics import UNKNOWN, Rates, rates
 from .magnification import Magnification, MagnificationState, View
 from .random_effects import error_variance
 from .settings import RegisterSettings
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

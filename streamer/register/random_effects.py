@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ...models.arrays import Array
 
 # distance, in standard deviations of a plane, from which a vector counts less (Huber), and from
 # which it is of another kind and does not count

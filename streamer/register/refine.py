@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...models.arrays import Array, Labels
 from ...models.rim import Rim, RimFit, fit_rims
 from ...models.warp import point_sampler
 from .anchors import Anchor
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.int32]
 
 _AROUND = 3  # px, kept from other particles
 _SHARE = 0.35

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ...models.arrays import Array
+
 Rows = NDArray[np.intp]
 Point = tuple[float, float]
 

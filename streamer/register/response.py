@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from ...models.rim import Rim, kernel
 
-Array = NDArray[np.float64]
-
 _PLACES = 48
 _LEAST = 6
 _FREE = 0.9

@@ -9,9 +9,8 @@ particle is the one that predicts left-out frames best, and may be none.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ...models.arrays import Array
 
 _WIDTHS = (1.0, 2.0, 4.0, 8.0)  # frames
 _ROUNDS = 4

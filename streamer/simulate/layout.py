@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .motion import CommonMotion, Floats, own_reach, ramp, random_steps, smooth_walk
+from ...models.arrays import Array
+from .motion import CommonMotion, own_reach, ramp, random_steps, smooth_walk
 from .settings import SimSettings
 from .shapes import Body, make_body
 
@@ -30,17 +31,17 @@ class Actor:
     """
 
     body: Body
-    home: Floats
-    walk: Floats
+    home: Array
+    walk: Array
     present: NDArray[np.bool_]
-    fraction: Floats
+    fraction: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slot:
     body: Body
-    home: Floats
-    occupied: Floats
+    home: Array
+    occupied: Array
     partner: int | None = None
 
 
@@ -51,21 +52,21 @@ class _Room:
     `reach` is how far a particle may get from its place by itself, px.
     """
 
-    low: Floats
-    high: Floats
+    low: Array
+    high: Array
     reach: float
 
-    def draw(self, rng: np.random.Generator, reach: float) -> Floats:
+    def draw(self, rng: np.random.Generator, reach: float) -> Array:
         low, high = self.low + reach, self.high - reach
         middle = (low + high) / 2
         low, high = np.minimum(low, middle), np.maximum(high, middle)
         return rng.uniform(low, high, (_CANDIDATES, 2))
 
-    def fits(self, home: Floats, reach: float) -> bool:
+    def fits(self, home: Array, reach: float) -> bool:
         return bool(np.all(home - reach >= self.low) and np.all(home + reach <= self.high))
 
 
-def place_all(settings: SimSettings, motion: CommonMotion, stretch: Floats) -> list[Actor]:
+def place_all(settings: SimSettings, motion: CommonMotion, stretch: Array) -> list[Actor]:
     """Draw all particles and place them without overlap.
 
     A particle that finds no room shrinks by a tenth until it does. Particles that come or go have
@@ -90,11 +91,11 @@ def place_all(settings: SimSettings, motion: CommonMotion, stretch: Floats) -> l
     ]
 
 
-def _half(settings: SimSettings) -> Floats:
+def _half(settings: SimSettings) -> Array:
     return (np.array(settings.shape, dtype=np.float64) - 1) / 2
 
 
-def _room(settings: SimSettings, motion: CommonMotion, stretch: Floats) -> _Room:
+def _room(settings: SimSettings, motion: CommonMotion, stretch: Array) -> _Room:
     half, reach = _half(settings), own_reach(settings)
     if settings.allow_cut:
         return _Room(-half * 0.97, half * 0.97, reach)
@@ -145,14 +146,14 @@ def _partner(settings: SimSettings, rng: np.random.Generator, taken: list[_Slot]
     return None
 
 
-def _beside(rng: np.random.Generator, body: Body, other: _Slot) -> Floats:
+def _beside(rng: np.random.Generator, body: Body, other: _Slot) -> Array:
     u = np.exp(2j * np.pi * rng.random(_CANDIDATES))
     distance = other.body.outline(u) + body.outline(-u) - 1.5
     z = u * distance - other.body.centre + body.centre
     return other.home + np.stack([z.imag, z.real], 1)
 
 
-def _corridor(settings: SimSettings, home: Floats, body: Body) -> Floats:
+def _corridor(settings: SimSettings, home: Array, body: Body) -> Array:
     half = _half(settings)
     axis = int(np.argmax(np.abs(home) - half))
     far = home.copy()
@@ -162,7 +163,7 @@ def _corridor(settings: SimSettings, home: Floats, body: Body) -> Floats:
     return home + np.linspace(0, 1, steps)[:, None] * (far - home)
 
 
-def _free(reach: float, path: Floats, body: Body, taken: list[_Slot], partner: int | None) -> bool:
+def _free(reach: float, path: Array, body: Body, taken: list[_Slot], partner: int | None) -> bool:
     for i, other in enumerate(taken):
         if i == partner:
             continue
@@ -173,10 +174,10 @@ def _free(reach: float, path: Floats, body: Body, taken: list[_Slot], partner: i
     return True
 
 
-def _walks(settings: SimSettings, slots: list[_Slot]) -> list[Floats]:
+def _walks(settings: SimSettings, slots: list[_Slot]) -> list[Array]:
     """Own motion of each slot; touching particles share theirs, else they would overlap."""
     first = settings.births + settings.departures
-    walks: list[Floats] = []
+    walks: list[Array] = []
     for i, slot in enumerate(slots):
         rng = np.random.default_rng([settings.seed, 4, i])
         reach = settings.wander_px * rng.uniform(0.4, 1.0)
@@ -187,7 +188,7 @@ def _walks(settings: SimSettings, slots: list[_Slot]) -> list[Floats]:
     return walks
 
 
-def _actor(settings: SimSettings, slot: _Slot, walk: Floats, rank: int, going: int | None) -> Actor:
+def _actor(settings: SimSettings, slot: _Slot, walk: Array, rank: int, going: int | None) -> Actor:
     """Choreograph one particle; `going` < 0 for a birth, >= 0 a departure, None a resident."""
     n = settings.n_frames
     rng = np.random.default_rng([settings.seed, 5, rank])
@@ -210,7 +211,7 @@ def _actor(settings: SimSettings, slot: _Slot, walk: Floats, rank: int, going: i
     )
 
 
-def _away(n: int, rng: np.random.Generator, *, born: bool) -> Floats:
+def _away(n: int, rng: np.random.Generator, *, born: bool) -> Array:
     """1 where the particle is outside, 0 where it is at home, (n,)."""
     length = max(2, n // 4)
     start = int(rng.uniform(0.1, 0.9) * max(n - length, 1))

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from ...models.arrays import Array
 from .settings import SimSettings
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +23,13 @@ class CommonMotion:
     strain : (F, 4) strain yy, xx, yx (1) and rotation (rad) behind `linear`.
     """
 
-    shift: Floats
-    drift: Floats
-    linear: Floats
-    strain: Floats
+    shift: Array
+    drift: Array
+    linear: Array
+    strain: Array
 
 
-def smooth_walk(rng: np.random.Generator, n: int, reach: float) -> Floats:
+def smooth_walk(rng: np.random.Generator, n: int, reach: float) -> Array:
     """Smooth random path in the plane that starts at 0.
 
     Parameters
@@ -53,7 +51,7 @@ def smooth_walk(rng: np.random.Generator, n: int, reach: float) -> Floats:
     return path * reach / np.linalg.norm(path, axis=1).max()
 
 
-def random_steps(settings: SimSettings, index: int) -> Floats:
+def random_steps(settings: SimSettings, index: int) -> Array:
     """Own random walk of a particle, (F, 2) px, 0 in the first frame; F frames of the series.
 
     Steps are normal, those beyond three standard deviations are cut to them.
@@ -71,19 +69,19 @@ def own_reach(settings: SimSettings) -> float:
     return settings.wander_px + max((np.linalg.norm(w, axis=1).max() for w in walks), default=0.0)
 
 
-def ramp(n: int) -> Floats:
+def ramp(n: int) -> Array:
     """Slow start, slow end, 0 to 1 over n frames, (n,)."""
     return 0.5 - 0.5 * np.cos(np.pi * np.linspace(0, 1, n)) if n > 1 else np.zeros(n)
 
 
-def rotation(angle: Floats) -> Floats:
+def rotation(angle: Array) -> Array:
     """Rotation matrices (..., 2, 2) in (y, x) for angles in rad (positive turns x towards y)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], -2)
 
 
 def common_motion(
-    settings: SimSettings, rng: np.random.Generator, trace: Floats | None = None
+    settings: SimSettings, rng: np.random.Generator, trace: Array | None = None
 ) -> CommonMotion:
     """Drift, jitter and affine deformation of the whole series.
 
@@ -115,7 +113,7 @@ def common_motion(
     )
 
 
-def _jumps(settings: SimSettings) -> Floats:
+def _jumps(settings: SimSettings) -> Array:
     """Where the field lies in each scan after the stage came back from elsewhere, (F, 2)."""
     rng = np.random.default_rng([settings.seed, 11])
     jumps = settings.scan_jump_px * np.clip(rng.standard_normal((settings.scans, 2)), -2, 2)
@@ -123,7 +121,7 @@ def _jumps(settings: SimSettings) -> Floats:
     return np.repeat(jumps, len(settings.scan_energies), axis=0)
 
 
-def _measured(trace: Floats, n: int) -> Floats:
+def _measured(trace: Array, n: int) -> Array:
     if len(trace) < n:
         raise ValueError(
             f"motion trace: wanted {n} frames or more, got {len(trace)}; use a longer one"

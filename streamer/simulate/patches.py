@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from .motion import Floats
+from ...models.arrays import Array, Image
 from .raster import Box, box_of, draw, grow
 from .shapes import Body
-
-Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +26,8 @@ class Placed:
     """
 
     body: Body
-    yx: Floats
-    linear: Floats
+    yx: Array
+    linear: Array
     chemistry: tuple[float, float, float]
 
 
@@ -53,7 +50,7 @@ class Patch:
 
 
 def draw_patch(
-    scene: Mapping[int, Placed], particle: int, moves: Floats, background: Image, **optics: float
+    scene: Mapping[int, Placed], particle: int, moves: Array, background: Image, **optics: float
 ) -> Patch | None:
     """Draw a particle at several places among its neighbours, which stay.
 
@@ -88,7 +85,7 @@ def draw_patch(
     return Patch(particle=particle, box=inner, moved=soft[1:], without=soft[0])
 
 
-def _add(stack: Image, placed: Placed, moves: Floats, outer: Box, shape: tuple[int, int]) -> None:
+def _add(stack: Image, placed: Placed, moves: Array, outer: Box, shape: tuple[int, int]) -> None:
     """Add a body, moved by each of the moves, to a stack of images of the pixels `outer`."""
     box = box_of(placed.body, placed.yx, placed.linear, shape)
     common = None if box is None else _overlap(box, outer)

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from .motion import Floats
+from ...models.arrays import Array
 from .shapes import Body, Points
 
 Box = tuple[slice, slice]
 _OVERSAMPLE_UP_TO = 50.0
 
 
-def box_of(body: Body, yx: Floats, linear: Floats, shape: tuple[int, int]) -> Box | None:
+def box_of(body: Body, yx: Array, linear: Array, shape: tuple[int, int]) -> Box | None:
     """Pixels that a body at `yx` under a (2, 2) map may cover; None if outside the frame."""
     reach = body.reach * float(np.linalg.norm(linear, ord=2)) + 1.5
     low = np.maximum(np.floor(yx - reach).astype(int), 0)
@@ -25,7 +25,7 @@ def box_of(body: Body, yx: Floats, linear: Floats, shape: tuple[int, int]) -> Bo
     return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
-def body_points(yx: Floats, linear: Floats, box: Box, oversample: int = 1) -> Points:
+def body_points(yx: Array, linear: Array, box: Box, oversample: int = 1) -> Points:
     """Body coordinates of the (sub-)pixels of a box, complex64."""
     inverse = np.linalg.inv(linear)
     y, x = (_centres(span, oversample) - centre for span, centre in zip(box, yx, strict=True))
@@ -35,13 +35,13 @@ def body_points(yx: Floats, linear: Floats, box: Box, oversample: int = 1) -> Po
     return z
 
 
-def _centres(span: slice, oversample: int) -> Floats:
+def _centres(span: slice, oversample: int) -> Array:
     n = (span.stop - span.start) * oversample
     return span.start - 0.5 + (np.arange(n) + 0.5) / oversample
 
 
 def draw(
-    body: Body, yx: Floats, linear: Floats, box: Box, chemistry: tuple[float, float, float]
+    body: Body, yx: Array, linear: Array, box: Box, chemistry: tuple[float, float, float]
 ) -> NDArray[np.float32]:
     """Optical density of a body in a box, without blur.
 

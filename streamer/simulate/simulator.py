@@ -9,28 +9,27 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...models.arrays import Array, Image
 from .background import make_background, make_illumination
 from .camera import Camera
 from .haze import brightness, haze
 from .layout import Actor, place_all
-from .motion import Floats, common_motion, ramp, rotation
+from .motion import common_motion, ramp, rotation
 from .patches import Patch, Placed, draw_patch
 from .raster import blur, body_points, box_of, draw
 from .settings import SimSettings
 from .spectra import OXIDISED, REDUCED, absorption
 from .truth import Truth
 
-Image = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Poses:
     """N frames: (N, P, 2) positions, (N, P, 2, 2) body maps, (N, 2, 2) map of the electrode."""
 
-    yx: Floats
-    body: Floats
-    linear: Floats
-    shift: Floats
+    yx: Array
+    body: Array
+    linear: Array
+    shift: Array
 
 
 class Simulator:
@@ -45,7 +44,7 @@ class Simulator:
     trace : (>= F, 2) measured motion (y, x), px, in place of drift and jitter.
     """
 
-    def __init__(self, settings: SimSettings | None = None, trace: Floats | None = None) -> None:
+    def __init__(self, settings: SimSettings | None = None, trace: Array | None = None) -> None:
         self.settings = settings = settings or SimSettings()
         self.energies = np.tile(np.array(settings.scan_energies), settings.scans)
         rng = np.random.default_rng([settings.seed, 1])
@@ -68,7 +67,7 @@ class Simulator:
         """Particles that exist at some time."""
         return len(self._actors)
 
-    def magnification(self, energies: ArrayLike) -> Floats:
+    def magnification(self, energies: ArrayLike) -> Array:
         """Magnification relative to the first energy of a scan; energies in eV."""
         first = self.settings.scan_energies[0]
         return 1 + self.settings.magnification_per_ev * (np.asarray(energies, float) - first)
@@ -237,12 +236,12 @@ class Simulator:
         light = self._illumination.at(self._energy(frame, energy))
         return light * np.float32(self.settings.counts) * brightness(self.settings, frame)
 
-    def _absorption(self, energy: Floats) -> tuple[Floats, Floats]:
+    def _absorption(self, energy: Array) -> tuple[Array, Array]:
         """Relative absorption of the reduced and the oxidised state."""
         pre_edge = self.settings.pre_edge
         return absorption(energy, REDUCED, pre_edge), absorption(energy, OXIDISED, pre_edge)
 
-    def _lag(self, frame: int) -> Floats:
+    def _lag(self, frame: int) -> Array:
         """Motion (y, x) of the beam between the flat of a frame and its sample image, px."""
         rng = np.random.default_rng([self.settings.seed, 10, frame])
         return self.settings.flat_lag_px * rng.standard_normal(2)
@@ -276,7 +275,7 @@ class Simulator:
             if actor.present[frame]
         }
 
-    def _poses(self, t: NDArray[np.int64], energies: Floats, stage: Floats) -> _Poses:
+    def _poses(self, t: NDArray[np.int64], energies: Array, stage: Array) -> _Poses:
         """Where everything is in N frames."""
         linear = self._motion.linear[t] * self.magnification(energies)[:, None, None]
         shift = self._motion.shift[t] + stage
@@ -290,7 +289,7 @@ class Simulator:
         turn = rotation(spin[:, None] * own_spin[None])
         return _Poses(yx=yx, body=linear[:, None] @ turn, linear=linear, shift=shift)
 
-    def _extent(self, poses: _Poses) -> tuple[Floats, Floats]:
+    def _extent(self, poses: _Poses) -> tuple[Array, Array]:
         """Bounds (N, P, 2) of each silhouette."""
         outlines = np.array([a.body.points(180) for a in self._actors]).reshape(-1, 180, 2)
         at = np.einsum("npij,pkj->npki", poses.body, outlines)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from ...models.arrays import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +22,10 @@ class Mounting:
         index, px in the image; none for F = 0.
     """
 
-    matrix: Floats = field(default_factory=lambda: np.eye(2))
-    creep: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    matrix: Array = field(default_factory=lambda: np.eye(2))
+    creep: Array = field(default_factory=lambda: np.zeros((0, 2)))
 
-    def crept(self, frame: int) -> Floats:
+    def crept(self, frame: int) -> Array:
         """(2,) px, the creep at a time index; it stops when its series is over."""
         return self.creep[min(frame, len(self.creep) - 1)] if len(self.creep) else np.zeros(2)
 
@@ -35,19 +34,19 @@ class Mounting:
         y, x = self.matrix @ np.asarray(stage_px, dtype=np.float64) + self.crept(frame)
         return float(y), float(x)
 
-    def px_per_um(self, pixel_size: float) -> Floats:
+    def px_per_um(self, pixel_size: float) -> Array:
         """(2, 2) matrix from stage um to image px; `pixel_size` um."""
         return self.matrix / pixel_size
 
 
-def askew(degrees: float, *, mirrored: bool = False) -> Floats:
+def askew(degrees: float, *, mirrored: bool = False) -> Array:
     """Matrix of a stage turned against the camera, its x axis mirrored or not."""
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return turn @ np.diag([1.0, -1.0 if mirrored else 1.0])
 
 
-def steady_creep(px: float, direction_deg: float, frames: int, over: int) -> Floats:
+def steady_creep(px: float, direction_deg: float, frames: int, over: int) -> Array:
     """A creep at a constant rate, (frames, 2) px.
 
     Parameters

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, uniform_filter
 
-Image = NDArray[np.float32]
+from ...models.arrays import Image
+
 _BOX = 2.45  # width of a box of which two passes have the variance of a Gaussian, in its sigma
 
 

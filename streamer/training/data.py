@@ -14,7 +14,7 @@ from ..errors import TrainingError
 from .job import Job
 from .pool import Pool, build_pool
 
-Progress = Callable[[str, int, int], None]
+PoolProgress = Callable[[str, int, int], None]
 """Called with what is made, how many scenes of it are done, and of how many."""
 
 _ABOUT_TRAINING = frozenset(
@@ -48,7 +48,7 @@ class Data:
     code: str
 
 
-def make_data(job: Job, folder: Path, workers: int, progress: Progress) -> Data:
+def make_data(job: Job, folder: Path, workers: int, progress: PoolProgress) -> Data:
     """Simulate the scenes of a job, or read them where this has been done before.
 
     Parameters

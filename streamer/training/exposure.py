@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Image
 from ..correct import Correction, CorrectSettings, apply, prepare_flat
 from ..frames import FrameKey
 from ..simulate import SimSettings
 from ..simulate.background import make_background, make_illumination
 
-Image = NDArray[np.float32]
 _KEY = FrameKey(run="training", stream="primary", data_key="image", seq_num=1)
 _GAUSSIAN_FROM = 60.0
 _SATURATED = 65535.0

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ..simulate.motion import rotation
 from ..simulate.settings import SimSettings
 from ..simulate.shapes import Body
 
-Floats = NDArray[np.float64]
 _CANDIDATES = 48
 _ANGLES = 72
 _TRIES = 6
@@ -28,8 +28,8 @@ class Place:
     """A body in a frame: `yx` (2,) px, its centre of mass; `linear` (2, 2) from body to frame."""
 
     body: Body
-    yx: Floats
-    linear: Floats
+    yx: Array
+    linear: Array
 
     @property
     def radius(self) -> float:
@@ -55,7 +55,7 @@ def arrange(rng: np.random.Generator, cast: Sequence[Body], settings: SimSetting
     At most as many as there are bodies.
     """
     placed: list[Place] = []
-    reaches: list[Floats] = []
+    reaches: list[Array] = []
     for body in cast:
         linear = _linear(rng, settings.irregularity)
         for _ in range(_TRIES):
@@ -72,7 +72,7 @@ def arrange(rng: np.random.Generator, cast: Sequence[Body], settings: SimSetting
     return placed
 
 
-def _linear(rng: np.random.Generator, irregularity: float) -> Floats:
+def _linear(rng: np.random.Generator, irregularity: float) -> Array:
     """Random rotation, mirror, stretch of at most 2.2 at constant area, and scale."""
     stretch = np.exp(np.clip(rng.normal(0, 0.05 + 0.18 * irregularity), -0.4, 0.4))
     first, second = rotation(rng.uniform(0, 2 * np.pi, 2))
@@ -81,7 +81,7 @@ def _linear(rng: np.random.Generator, irregularity: float) -> Floats:
     return scale * first @ np.diag([stretch, 1 / stretch]) @ second @ flip
 
 
-def _reach(body: Body, linear: Floats) -> Floats:
+def _reach(body: Body, linear: Array) -> Array:
     """Distance (72,) of the contour from the centre of mass towards equally spaced angles, px."""
     outline = body.points(180) @ linear.T
     angle = np.arctan2(outline[:, 0], outline[:, 1])
@@ -91,20 +91,20 @@ def _reach(body: Body, linear: Floats) -> Floats:
     return np.interp(wanted, angle[order], distance, period=2 * np.pi)
 
 
-def _towards(reach: Floats, angle: Floats) -> Floats:
+def _towards(reach: Array, angle: Array) -> Array:
     index = np.rint((angle + np.pi) * _ANGLES / (2 * np.pi)).astype(int) % _ANGLES
     return reach[index]
 
 
 def _spot(
     rng: np.random.Generator,
-    reach: Floats,
+    reach: Array,
     placed: list[Place],
-    reaches: list[Floats],
+    reaches: list[Array],
     settings: SimSettings,
     *,
     beside: bool,
-) -> Floats | None:
+) -> Array | None:
     """Centre (2,) where the body fits, None if there is none."""
     partner = int(rng.integers(len(placed))) if beside else None
     overlap = 0.0
@@ -131,14 +131,14 @@ def _overlap(rng: np.random.Generator, radius: float) -> float:
 
 
 def _beside(
-    rng: np.random.Generator, reach: Floats, other: Floats, its: Floats, overlap: float
-) -> Floats:
+    rng: np.random.Generator, reach: Array, other: Array, its: Array, overlap: float
+) -> Array:
     angle = rng.uniform(-np.pi, np.pi, _CANDIDATES)
     away = _towards(its, angle) + _towards(reach, angle + np.pi) - overlap
     return other + away[:, None] * np.stack([np.sin(angle), np.cos(angle)], 1)
 
 
-def _anywhere(rng: np.random.Generator, reach: Floats, settings: SimSettings) -> Floats:
+def _anywhere(rng: np.random.Generator, reach: Array, settings: SimSettings) -> Array:
     size = np.array(settings.shape, float)
     inset = -0.4 * reach.mean() if settings.allow_cut else reach.max() + _RIM
     low = np.minimum(inset, size / 2)
@@ -146,12 +146,12 @@ def _anywhere(rng: np.random.Generator, reach: Floats, settings: SimSettings) ->
     return spots[_in_frame(spots, reach, settings)]
 
 
-def _in_frame(spots: Floats, reach: Floats, settings: SimSettings) -> NDArray[np.bool_]:
+def _in_frame(spots: Array, reach: Array, settings: SimSettings) -> NDArray[np.bool_]:
     inset = -0.4 * reach.mean() if settings.allow_cut else reach.max() + _RIM
     return np.all((spots >= inset) & (spots <= np.array(settings.shape) - inset), axis=1)
 
 
-def _gap(spots: Floats, reach: Floats, other: Floats, its: Floats) -> Floats:
+def _gap(spots: Array, reach: Array, other: Array, its: Array) -> Array:
     """Distance between contours on the line between the centres, px; (N,)."""
     step = spots - other
     angle = np.arctan2(step[:, 0], step[:, 1])

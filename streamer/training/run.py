@@ -20,8 +20,7 @@ from ...models.training.loop import Progress, Training, rate_at
 from ..errors import TrainingError
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
-from .data import Data, make_data
-from .data import Progress as DataProgress
+from .data import Data, PoolProgress, make_data
 from .job import Job
 from .log import Log
 from .result import familiar, features_of, rounded, write_weights
@@ -59,7 +58,7 @@ class Watch:
     stop : asked as often; True ends the training with a checkpoint.
     """
 
-    data: DataProgress = lambda *_: None
+    data: PoolProgress = lambda *_: None
     report: Callable[[Report], None] = lambda _: None
     stop: Callable[[], bool] = lambda: False
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ...models.arrays import Array, Image
 from ..simulate import SimSettings
 from ..simulate.raster import Box, body_points, box_of, draw, grow
 from ..simulate.shapes import Body, make_body
@@ -19,8 +20,6 @@ from .layout import Place, arrange
 from .settings import Effects, random_settings
 from .visibility import visibility
 
-Image = NDArray[np.float32]
-Floats = NDArray[np.float64]
 _CALM, _RARER = 0.35, 0.25
 FRAMES = 4
 """Frames that share a microscope and a cast of particles: setting these up costs more than one."""
@@ -67,12 +66,12 @@ class Scene:
     labels: NDArray[np.int32]
     thickness: Image
     alone: tuple[Alone, ...]
-    yx: Floats
-    diameter: Floats
-    contrast: Floats
-    snr: Floats
+    yx: Array
+    diameter: Array
+    contrast: Array
+    snr: Array
     whole: NDArray[np.bool_]
-    visibility: Floats
+    visibility: Array
 
 
 def random_scene(seed: int, side: int = 256, effects: Effects | None = None) -> Scene:
@@ -286,7 +285,7 @@ def _truth(drawn: list[_Drawn], labels: NDArray[np.int32], image: _Flawed, psf: 
     )
 
 
-def _array(values: Iterable[float]) -> Floats:
+def _array(values: Iterable[float]) -> Array:
     return np.fromiter(values, np.float64)
 
 

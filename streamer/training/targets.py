@@ -11,10 +11,9 @@ from scipy.ndimage import (
     uniform_filter,
 )
 
+from ...models.arrays import Labels, Mask
 from .scenes import Scene
 
-Mask = NDArray[np.bool_]
-Labels = NDArray[np.int32]
 _FEWEST = 0.25  # valid share from which a cell counts, as in the input of the generator
 _LEAST_SEEN = 0.35  # share of a particle's area that must be seen for a ROI
 _LEAST_PIXELS = 25

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-Image = NDArray[np.float32]
-Floats = NDArray[np.float64]
+from ...models.arrays import Array, Image
 
 _STEP = 1.4
 """Ratio of neighbouring sizes for which the structure is computed."""
 _SIDE = 6  # least side of a square, cells
 
 
-def visibility(contrast: Floats, radius: Floats, noise: Floats, structure: Image) -> Floats:
+def visibility(contrast: Array, radius: Array, noise: Array, structure: Image) -> Array:
     """Contrast of particles over the rms contrast of places without one.
 
     The contrast of a place is the mean of a square of the particle's area less that of a frame of

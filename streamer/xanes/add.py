@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ..results import FrameResult, ParticleResult, Status
 from .basis import SIGMA, Basis, fixed_pixels, fixed_rows, weights
 from .settings import XanesSettings
-from .state import Array, Sampling, Seen, XanesState, unseen
+from .state import Sampling, Seen, XanesState, unseen
 from .sums import outdated
 
 _FOLLOWED = frozenset({"tentative", "tracked", "coasting"})

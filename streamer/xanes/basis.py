@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator
 
+from ...models.arrays import Array
 from .references import Reference
 from .settings import XanesSettings
-
-Array = NDArray[np.float64]
 
 PIXEL = 2.0**-22
 """Unit in which pixels of ROIs are kept, OD."""

@@ -12,12 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .basis import SIGMA
 from .fit import Fractions, excess, fractions, inverse
-
-Array = NDArray[np.float64]
 
 _DOUBT = 4.0
 _MOST_CORRELATED = 0.9

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .settings import XanesSettings
-
-Array = NDArray[np.float64]
 
 GRID_EV = 0.5
 _BELOW_EV = 20.0

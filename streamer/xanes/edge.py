@@ -8,9 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .curve import GRID_EV, Curve
-
-Array = NDArray[np.float64]
 
 _WHITE_EV = 2.0
 _INFLECTION_EV = 15.0

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .basis import PIXEL, ROW
-
-Array = NDArray[np.float64]
 
 _PRIOR = 5.0
 _WORST_CONDITION = 1e10

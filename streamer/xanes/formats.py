@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ..errors import ConfigError
 
-Array = NDArray[np.float64]
 Spectrum = tuple[Array, Array]
 
 _KEV_BELOW = 1000.0

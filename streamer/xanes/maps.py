@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array, Image, Mask
 from .basis import INVALID, PIXEL, ROW, SIGMA, Basis, background_noise
 from .curve import make_curve
 from .edge import Edges, find_edges
@@ -21,10 +22,10 @@ from .fit import (
     to_od,
 )
 from .reading import Reading
-from .rows import Image, MapsRow
+from .rows import MapsRow
 from .settings import XanesSettings
 from .spectrum import offsets
-from .state import Array, Mask, Particle, Sampling, Seen
+from .state import Particle, Sampling, Seen
 from .sums import settled
 
 Spectra = NDArray[np.float32]

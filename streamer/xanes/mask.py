@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, gaussian_filter
 from skimage.measure import label as connected
 
-from .state import Mask
-
-Array = NDArray[np.float64]
+from ...models.arrays import Array, Mask
 
 _LEVEL = 0.2
 _REACH = 1.35

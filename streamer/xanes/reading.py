@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .basis import ROW, Basis
 from .change import mean_fractions
 from .curve import Curve, distinct, make_curve, steepest
 from .edge import Edges, find_edges
 from .settings import XanesSettings
 from .spectrum import contrast
-from .state import Array, Particle
+from .state import Particle
 
 _LEAST_STEP_SIGMAS = 5.0
 

@@ -6,14 +6,12 @@ import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from ..errors import ConfigError
 from .curve import Curve, make_curve, pre_edge_line, steepest
 from .edge import find_edges
 from .settings import XanesSettings
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Image = NDArray[np.float32]
+from ...models.arrays import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

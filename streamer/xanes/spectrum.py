@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .basis import INVALID, PIXEL
 from .mask import particle_mask, surroundings
-from .state import Array, Particle, Seen, XanesState
+from .state import Particle, Seen, XanesState
 from .sums import settled
 
 _REDRAWN = 4

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from ...models.arrays import Array, Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

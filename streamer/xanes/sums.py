@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.arrays import Array
 from .basis import INVALID
-from .state import Array, Particle, Sampling, Seen
+from .state import Particle, Sampling, Seen
 
 _BLOCK = 16
 _LOW_BITS = 13

@@ -190,7 +190,7 @@ def test_a_fault_of_the_second_look_leaves_the_values_and_closes_the_run(
     def broken(*_args):
         raise FloatingPointError("a template burst")
 
-    monkeypatch.setattr("operando.callbacks.rescan.look_again", broken)
+    monkeypatch.setattr("operando.callbacks.rescan.reregister_scan", broken)
     with caplog.at_level(logging.WARNING):
         frames, _, (stop,) = process(short, LOOK)
     assert frames["revision"].tolist() == [0] * 8

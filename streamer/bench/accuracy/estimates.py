@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...evaluate.tables import Revision, of_revision
 from ...simulate import Truth
 from ..peers import Peer, PeerStart
 from .scene import Scene
 
-Floats = NDArray[np.float64]
 ORACLE_STARTED = frozenset({"roi_first", "roi_previous"})
 """Peers that are shown the true position in every frame and only refine it."""
 
@@ -81,7 +81,7 @@ def peer_start(truth: Truth) -> PeerStart:
     )
 
 
-def _rows(yx: Floats, ids: NDArray[np.int64] | None) -> pd.DataFrame:
+def _rows(yx: Array, ids: NDArray[np.int64] | None) -> pd.DataFrame:
     frame, particle = np.nonzero(np.isfinite(yx).all(axis=2))
     y, x = yx[frame, particle].T
     identity = particle if ids is None else ids[frame, particle]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...evaluate.similarity import sides_of, windows
 from .measure import Measured
 from .positions import rms_by_frame
 from .reference import Reference
 from .scene import Scene
 
-Floats = NDArray[np.float64]
 Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 UNALIGNED = "unaligned"
 ORACLE = "oracle"
@@ -34,13 +34,13 @@ class Exhibit:
         first ones brought to the same contrast by `gain` and an offset, OD.
     """
 
-    energies: Floats
+    energies: Array
     particle: int
     spans: Spans
     gain: float
-    errors: Mapping[str, Floats]
+    errors: Mapping[str, Array]
     ssim: Mapping[str, NDArray[np.float32]]
-    difference: Mapping[str, Floats]
+    difference: Mapping[str, Array]
 
 
 def exhibit(scene: Scene, measured: Mapping[str, Measured], best: Reference) -> Exhibit:
@@ -69,13 +69,13 @@ def exhibit(scene: Scene, measured: Mapping[str, Measured], best: Reference) -> 
     )
 
 
-def _typical(whole: NDArray[np.bool_], radius: Floats) -> int:
+def _typical(whole: NDArray[np.bool_], radius: Array) -> int:
     """Choose the particle of median size among those that are there most of the time."""
     often = np.flatnonzero(whole.sum(axis=0) == whole.sum(axis=0).max())
     return int(often[np.argsort(radius[often])[len(often) // 2]])
 
 
-def _ends(scene: Scene, paths: Floats, particle: int, spans: Spans) -> Floats:
+def _ends(scene: Scene, paths: Array, particle: int, spans: Spans) -> Array:
     """Mean ROIs (2, S, S) of the particle over the first and the last frames, OD."""
     side = sides_of(scene.truth.radius[[particle]])
     means = []
@@ -87,7 +87,7 @@ def _ends(scene: Scene, paths: Floats, particle: int, spans: Spans) -> Floats:
     return np.stack(means)
 
 
-def _contrast(first: Floats, last: Floats) -> tuple[float, float]:
+def _contrast(first: Array, last: Array) -> tuple[float, float]:
     """Gain and offset that take the first ROI to the last."""
     known = np.isfinite(first) & np.isfinite(last)
     if not known.any():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...evaluate import Score, score
 from ...evaluate.bound import rms_over_bound
 from ...evaluate.calibration import calibration
@@ -16,7 +17,7 @@ from ...evaluate.differential import compare_maps
 from ...evaluate.identity import identity
 from ...evaluate.similarity import adjacent_ssim, compare_ssim
 from ...simulate import Truth
-from .estimates import Estimate, Floats
+from .estimates import Estimate
 from .positions import path_errors, position_figures
 from .reference import Reference
 from .scene import Scene
@@ -38,8 +39,8 @@ class Measured:
     """
 
     figures: Mapping[str, float]
-    paths: Floats
-    errors: Floats
+    paths: Array
+    errors: Array
     pairs: Pairs
 
 
@@ -96,7 +97,7 @@ def _identity(found: Score, rows: pd.DataFrame, truth: Truth) -> dict[str, float
     }
 
 
-def _similarity(pairs: Pairs, paths: Floats, scene: Scene, best: Reference) -> dict[str, float]:
+def _similarity(pairs: Pairs, paths: Array, scene: Scene, best: Reference) -> dict[str, float]:
     similar = compare_ssim(pairs, best.oracle)
     maps = compare_maps(scene.od, paths, scene.simulator)
     return {

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...evaluate import Score
 from ...simulate import Truth
 
-Floats = NDArray[np.float64]
 
-
-def position_figures(found: Score, errors: Floats) -> dict[str, float]:
+def position_figures(found: Score, errors: Array) -> dict[str, float]:
     """Errors in px of one estimate.
 
     Parameters
@@ -40,7 +38,7 @@ def position_figures(found: Score, errors: Floats) -> dict[str, float]:
     }
 
 
-def path_errors(paths: Floats, found: Score, truth: Truth) -> Floats:
+def path_errors(paths: Array, found: Score, truth: Truth) -> Array:
     """Errors (F, P, 2) px of whole trajectories, however far off, less the score's offsets.
 
     Parameters
@@ -53,14 +51,14 @@ def path_errors(paths: Floats, found: Score, truth: Truth) -> Floats:
     return np.where(truth.whole[..., None], paths - truth.yx - offset, np.nan)
 
 
-def rms_by_frame(errors: Floats) -> Floats:
+def rms_by_frame(errors: Array) -> Array:
     """Rms over the particles in each frame, px, (F,), of errors (F, P, 2)."""
     squared = (errors**2).sum(axis=2)
     n = np.isfinite(squared).sum(axis=1)
     return np.sqrt(np.nansum(squared, axis=1) / np.where(n > 0, n, np.nan))
 
 
-def rms(errors: Floats) -> float:
+def rms(errors: Array) -> float:
     """Rms of the distances (..., 2), px; NaN if there are none."""
     squared = (errors**2).sum(axis=-1)
     known = squared[np.isfinite(squared)]

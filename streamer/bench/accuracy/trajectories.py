@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...evaluate.tables import MEASURED, where
 from ...simulate import Truth
-
-Floats = NDArray[np.float64]
 
 
 def owned(errors: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +29,7 @@ def owned(errors: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return where(rows.assign(truth=owner[at]), known)
 
 
-def paths(known: pd.DataFrame, truth: Truth) -> Floats:
+def paths(known: pd.DataFrame, truth: Truth) -> Array:
     """Positions (F, P, 2) px of each true particle, NaN where there is none.
 
     Of several identities on one particle in one frame, the nearest counts.

@@ -30,7 +30,7 @@ def draw(results: Sequence[RegimeResult], title: str) -> Figure:
     figure.suptitle(title, fontsize=14)
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1.0))
     _bars(left, results)
-    _recall(right, results)
+    _recall_axes(right, results)
     return figure
 
 
@@ -60,7 +60,7 @@ def _bars(axes: Axes, results: Sequence[RegimeResult]) -> None:
     axes.legend(fontsize=9, loc="lower left")
 
 
-def _recall(axes: Axes, results: Sequence[RegimeResult]) -> None:
+def _recall_axes(axes: Axes, results: Sequence[RegimeResult]) -> None:
     for number, (name, classes) in enumerate(recall_by_contrast(results).items()):
         share = [one["found"] / one["required"] if one["required"] else np.nan for one in classes]
         axes.plot(share, "o-", color=COLOURS[number % len(COLOURS)], label=name)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter
 
-Floats = NDArray[np.float64]
+from ....models.arrays import Array
 
 _STEP = 1.2
 """Ratio of neighbouring sizes for which the noise is computed."""
@@ -15,7 +15,7 @@ _NEAR = 8.0
 _LEAST_VALID = 0.5
 
 
-def contrast_noise(empty: NDArray[np.float32], yx: ArrayLike, radii: ArrayLike) -> Floats:
+def contrast_noise(empty: NDArray[np.float32], yx: ArrayLike, radii: ArrayLike) -> Array:
     """Rms of the contrast that is measured where no particle is, (T,) OD.
 
     Contrast is the mean over a square of the area of the particle minus the mean over a frame of
@@ -43,7 +43,7 @@ def contrast_noise(empty: NDArray[np.float32], yx: ArrayLike, radii: ArrayLike) 
     return noise
 
 
-def _rms_near(empty: NDArray[np.float32], radius: float) -> Floats:
+def _rms_near(empty: NDArray[np.float32], radius: float) -> Array:
     """Rms of the contrast of squares of this equal-area radius near each pixel, (H, W)."""
     valid = np.isfinite(empty).astype(np.float64)
     filled = np.nan_to_num(empty.astype(np.float64))
@@ -62,6 +62,6 @@ def _rms_near(empty: NDArray[np.float32], radius: float) -> Floats:
     return np.where(count > 0.5, np.sqrt(np.maximum(square, 0) / np.maximum(count, 1)), np.nan)
 
 
-def _box_sum(image: Floats, side: int) -> Floats:
+def _box_sum(image: Array, side: int) -> Array:
     """Sums over squares; nothing is beyond the frame."""
     return uniform_filter(image, side, mode="constant") * side**2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..accuracy.columns import Column
 
-COLUMNS = (
+PAPER_COLUMNS = (
     Column("ssim_one", "SSIM*", ".4f", "mean SSIM of adjacent aligned ROIs of the particle shown"),
     Column("var_one", "var*", ".1e", "variance of the same"),
     Column("clean_ssim_one", "clean*", ".4f", "SSIM* on the frames without noise"),
@@ -48,5 +48,5 @@ _IN_TERMINAL = (
     "processor",
     "median",
 )
-TERMINAL = tuple(column for column in COLUMNS if column.key in _IN_TERMINAL)
+TERMINAL = tuple(column for column in PAPER_COLUMNS if column.key in _IN_TERMINAL)
 """The columns that a terminal has room for; the files have them all."""

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from .runner import PaperResult
 from .synthetic import RIGID
-
-Floats = NDArray[np.float64]
 
 COLOURS = (
     "#000000",
@@ -27,7 +25,7 @@ COLOURS = (
 """By particle; the one with the rigid motion only is number 0, black as in the paper."""
 
 
-def cumulative(yx: Floats) -> Floats:
+def cumulative(yx: Array) -> Array:
     """Way gone by each particle since the first frame (F, P), px.
 
     Parameters
@@ -90,6 +88,6 @@ def _style(particle: int) -> dict[str, Any]:
     }
 
 
-def _rms(values: Floats) -> float:
+def _rms(values: Array) -> float:
     known = values[np.isfinite(values)]
     return float(np.sqrt((known**2).mean())) if known.size else float("nan")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...evaluate.similarity import sides_of, windows
 from .runner import ORACLE, PaperResult
-
-Floats = NDArray[np.float64]
 
 UNALIGNED = "unaligned"
 _AVERAGE = 5  # one frame below the edge is mostly noise
@@ -29,8 +28,8 @@ class Maps:
     gain : of the pictures that are aligned by the truth. average : frames in each mean.
     """
 
-    plain: Mapping[str, Floats]
-    matched: Mapping[str, Floats]
+    plain: Mapping[str, Array]
+    matched: Mapping[str, Array]
     gain: float
     average: int
 
@@ -55,7 +54,7 @@ def differential_maps(result: PaperResult) -> Maps:
     )
 
 
-def contrast(first: Floats, last: Floats) -> tuple[float, float]:
+def contrast(first: Array, last: Array) -> tuple[float, float]:
     """Gain and offset, by least squares, that take the first picture to the last."""
     known = np.isfinite(first) & np.isfinite(last)
     if not known.any():
@@ -67,8 +66,8 @@ def contrast(first: Floats, last: Floats) -> tuple[float, float]:
 
 
 def _rois(
-    od: NDArray[np.float32], path: Floats, side: NDArray[np.int64], n: int
-) -> tuple[Floats, Floats]:
+    od: NDArray[np.float32], path: Array, side: NDArray[np.int64], n: int
+) -> tuple[Array, Array]:
     """The first and the last n pictures (n, S, S) along a path (F, 1, 2)."""
     ends = [(od[part], path[part]) for part in (slice(None, n), slice(-n, None))]
     first, last = (
@@ -78,7 +77,7 @@ def _rois(
     return first, last
 
 
-def _mean(stack: Floats) -> Floats:
+def _mean(stack: Array) -> Array:
     """Mean over the pictures that have a pixel; NaN where none has."""
     known = np.isfinite(stack)
     count = known.sum(axis=0)

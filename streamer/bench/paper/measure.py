@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ....models.ssim import ssim
 from ...evaluate import Score, score
 from ...evaluate.differential import compare_maps
@@ -17,8 +17,6 @@ from ..accuracy.estimates import Estimate
 from ..accuracy.positions import path_errors, rms
 from ..accuracy.trajectories import owned, paths
 from .series import Images, Series
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class Measured:
     """
 
     figures: Mapping[str, float]
-    paths: Floats
+    paths: Array
     pairs: Images
     clean: Images
 
@@ -117,7 +115,7 @@ def similarity(values: Images, best: Images, particle: int) -> dict[str, float]:
     }
 
 
-def last_ssim(images: Images, yx: Floats, radius: Floats) -> Images:
+def last_ssim(images: Images, yx: Array, radius: Array) -> Images:
     """SSIM of each particle's ROI in every frame with that in the last one.
 
     Adjacent pairs do not see an error that grows slowly; these do.
@@ -137,7 +135,7 @@ def last_ssim(images: Images, yx: Floats, radius: Floats) -> Images:
     return np.array(values, np.float32).reshape(-1, len(radius))
 
 
-def _lasting(series: Series, yx: Floats, particle: int) -> dict[str, float]:
+def _lasting(series: Series, yx: Array, particle: int) -> dict[str, float]:
     """Mean SSIM, without noise, with the last frame; above the edge, where contrast is alike."""
     truth = series.truth
     chosen = np.flatnonzero(truth.region == "above")
@@ -150,14 +148,14 @@ def _mean(values: Images) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _trajectories(estimate: Estimate, truth: Truth) -> tuple[Score, Floats, Floats]:
+def _trajectories(estimate: Estimate, truth: Truth) -> tuple[Score, Array, Array]:
     """Score, positions (F, P, 2) of the true particles, and what is wrong with them, px."""
     found = score(estimate.rows, truth)
     followed = paths(owned(found.errors, estimate.rows), truth)
     return found, followed, path_errors(followed, found, truth)
 
 
-def _residuals(series: Series, yx: Floats) -> dict[str, float]:
+def _residuals(series: Series, yx: Array) -> dict[str, float]:
     return {
         "residual": compare_maps(series.od, yx, series.simulator).residual,
         "clean_residual": compare_maps(series.clean, yx, series.simulator).residual,
@@ -168,6 +166,6 @@ def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
     return {prefix + key: value for key, value in figures.items()}
 
 
-def _p95(distances: Floats) -> float:
+def _p95(distances: Array) -> float:
     known = distances[np.isfinite(distances)]
     return float(np.percentile(known, 95)) if known.size else float("nan")

@@ -11,12 +11,10 @@ motion from frame to frame, the one they show by axis.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...simulate import SimSettings, Simulator, Truth
 from . import published
-
-Floats = NDArray[np.float64]
 
 RIGID = 0
 """Which particle has the rigid motion only."""
@@ -67,7 +65,7 @@ def tuned(settings: SimSettings) -> SimSettings:
     return settings.model_copy(update={"steps_px": _amplitudes(common, own)})
 
 
-def _amplitudes(common: Floats, own: Floats) -> tuple[float, float]:
+def _amplitudes(common: Array, own: Array) -> tuple[float, float]:
     """Factor of the own steps (F - 1, P, 2) on either axis at which the peak is as published.
 
     The peak of |common + factor * own| is reached where one of its lines first meets the bound.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..accuracy.columns import Column
 from . import published
-from .columns import COLUMNS
+from .columns import PAPER_COLUMNS
 from .runner import PaperResult
 
 _PUBLISHED: Mapping[str, str] = {
@@ -19,12 +19,12 @@ _PUBLISHED: Mapping[str, str] = {
 _SURE_RECALL = 0.9
 
 
-def head(columns: Sequence[Column] = COLUMNS) -> list[str]:
+def head(columns: Sequence[Column] = PAPER_COLUMNS) -> list[str]:
     """Heading of the table."""
     return ["method", *(column.head for column in columns)]
 
 
-def rows(result: PaperResult, columns: Sequence[Column] = COLUMNS) -> Iterator[list[str]]:
+def rows(result: PaperResult, columns: Sequence[Column] = PAPER_COLUMNS) -> Iterator[list[str]]:
     """What is published, then each method, under :func:`head`."""
     yield [published.NAME, *(_PUBLISHED.get(column.key, "-") for column in columns)]
     for name, figures in result.figures.items():
@@ -46,7 +46,7 @@ def as_csv(result: PaperResult) -> str:
 def markdown(result: PaperResult, title: str) -> str:
     """The table with what it takes to read it."""
     settings = result.series.simulator.settings
-    grid = [head(), ["---", *("---:" for _ in COLUMNS)], *rows(result)]
+    grid = [head(), ["---", *("---:" for _ in PAPER_COLUMNS)], *rows(result)]
     return "\n".join(
         [
             f"# {title}",
@@ -56,7 +56,7 @@ def markdown(result: PaperResult, title: str) -> str:
             *(f"- {line}" for line in remarks(result)),
             "",
             "## Columns",
-            *(f"- {column.head}: {column.meaning}" for column in COLUMNS),
+            *(f"- {column.head}: {column.meaning}" for column in PAPER_COLUMNS),
             "",
             "## Simulated with",
             "```json",

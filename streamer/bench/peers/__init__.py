@@ -18,17 +18,17 @@ _HERE = "operando.streamer.bench.peers"
 _EXTRA = {"cv2": "opencv-python-headless", "pystackreg": "pystackreg", "trackpy": "trackpy"}
 
 PEERS: dict[str, str] = {
-    "absolute_template": f"{_HERE}.template:absolute_phase",
-    "absolute_correlation": f"{_HERE}.template:absolute_correlation",
-    "relative_template": f"{_HERE}.template:relative_phase",
-    "relative_correlation": f"{_HERE}.template:relative_correlation",
+    "absolute_template": f"{_HERE}.@frames:absolute_phase",
+    "absolute_correlation": f"{_HERE}.@frames:absolute_correlation",
+    "relative_template": f"{_HERE}.@frames:relative_phase",
+    "relative_correlation": f"{_HERE}.@frames:relative_correlation",
     "sift_affine": f"{_HERE}.sift:sift_affine",
-    "stackreg_first": f"{_HERE}.stackreg:first",
-    "stackreg_previous": f"{_HERE}.stackreg:previous",
-    "flow_tvl1": f"{_HERE}.flow:tvl1_absolute",
-    "flow_ilk": f"{_HERE}.flow:ilk_accumulated",
-    "roi_first": f"{_HERE}.roi:first",
-    "roi_previous": f"{_HERE}.roi:previous",
+    "stackreg_first": f"{_HERE}.@frames:stackreg_first",
+    "stackreg_previous": f"{_HERE}.@frames:stackreg_previous",
+    "flow_tvl1": f"{_HERE}.@frames:tvl1_absolute",
+    "flow_ilk": f"{_HERE}.@frames:ilk_accumulated",
+    "roi_first": f"{_HERE}.@frames:roi_first",
+    "roi_previous": f"{_HERE}.@frames:roi_previous",
     "trackpy": f"{_HERE}.locate:locate_and_link",
     "tvdm": f"{_HERE}.tvdm:tvdm",
 }

@@ -7,15 +7,16 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import Floats, PeerStart
+from ....models.arrays import Array
+from .interface import PeerStart
 
-Move = Callable[[int, int, Floats], Floats | None]
+Move = Callable[[int, int, Array], Array | None]
 """``move(a, b, yx)``: where the places (P, 2) of frame a are in frame b, px; None if it fails."""
 
-Chain = Callable[[Move, NDArray[np.bool_], PeerStart], Floats]
+Chain = Callable[[Move, NDArray[np.bool_], PeerStart], Array]
 
 
-def against_first(move: Move, usable: NDArray[np.bool_], start: PeerStart) -> Floats:
+def against_first(move: Move, usable: NDArray[np.bool_], start: PeerStart) -> Array:
     """Move the start from the reference frame to each frame.
 
     Parameters
@@ -36,7 +37,7 @@ def against_first(move: Move, usable: NDArray[np.bool_], start: PeerStart) -> Fl
     return yx
 
 
-def against_previous(move: Move, usable: NDArray[np.bool_], start: PeerStart) -> Floats:
+def against_previous(move: Move, usable: NDArray[np.bool_], start: PeerStart) -> Array:
     """Move the start from frame to frame, forward and back from the reference frame.
 
     A frame that is not usable, or where `move` fails, is NaN and left out of the chain.
@@ -53,7 +54,7 @@ def against_previous(move: Move, usable: NDArray[np.bool_], start: PeerStart) ->
     return yx
 
 
-def _nowhere(usable: NDArray[np.bool_], start: PeerStart) -> Floats:
+def _nowhere(usable: NDArray[np.bool_], start: PeerStart) -> Array:
     yx = np.full((len(usable), *start.yx.shape), np.nan)
     yx[start.frame0] = start.yx
     return yx

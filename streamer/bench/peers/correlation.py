@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.registration import phase_cross_correlation
 
-from .interface import Floats
+from ....models.arrays import Array
 
 _UPSAMPLE = 50
 
 _Spectrum = NDArray[np.complexfloating]
 
 
-def motion(reference: _Spectrum, frame: _Spectrum, *, whiten: bool) -> Floats:
+def motion(reference: _Spectrum, frame: _Spectrum, *, whiten: bool) -> Array:
     """Motion (2,) px, to 1/50, from one image to another, both given by their FFT.
 
     Peak of the correlation, refined by a matrix DFT: Guizar-Sicairos et al. 2008, Opt. Lett. 33,

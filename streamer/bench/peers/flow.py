@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
+from ....models.arrays import Array
 from .chain import Chain, against_first, against_previous
-from .interface import Floats, PeerResult, PeerStart, Stack
+from .interface import PeerResult, PeerStart, Stack
 from .prepare import filled, standardised
 
 _BIN = 2
@@ -30,21 +31,23 @@ _ILK_RADIUS = 15  # px of the binned frame
 _Flow = Callable[[Stack, Stack], NDArray[np.float32]]
 
 
-def tvl1_absolute(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def tvl1_absolute(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """TV-L1 flow from the first frame to each frame."""
-    return _track(stack, start, optical_flow_tvl1, against_first)
+    return _track_flow(stack, start, optical_flow_tvl1, against_first)
 
 
-def ilk_accumulated(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def ilk_accumulated(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Lucas-Kanade flow from frame to frame, summed up along the path of each particle."""
-    return _track(stack, start, partial(optical_flow_ilk, radius=_ILK_RADIUS), against_previous)
+    return _track_flow(
+        stack, start, partial(optical_flow_ilk, radius=_ILK_RADIUS), against_previous
+    )
 
 
-def _track(stack: Stack, start: PeerStart, flow: _Flow, chain: Chain) -> PeerResult:
+def _track_flow(stack: Stack, start: PeerStart, flow: _Flow, chain: Chain) -> PeerResult:
     whole, usable = filled(stack)
     images = _binned(standardised(whole))
 
-    def move(reference: int, frame: int, yx: Floats) -> Floats:
+    def move(reference: int, frame: int, yx: Array) -> Array:
         found = flow(images[reference], images[frame])
         return yx + _BIN * _mean_over_discs(found, _to_binned(yx), start.radius / _BIN)
 
@@ -57,12 +60,12 @@ def _binned(stack: Stack) -> Stack:
     return cut.reshape(frames, height, _BIN, width, _BIN).mean(axis=(2, 4))
 
 
-def _to_binned(yx: Floats) -> Floats:
+def _to_binned(yx: Array) -> Array:
     """Places on the binned grid; centres of pixels are whole numbers on both."""
     return (yx - (_BIN - 1) / 2) / _BIN
 
 
-def _mean_over_discs(flow: NDArray[np.float32], yx: Floats, radius: Floats) -> Floats:
+def _mean_over_discs(flow: NDArray[np.float32], yx: Array, radius: Array) -> Array:
     """Mean of a flow (2, H, W) over the disc of each particle, (P, 2) px; NaN outside."""
     y, x = np.indices(flow.shape[1:])
     square = (y - yx[:, 0, None, None]) ** 2 + (x - yx[:, 1, None, None]) ** 2

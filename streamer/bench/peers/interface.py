@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...errors import ConfigError
 
-Floats = NDArray[np.float64]
 Stack = NDArray[np.float32]
 LOST = -1
 
@@ -29,9 +29,9 @@ class PeerStart:
     """
 
     frame0: int
-    yx: Floats
-    radius: Floats
-    oracle_yx: Floats | None = None
+    yx: Array
+    radius: Array
+    oracle_yx: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +45,14 @@ class PeerResult:
         notion of identity.
     """
 
-    yx: Floats
+    yx: Array
     ids: NDArray[np.int64] | None = None
 
 
 class Peer(Protocol):
     """Follows particles through a stack; deterministic."""
 
-    def __call__(self, stack: Stack, energies: Floats, start: PeerStart, /) -> PeerResult:
+    def __call__(self, stack: Stack, energies: Array, start: PeerStart, /) -> PeerResult:
         """Follow the particles.
 
         Parameters
@@ -64,7 +64,7 @@ class Peer(Protocol):
         ...
 
 
-def oracle_of(start: PeerStart, peer: str) -> Floats:
+def oracle_of(start: PeerStart, peer: str) -> Array:
     """Return the true positions (F, P, 2) that a peer needs.
 
     Raises

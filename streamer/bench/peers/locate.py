@@ -26,7 +26,8 @@ import trackpy
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from .interface import LOST, Floats, PeerResult, PeerStart, Stack
+from ....models.arrays import Array
+from .interface import LOST, PeerResult, PeerStart, Stack
 from .prepare import filled
 
 _CLASS = 1.4
@@ -39,7 +40,7 @@ _LIGHTEST = 0.05
 _FEATURES = 1.5  # per particle
 
 
-def locate_and_link(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def locate_and_link(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Trajectories of the features that are nearest to the start."""
     trackpy.quiet()  # it writes a line per frame to the terminal
     whole, usable = filled(stack)
@@ -101,7 +102,7 @@ def _locate(
 
 
 def _nearest(
-    places: Floats, start: PeerStart, members: NDArray[np.intp]
+    places: Array, start: PeerStart, members: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Which place is nearest to each start (N,), and whether it lies on the particle (N,)."""
     if not len(places):
@@ -114,7 +115,7 @@ def _follow(
     tracks: pd.DataFrame,
     start: PeerStart,
     members: NDArray[np.intp],
-    yx: Floats,
+    yx: Array,
     ids: NDArray[np.int64],
 ) -> None:
     """Write the trajectories of some particles into `yx` (F, P, 2) and `ids` (F, P)."""

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.signal.windows import tukey
 
-from .interface import Floats, Stack
+from ....models.arrays import Array
+from .interface import Stack
 
 _BLOCK = 16  # px
 
@@ -38,7 +39,7 @@ def filled(stack: Stack) -> tuple[Stack, NDArray[np.bool_]]:
     return out, usable
 
 
-def _block_medians(image: Stack) -> Floats:
+def _block_medians(image: Stack) -> Array:
     high, wide = (-(-size // _BLOCK) for size in image.shape)
     rim = [(0, high * _BLOCK - image.shape[0]), (0, wide * _BLOCK - image.shape[1])]
     blocks = np.pad(image, rim, constant_values=np.nan).reshape(high, _BLOCK, wide, _BLOCK)

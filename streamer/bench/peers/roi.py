@@ -15,32 +15,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from .chain import Chain, against_first, against_previous
 from .correlation import motion
-from .interface import Floats, PeerResult, PeerStart, Stack, oracle_of
+from .interface import PeerResult, PeerStart, Stack, oracle_of
 from .prepare import filled
 
 _HALF = 2.0  # radii
 
 
-def first(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def roi_first(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Correlate each window with that of the first frame."""
-    return _track(stack, start, against_first, "roi_first")
+    return _track_roi(stack, start, against_first, "roi_first")
 
 
-def previous(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def roi_previous(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Correlate each window with that of the frame before."""
-    return _track(stack, start, against_previous, "roi_previous")
+    return _track_roi(stack, start, against_previous, "roi_previous")
 
 
-def _track(stack: Stack, start: PeerStart, chain: Chain, name: str) -> PeerResult:
+def _track_roi(stack: Stack, start: PeerStart, chain: Chain, name: str) -> PeerResult:
     whole, usable = filled(stack)
     known = oracle_of(start, name)
     inside = ((known >= 0) & (known <= np.array(stack.shape[1:]) - 1)).all(axis=2, keepdims=True)
     centres = np.where(inside, np.round(known), np.nan)
     half = np.ceil(_HALF * start.radius).astype(int)
 
-    def move(reference: int, frame: int, yx: Floats) -> Floats:
+    def move(reference: int, frame: int, yx: Array) -> Array:
         moved = np.full_like(yx, np.nan)
         ends = centres[[reference, frame]]
         for p in np.flatnonzero(np.isfinite(ends).all(axis=(0, 2))):
@@ -54,7 +55,7 @@ def _track(stack: Stack, start: PeerStart, chain: Chain, name: str) -> PeerResul
     return PeerResult(yx=chain(move, usable, start))
 
 
-def _window(image: NDArray[np.float32], centre: Floats, half: int) -> NDArray[np.float32]:
+def _window(image: NDArray[np.float32], centre: Array, half: int) -> NDArray[np.float32]:
     """Cut a square, its rim repeated where it leaves the frame, and subtract its mean."""
     rows, columns = (
         np.clip(np.arange(-half, half + 1) + int(at), 0, size - 1)

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from .chain import against_first
-from .interface import Floats, PeerResult, PeerStart, Stack
+from .interface import PeerResult, PeerStart, Stack
 from .prepare import filled, standardised
 
 _CONTRAST = 0.01
@@ -31,14 +32,14 @@ _Points = tuple[NDArray[np.float32], NDArray[np.float32]]
 _Indices = NDArray[np.int64]
 
 
-def sift_affine(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def sift_affine(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Affine map from the key points of the first frame to those of each frame."""
     whole, usable = filled(stack)
     detector = cv2.SIFT.create(contrastThreshold=_CONTRAST)
     grey = np.clip(standardised(whole) * 160 + 80, 0, 255).astype(np.uint8)
     points = [_points(detector, image) for image in grey]
 
-    def move(reference: int, frame: int, yx: Floats) -> Floats | None:
+    def move(reference: int, frame: int, yx: Array) -> Array | None:
         matrix = _affine(points[reference], points[frame])
         return None if matrix is None else yx @ matrix[:, :2].T + matrix[:, 2]
 
@@ -52,7 +53,7 @@ def _points(detector: cv2.SIFT, image: NDArray[np.uint8]) -> _Points:
     return places, np.asarray(descriptors, np.float32) if found else np.zeros((0, 128), np.float32)
 
 
-def _affine(a: _Points, b: _Points) -> Floats | None:
+def _affine(a: _Points, b: _Points) -> Array | None:
     """Map (2, 3) of places (y, x, 1) of one frame to (y, x) of another; None if there is none."""
     first, second = _matches(a[1], b[1])
     if len(first) < _FEWEST:

@@ -13,26 +13,27 @@ from __future__ import annotations
 
 from pystackreg import StackReg
 
+from ....models.arrays import Array
 from .chain import Chain, against_first, against_previous
-from .interface import Floats, PeerResult, PeerStart, Stack
+from .interface import PeerResult, PeerStart, Stack
 from .prepare import filled, standardised
 
 
-def first(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def stackreg_first(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Affine map from the first frame."""
-    return _track(stack, start, StackReg.AFFINE, against_first)
+    return _track_stackreg(stack, start, StackReg.AFFINE, against_first)
 
 
-def previous(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def stackreg_previous(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Rigid map from the frame before."""
-    return _track(stack, start, StackReg.RIGID_BODY, against_previous)
+    return _track_stackreg(stack, start, StackReg.RIGID_BODY, against_previous)
 
 
-def _track(stack: Stack, start: PeerStart, kind: int, chain: Chain) -> PeerResult:
+def _track_stackreg(stack: Stack, start: PeerStart, kind: int, chain: Chain) -> PeerResult:
     whole, usable = filled(stack)
     images = standardised(whole)
 
-    def move(reference: int, frame: int, yx: Floats) -> Floats:
+    def move(reference: int, frame: int, yx: Array) -> Array:
         # takes (x, y, 1) of the reference to (x, y, 1) of the frame
         matrix = StackReg(kind).register(images[reference], images[frame])
         return yx @ matrix[1::-1, 1::-1].T + matrix[1::-1, 2]

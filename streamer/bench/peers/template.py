@@ -14,39 +14,40 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....models.arrays import Array
 from .chain import Chain, against_first, against_previous
 from .correlation import motion
-from .interface import Floats, PeerResult, PeerStart, Stack
+from .interface import PeerResult, PeerStart, Stack
 from .prepare import filled, windowed
 
 _TAPER = 0.25
 
 
-def absolute_phase(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def absolute_phase(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Phase correlation with the first frame."""
-    return _track(stack, start, True, against_first)
+    return _track_template(stack, start, True, against_first)
 
 
-def absolute_correlation(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def absolute_correlation(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Cross-correlation with the first frame."""
-    return _track(stack, start, False, against_first)
+    return _track_template(stack, start, False, against_first)
 
 
-def relative_phase(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def relative_phase(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Phase correlation with the frame before."""
-    return _track(stack, start, True, against_previous)
+    return _track_template(stack, start, True, against_previous)
 
 
-def relative_correlation(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def relative_correlation(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Cross-correlation with the frame before."""
-    return _track(stack, start, False, against_previous)
+    return _track_template(stack, start, False, against_previous)
 
 
-def _track(stack: Stack, start: PeerStart, whiten: bool, chain: Chain) -> PeerResult:
+def _track_template(stack: Stack, start: PeerStart, whiten: bool, chain: Chain) -> PeerResult:
     whole, usable = filled(stack)
     spectra = np.fft.fft2(windowed(whole, _TAPER))
 
-    def move(reference: int, frame: int, yx: Floats) -> Floats:
+    def move(reference: int, frame: int, yx: Array) -> Array:
         return yx + motion(spectra[reference], spectra[frame], whiten=whiten)
 
     return PeerResult(yx=chain(move, usable, start))

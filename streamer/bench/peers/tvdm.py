@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ....models.arrays import Array
 from .chain import against_first
-from .interface import Floats, PeerResult, PeerStart, Stack
+from .interface import PeerResult, PeerStart, Stack
 from .prepare import filled
 
 _SMOOTH = 3.0  # px
@@ -27,13 +28,13 @@ _STEP = 2  # px of the finer levels
 _Whole = NDArray[np.int64]
 
 
-def tvdm(stack: Stack, _energies: Floats, start: PeerStart) -> PeerResult:
+def tvdm(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
     """Translation of each frame against the first one."""
     whole, usable = filled(stack)
     smooth = np.stack([gaussian_filter(image, _SMOOTH) for image in whole]).astype(np.float32)
     pyramids = [_binned(smooth, level) for level in _LEVELS]
 
-    def move(reference: int, frame: int, yx: Floats) -> Floats:
+    def move(reference: int, frame: int, yx: Array) -> Array:
         return yx + _motion([(level[reference], level[frame]) for level in pyramids])
 
     return PeerResult(yx=against_first(move, usable, start))
@@ -45,7 +46,7 @@ def _binned(stack: Stack, size: int) -> Stack:
     return cut.reshape(frames, height, size, width, size).mean(axis=(2, 4))
 
 
-def _motion(pairs: list[tuple[Stack, Stack]]) -> Floats:
+def _motion(pairs: list[tuple[Stack, Stack]]) -> Array:
     """Motion (2,) px between two images, given on each level of the pyramid."""
     best, reach = np.zeros(2, np.int64), _REACH
     for (reference, frame), size in zip(pairs, _LEVELS, strict=True):
@@ -57,7 +58,7 @@ def _motion(pairs: list[tuple[Stack, Stack]]) -> Floats:
     return best + _parabola(pairs[-1], best)
 
 
-def _search(reference: Stack, frame: Stack, centre: _Whole, reach: int) -> Floats:
+def _search(reference: Stack, frame: Stack, centre: _Whole, reach: int) -> Array:
     """Total variation at all whole shifts within reach of a centre, (2 reach + 1,) * 2."""
     steps = range(-reach, reach + 1)
     return np.array(
@@ -75,7 +76,7 @@ def _variation(reference: Stack, frame: Stack, motion: _Whole) -> float:
     return float(sum(np.abs(np.diff(difference, axis=axis)).mean() for axis in (0, 1)))
 
 
-def _parabola(pair: tuple[Stack, Stack], best: _Whole) -> Floats:
+def _parabola(pair: tuple[Stack, Stack], best: _Whole) -> Array:
     """Fraction (2,) px by which the minimum lies beside the best whole shift."""
     values = _search(*pair, best, 1)
     below, above = np.array([values[0, 1], values[1, 0]]), np.array([values[2, 1], values[1, 2]])

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ....models.arrays import Array, Mask
 from ...evaluate.tables import MEASURED, Revision, of_revision, where
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Regions = NDArray[np.str_]
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import motion_error
 from .injected import DRIFT, PARTICLES, Injected
-from .nca import BELOW_EV as NCA_BELOW_EV
-from .nca import NcaResult
+from .nca import NCA_BELOW_EV, NcaResult
 from .stxm import ABOVE_EV, BELOW_EV
 
 _OURS = "#D55E00"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ...config import Settings
 from ...errors import ConfigError
 from ...evaluate.tables import MEASURED, Revision, of_revision, where
@@ -26,7 +26,6 @@ from .errors import (
 from .process import Tables, result_tables, stack_documents
 from .stxm import EnergyStack, load_stack, load_trace, margin_for, move
 
-Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 PARTICLES = "operando, median of particles"

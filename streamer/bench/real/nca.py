@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ....models.arrays import Array
 from ....models.detector import make_detector
 from ....models.device import resolve_device
 from ...config import Settings
@@ -31,12 +32,11 @@ from .ruler import follow_edges
 from .similarity import Similarity, fit_similarity
 from .stxm import present
 
-Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 FOLDER = Path("txm-ssrl-nca")
 PROFILE = "ssrl_6_2c"
-BELOW_EV, ABOVE_EV = 8324.0, 8354.0
+NCA_BELOW_EV, NCA_ABOVE_EV = 8324.0, 8354.0
 MAGNIFICATION, MAGNIFICATION_TOLERANCE = 0.9969, 0.001
 REPEAT_PX = 0.3
 
@@ -276,7 +276,10 @@ def _similarity(
     positions: Array, energies: Array, whole: NDArray[np.bool_], sigma: Array
 ) -> Similarity:
     measured = np.isfinite(positions[..., 0])
-    below, above = np.flatnonzero(energies == BELOW_EV), np.flatnonzero(energies == ABOVE_EV)
+    below, above = (
+        np.flatnonzero(energies == NCA_BELOW_EV),
+        np.flatnonzero(energies == NCA_ABOVE_EV),
+    )
     both = whole & measured[below].any(axis=0) & measured[above].any(axis=0)
     if both.sum() < 3:
         raise FrameError(f"wanted 3 whole particles at both energies, got {int(both.sum())}")

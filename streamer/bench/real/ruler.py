@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_gradient_magnitude, map_coordinates
 from skimage.registration import phase_cross_correlation
 
-Array = NDArray[np.float64]
+from ....models.arrays import Array
 
 _SMOOTH_PX = 3.0
 _MARGIN_PX = 10

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ....models.arrays import Array
 
-_ROUNDS = 20
+_SIMILARITY_ROUNDS = 20
 _HUBER = 1.5
 _MAD = 1.1774
 """Median of the length of a normal vector of unit variance per component (Rayleigh)."""
@@ -93,7 +92,7 @@ def _huber(before: Array, after: Array, sigma: Array) -> tuple[Array, Array, Arr
     design, target = _design(before), after.ravel()
     weights: Array = np.ones(len(before))
     solution, residuals = np.zeros(4), after
-    for _ in range(_ROUNDS):
+    for _ in range(_SIMILARITY_ROUNDS):
         root = np.sqrt(np.repeat(weights, 2))
         fit = np.linalg.lstsq(root[:, None] * design, root * target, rcond=None)[0]
         solution = np.asarray(fit, dtype=np.float64)

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift as spline_shift
 
+from ....models.arrays import Array
 from ...errors import ImportDataError
-
-Array = NDArray[np.float64]
 
 STACK = Path("stxm-toner-fe2p/71214078.h5")
 INCIDENT = Path("stxm-toner-fe2p/71214078_i0.xsp")

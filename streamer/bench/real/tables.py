@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from .injected import Injected
-from .nca import BELOW_EV, MAGNIFICATION, MAGNIFICATION_TOLERANCE, REPEAT_PX, NcaResult
+from .nca import MAGNIFICATION, MAGNIFICATION_TOLERANCE, NCA_BELOW_EV, REPEAT_PX, NcaResult
 from .similarity import Similarity
 
 _ERRORS = ("median", "p95", "rms", "step", "bump")
@@ -56,7 +56,7 @@ def nca_tables(result: NcaResult) -> Iterator[Table]:
         values = (*pair.shift, pair.median, pair.rms, pair.largest, edges.rms, edges.largest)
         table.add_row(*cells, *map(_px, values))
     yield table
-    table = Table(title=f"from {BELOW_EV:.0f} eV to the white line", title_justify="left")
+    table = Table(title=f"from {NCA_BELOW_EV:.0f} eV to the white line", title_justify="left")
     for column in ("", "operando", "edges"):
         table.add_column(column, justify="right" if column else "left")
     fits = (result.ours.similarity, result.edges.similarity)
