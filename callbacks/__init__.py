@@ -11,10 +11,10 @@ from typing import Any
 
 _HOMES = {
     "FramePublisher": "publisher",
-    "LiveResults": "live_results",
-    "OneStream": "one_stream",
-    "StreamProcessor": "processor",
-    "TiledSink": "tiled_sink",
+    "LiveResults": "tiled.results",
+    "OneStream": "stock",
+    "StreamProcessor": "processor.processor",
+    "TiledSink": "tiled.sink",
 }
 
 __all__ = ["FramePublisher", "LiveResults", "OneStream", "StreamProcessor", "TiledSink"]

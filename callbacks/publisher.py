@@ -19,19 +19,21 @@ import zmq
 from pydantic import ValidationError
 from zmq.utils.monitor import recv_monitor_message
 
-from ..streamer.codec import dumps
 from ..streamer.errors import ConfigError
-from ..streamer.sources.queue import ByteQueue
-from ..streamer.sources.queued import ESSENTIAL
-from ..streamer.sources.settings import CurveSettings
-from ..streamer.sources.sockets import apply_curve, endpoint
-from ..streamer.wire import DOCUMENT_NAMES, check_prefix
+from ..streamer.io.wire.codec import dumps
+from ..streamer.io.wire.curve import CurveSettings
+from ..streamer.io.wire.message import DOCUMENT_NAMES, ESSENTIAL, check_prefix
+from ..streamer.io.wire.queue import ByteQueue
+from ..streamer.io.wire.sockets import apply_curve, endpoint
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 50
+
 _SEND_HIGH_WATER = 32
+
 _LINGER_MS = 2000
+
 _SUBSCRIBED = b"\x01"
 
 

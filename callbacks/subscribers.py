@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from ..streamer.frames import Document
+from ..streamer.core.frames import Document
 
 logger = logging.getLogger(__name__)
 

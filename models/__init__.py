@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .detections import Detections
-    from .detector import DETECTORS, Detector, make_detector
+    from .detector import DETECTORS, Detections, Detector, make_detector
     from .device import resolve_device
     from .settings import DetectSettings
     from .warp import resample
+
 
 __all__ = [
     "DETECTORS",
@@ -28,7 +28,7 @@ __all__ = [
 _HOME = {
     "DETECTORS": ".detector",
     "DetectSettings": ".settings",
-    "Detections": ".detections",
+    "Detections": ".detector",
     "Detector": ".detector",
     "make_detector": ".detector",
     "resample": ".warp",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from .detections import Detections
+from .detector import Detections
 from .masks import grow
 
 _RIM = 2  # a mask this close to invalid pixels is cut by them, px

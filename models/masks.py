@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import label
+from torch.nn.functional import pad
 
 from .arrays import Mask
 
@@ -12,6 +14,8 @@ _FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 # In a stack no mask touches the one before it.
 _STACK = np.zeros((3, 3, 3), bool)
 _STACK[1] = _FOUR
+_REACH = 2
+_ALONE = 0.7  # valid share of the window around a lone defect; 0.6 at a straight rim
 
 
 def grow(mask: Mask, times: int = 1) -> Mask:
@@ -88,3 +92,41 @@ def without_holes(mask: Mask) -> Mask:
     if count <= (1 if mask.ndim == 2 else len(mask)):
         return mask
     return (labels != labels[..., :1, :1])[..., 1:-1, 1:-1]
+
+
+# Lone pixels without a value, such as hot ones: filled before particles are looked for.
+
+
+def fill_defects(od: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give lone invalid pixels the mean of what is around them.
+
+    A hot pixel within a particle is no rim: without this the particle would count as cut.
+
+    Parameters
+    ----------
+    od, valid : (B, 1, H, W) float32 and bool.
+
+    Returns
+    -------
+    The same, with lone defects filled and valid; larger invalid areas are left alone.
+    """
+    # few pixels qualify: valid ones lie beyond the window on all four sides
+    beyond = _REACH + 1
+    height, width = valid.shape[-2:]
+    wide = pad(valid, (beyond,) * 4)
+    near = ~valid
+    for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        near &= wide[..., dy * beyond :, dx * beyond :][..., :height, :width]
+    clean = torch.where(valid, od, od.new_zeros(()))
+    frame, _, y, x = near.nonzero(as_tuple=True)
+    steps = torch.arange(2 * _REACH + 1, device=od.device)
+    rows, columns = y[:, None, None] + steps[:, None], x[:, None, None] + steps
+    window = (frame[:, None, None], 0, rows, columns)
+    share = pad(valid, (_REACH,) * 4)[window].to(od.dtype).mean(dim=(1, 2))
+    total = pad(clean, (_REACH,) * 4)[window].mean(dim=(1, 2))
+    alone = share > _ALONE
+    place = (frame[alone], 0, y[alone], x[alone])
+    usable = valid.clone()
+    clean[place] = total[alone] / share[alone]
+    usable[place] = True
+    return clean, usable

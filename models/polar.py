@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from .arrays import Image
 
 Sectors = NDArray[np.float64]
+
 SECTORS = 32
+
 _FINE = 8  # directions per sector that cells are told apart by; a power of two
+
 _STEPS = SECTORS * _FINE  # a power of two
 
 
@@ -31,8 +34,11 @@ def _interpolation() -> Image:
 
 
 _WIDE = _circulant((0.3, 0.2, 0.1, 0.05))
+
 _NARROW = _circulant((0.5, 0.25))
+
 _BETWEEN = _interpolation()
+
 _QUARTER = np.add.outer(np.arange(SECTORS), np.arange(-4, 5)) % SECTORS
 
 

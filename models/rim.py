@@ -30,12 +30,19 @@ from .arrays import Image, Mask
 Sampler = Callable[[Tensor], Tensor]
 
 _FEW = 4  # one point in so many finds the neighbourhood, all of them the place
+
 _STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))  # thinning, rounds, px that the next step would be
+
 _SETTLED = 0.05  # px
+
 _STEP = 1.5  # px
+
 _RELAX = (0.25, 2.5)
+
 _HUBER = 2.0
+
 _TILT = 1.0  # how much the gain may vary over a radius, in units of itself
+
 _UNKNOWNS = 8
 
 

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _RADIUS = 5
+
 _SIGMA = 1.5
+
 _BLOCK = 32  # rows or columns smoothed by one product
 
 

@@ -8,8 +8,11 @@ import torch
 from torch.nn.functional import grid_sample
 
 _BAND = 16384  # px
+
 _SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
+
 _INVERSE = (-0.31706868, -1.1268279, 4.78433048, -23.104755)
+
 _A = -0.75  # of the kernel of grid_sample
 
 

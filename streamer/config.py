@@ -15,17 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from ..models.settings import DetectSettings
-from .advice.settings import AdviceSettings
-from .assemble.settings import AssembleSettings
-from .assets.settings import AssetSettings
-from .correct.settings import CorrectSettings
+from .core.advice.settings import AdviceSettings
+from .core.assemble.settings import AssembleSettings
+from .core.correct.settings import CorrectSettings
+from .core.link.settings import LinkSettings
+from .core.quality.settings import QualitySettings
+from .core.register.settings import RegisterSettings
+from .core.xanes.settings import XanesSettings
 from .errors import ConfigError
-from .journal.settings import JournalSettings
-from .link.settings import LinkSettings
-from .quality.settings import QualitySettings
-from .register.settings import RegisterSettings
-from .tiled_settings import TiledSettings
-from .xanes.settings import XanesSettings
+from .io.assets.settings import AssetSettings
+from .io.journal.settings import JournalSettings
+from .io.tiled.settings import TiledSettings
 
 # what makes the result what it is; the rest only says where things lie and how fast they go
 _RESULT_SECTIONS = (

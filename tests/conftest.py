@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from operando.streamer.tiled_server import EmbeddedTiled
+from operando.streamer.service.tiled_server import EmbeddedTiled
 
 # threads of torch that wait for each other on busy cores make tests ten times slower
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,8 +35,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def result_documents() -> list[tuple[str, dict[str, Any]]]:
     """What the processor makes of a simulated scan of eight energies with three particles."""
-    from operando.callbacks.processor import StreamProcessor
-    from operando.streamer.simulate import SimSettings, simulate_documents
+    from operando.callbacks.processor.processor import StreamProcessor
+    from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
     settings = SimSettings(
         shape=(160, 160),

@@ -13,10 +13,10 @@ from bluesky import RunEngine
 from typer.main import get_command
 
 from operando.callbacks import StreamProcessor
-from operando.callbacks.tiled_sink import TiledSink
+from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.cli.app import app
 from operando.streamer.config import load_settings
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = [ROOT / "README.md", *sorted((ROOT / "profiles").glob("*/README.md"))]

@@ -6,8 +6,7 @@ from 0MQ.
 """
 
 from .holding import HoldOnAdvice
-from .latest import LatestResults, Measured
-from .listener import ResultListener
+from .latest import LatestResults, Measured, ResultListener
 from .matrix import StageMatrix
 from .recentring import Recentring
 from .settings import FeedbackSettings

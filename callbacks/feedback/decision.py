@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from bluesky import plan_stubs as bps
+from ophyd import Component, Device, Signal
 
 from ...models.arrays import Array
+from ...streamer.core.advice.state import MOVES_STREAM as STREAM
 from .latest import Measured
 from .settings import FeedbackSettings
 
 _NONE = np.full(2, np.nan)
+KEPT = 5
+_LEAST = 4
+_SURE = 3.0
+_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +94,123 @@ def _unfit(measured: Measured, now: float, settings: FeedbackSettings) -> str:
     if measured.particles < settings.min_particles:
         return "few_particles"
     return ""
+
+
+# Where a steady drift has got to since the last frame.
+
+
+def ahead(times: Sequence[float], drifts: Sequence[Array], now: float) -> Array:
+    """Drift of the sample from its last frame until now, along a straight line.
+
+    Parameters
+    ----------
+    times : (K,) s, of the last frames. drifts : (K, 2) px, of the sample, moves taken out.
+    now : s.
+
+    Returns
+    -------
+    (2,) px; 0 for a component whose rate does not stand out of the scatter by three standard
+    errors, for too few frames, or for times that do not advance. No further than one mean interval
+    between the frames: later on nobody knows.
+    """
+    when, where = np.asarray(times, float), np.asarray(drifts, float).reshape(-1, 2)
+    if len(when) < _LEAST or not (np.diff(when) > 0).all():
+        return np.zeros(2)
+    centred = when - when.mean()
+    spread = float((centred**2).sum())
+    rate = centred @ where / spread
+    rest = where - where.mean(axis=0) - centred[:, None] * rate
+    error = np.sqrt((rest**2).sum(axis=0) / (len(when) - 2) / spread)
+    left = float(np.clip(now - when[-1], 0.0, np.diff(when).mean()))
+    return np.where(np.abs(rate) > _SURE * error, rate * left, 0.0)
+
+
+# The moves that were made, and what of the drift is theirs.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """Moves of the stage, as shifts of the image they were to cause.
+
+    Times are those of the clock that also stamps the events, as both are of the RunEngine's
+    process: a frame with a later time shows the move, an earlier one does not.
+
+    Attributes
+    ----------
+    times : s, when each was complete. shifts : (y, x), px.
+    """
+
+    times: tuple[float, ...] = ()
+    shifts: tuple[tuple[float, float], ...] = ()
+
+    def made(self, time: float, shift: Array) -> Moves:
+        """Remember a move."""
+        return Moves(
+            times=(*self.times, time)[-_KEPT:],
+            shifts=(*self.shifts, (float(shift[0]), float(shift[1])))[-_KEPT:],
+        )
+
+    def between(self, after: float, until: float = float("inf")) -> Array:
+        """Sum of the moves after one time and up to another, (2,) px."""
+        chosen = [s for t, s in zip(self.times, self.shifts, strict=True) if after < t <= until]
+        return np.sum(chosen, axis=0) if chosen else np.zeros(2)
+
+    @property
+    def total(self) -> Array:
+        """Sum of all moves, (2,) px."""
+        return self.between(float("-inf"))
+
+
+# What the loop did, as events of the raw run.
+
+
+class UnitSignal(Signal):
+    """A value with its unit."""
+
+    def __init__(self, *, units: str = "", **kwargs: Any) -> None:
+        self._units = units
+        super().__init__(**kwargs)
+
+    def describe(self) -> Any:
+        """Describe the reading with its unit."""
+        described = super().describe()
+        for key in described.values():
+            key["units"] = self._units
+        return described
+
+
+def _px() -> Any:
+    return Component(UnitSignal, value=float("nan"), units="px")
+
+
+class MoveRecord(Device):
+    """One decision of the loop, moved or not, as the device of the stream ``recenter``.
+
+    `move_y`, `move_x` is the shift of the image that the stage made, as its readback has it, px;
+    `drift_y`, `drift_x`, `sigma` are of the frame `frame` it was decided by, with what has moved
+    since then, the stage and, by forecast, the sample; `axis_0`, `axis_1` are where the axes were
+    afterwards, in their units; `acted` is 1 for a move; `reason` says why not, or ``test`` for a
+    move that measures the matrix.
+    """
+
+    move_y = _px()
+    move_x = _px()
+    drift_y = _px()
+    drift_x = _px()
+    sigma = _px()
+    frame = Component(UnitSignal, value=-1)
+    axis_0 = Component(UnitSignal, value=float("nan"))
+    axis_1 = Component(UnitSignal, value=float("nan"))
+    acted = Component(UnitSignal, value=0)
+    reason = Component(UnitSignal, value="")
+
+    def __init__(self) -> None:
+        super().__init__(name=STREAM)
+
+    def write(self, **values: Any) -> Any:
+        """Plan stub: one event of the open run; what is not given is NaN, 0 or empty."""
+        empty = {"frame": -1, "acted": 0, "reason": ""}
+        for name in self.component_names:
+            getattr(self, name).put(values.get(name, empty.get(name, float("nan"))))
+        devices: list[Any] = [self]
+        return bps.trigger_and_read(devices, name=STREAM)

@@ -10,7 +10,7 @@ from typing import Any
 from bluesky.suspenders import SuspendBoolHigh
 from ophyd import Signal
 
-from ...streamer.advice.advice import Kind
+from ...streamer.core.advice.state import Kind
 
 DEFAULT_KINDS = (Kind.BEAM, Kind.LAGGING)
 

@@ -15,12 +15,11 @@ from numpy.typing import ArrayLike
 
 from ...models.arrays import Array
 from ...streamer.errors import FeedbackError
-from . import forecast, response
-from .decision import Decision, Known, decide
+from . import decision as forecast
+from . import response
+from .decision import Decision, Known, MoveRecord, Moves, decide
 from .latest import LatestResults, Measured
 from .matrix import StageMatrix, check_against, fit_matrix
-from .moves import Moves
-from .record import MoveRecord
 from .settings import FeedbackSettings
 
 logger = logging.getLogger(__name__)

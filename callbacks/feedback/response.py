@@ -10,17 +10,24 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 from ...models.arrays import Array
+from .decision import Moves
 from .latest import Measured
-from .moves import Moves
 from .settings import FeedbackSettings
 
 KEPT = 10
+
 _LEAST = 3  # frame pairs until a matrix that was not measured is tried
+
 _SURE = 3.0
+
 _ANY_GAIN = 3.0  # standard deviation of the gain of a matrix that was only given, 1
+
 _MEASURED_GAIN = 0.3  # of one that test moves have told
+
 _BACKWARDS = -0.25  # gain below which the images go the other way rather than nowhere
+
 _PRIOR_WORTH = 4.0  # components
+
 _FIRST = 4.0  # of the scatter: a first move of this length tells its sign
 
 

@@ -18,24 +18,42 @@ from ..polar import SECTORS, Polar, polar
 from .contours import Contours
 
 _PER = 2  # directions of `Polar` that are one sector here
+
 _SECTORS = SECTORS // _PER
+
 _DEPTH = 8  # bins on either side of the contour
+
 _BIN = 1 / 16  # width of a bin, mean radii
+
 _BLUR = 1.0  # px on either side of the contour that the optics blur, at least
+
 _WIDTH = 5  # bins that are compared on either side
+
 _NARROW = 3  # bins that are compared close to the contour on either side
+
 _APART = 1  # bins between these
+
 _OFFSET = 3  # bins by which a contour may be off
+
 _FEWEST = 2.0  # independent pixels of a sector, inside and outside
+
 _CLEAR = 1.0  # standard errors above which a sector has a rim
+
 _INDEPENDENT = 0.45  # interpolation averages neighbours: of two thirds along each axis, squared
+
 # Share of the fall at the contour, for even odds: diameters, px, and what optics leave of rims.
 _SHARP = ((15.0, 24.0, 40.0, 70.0), (0.40, 0.42, 0.45, 0.52))
+
 _DOUBT = 0.5  # standard errors that are in favour of a rim
+
 _NOISY = (10.0, 18.0)  # rim contrast in standard errors: hidden by noise, and standing out
+
 _HESITANT = (0.82, 0.9)  # probability for even odds at these
+
 _CLOSED = 0.6
+
 _KNOWN = 0.3
+
 _SURE = 0.5  # score above which a particle is beyond doubt
 
 

@@ -11,13 +11,17 @@ from torch import Tensor
 
 from ..arrays import Array, Image, Mask
 from ..masks import grow, main_parts
-from .dual_unet import DualUNet
 from .inputs import ROI_CELLS, roi_sides, roi_values, standardised
+from .nets import DualUNet
 
 _FAR = 0.15  # error of the assumed centre, in diameters, from which the window is moved
+
 _OFF = (0.8, 1.25)  # found over assumed diameter, outside of which the window is resized
+
 _FEWEST = 12  # cells
+
 _AT_A_TIME = 16  # windows
+
 _BEYOND = 2  # cells around the contour that may be inside in part
 
 

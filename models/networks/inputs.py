@@ -9,12 +9,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 ROI_CELLS = 64
+
 ROI_SIDE = 2.0
 """Side of the ROI of a particle, in units of its equal-area diameter."""
 
 _SOFT = 0.1  # OD around which the scale turns from linear to logarithmic
+
 _FULL = 4.0  # asinh of the densest particles over _SOFT
+
 _FEWEST = 0.25  # valid share from which a cell counts
+
 _LEAST_SPREAD = 1e-3
 
 

@@ -13,10 +13,15 @@ import torch
 from torch import Tensor
 
 PREFIX = "ood."
+
 _SHRINKAGE = 0.1
+
 _FLOOR = 1e-3  # of the largest spread: features that hardly vary tell nothing
+
 _HELD_OUT = 4  # one frame of so many is not fitted, but sets the threshold
+
 _QUANTILE = 0.995
+
 _MARGIN = 1.5
 
 

@@ -22,6 +22,7 @@ SHIPPED: Mapping[str, str] = {
 """Files in the package, by network; their checksums are in ``SHA256SUMS`` beside them."""
 
 _META = "operando"
+
 _PACKAGE = "operando.models"
 
 

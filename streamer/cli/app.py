@@ -9,24 +9,16 @@ from typing import Annotated
 import typer
 
 from ..errors import OperandoError, SinkError
-from ..redact import report_uncaught
-from . import (
-    bench,
-    dashboard,
-    demo,
-    forward,
-    import_data,
-    ioc,
-    journal,
-    keys,
-    process,
-    record,
-    replay,
-    train,
-    watch_results,
-)
-from .exits import Exit, epilog
-from .options import LogFormatOption
+from ..io.redact import report_uncaught
+from . import bench, demo, process, record, replay, train
+from . import network as forward
+from . import network as keys
+from . import record as import_data
+from . import record as journal
+from . import serve as dashboard
+from . import serve as ioc
+from . import watch as watch_results
+from .options import Exit, LogFormatOption, epilog
 from .terminal import LogFormat, say, set_up_log
 
 app = typer.Typer(
@@ -38,18 +30,31 @@ app = typer.Typer(
     "the beamline is scanning. Detector documents of Bluesky go in; aligned frames and particle "
     "trajectories grow in a Tiled server.",
 )
+
 app.command(name="dashboard")(dashboard.dashboard)
+
 app.command(name="demo")(demo.demo)
+
 app.command(name="forward")(forward.forward)
+
 app.command(name="keys")(keys.keys)
+
 app.command(name="ioc")(ioc.ioc)
+
 app.command(name="process", epilog=epilog())(process.process)
+
 app.command(name="journal")(journal.journal)
+
 app.command(name="record")(record.record)
+
 app.command(name="replay")(replay.replay)
+
 app.command(name="import")(import_data.import_data)
+
 app.command(name="watch")(watch_results.watch)
+
 app.add_typer(bench.app, name="bench")
+
 app.add_typer(train.app, name="train")
 
 

@@ -9,28 +9,32 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .bench_accuracy import accuracy
-from .bench_chemistry import chemistry
-from .bench_crash import crash
-from .bench_dashboard import dashboard
-from .bench_detection import detection
-from .bench_overload import overload
-from .bench_paper import paper
-from .bench_real import real
-from .bench_recenter import recenter
-from .bench_soak import soak
+from .bench_loop import dashboard, recenter
+from .bench_papers import paper, real
+from .bench_quality import accuracy, chemistry, detection
+from .bench_system import crash, overload, soak
 from .options import Device, Profile
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
+
 app.command()(accuracy)
+
 app.command()(chemistry)
+
 app.command()(crash)
+
 app.command()(dashboard)
+
 app.command()(detection)
+
 app.command()(overload)
+
 app.command()(paper)
+
 app.command()(real)
+
 app.command()(recenter)
+
 app.command()(soak)
 
 _CASES = {"460x460, 9 particles": "paper", "2048x2048, 20 particles": "large_2048"}
@@ -50,9 +54,9 @@ def pipeline(
     from rich.table import Table
 
     from ...models.device import bounded_threads
-    from ..bench.stages import time_stages
-    from ..simulate import PRESETS, preset, simulate_documents
-    from .sinks import settings_of
+    from ..lab.bench.stages import time_stages
+    from ..lab.simulate import PRESETS, preset, simulate_documents
+    from .outputs import settings_of
 
     console = Console(stderr=True)
     settings = settings_of(profile, device)
@@ -103,7 +107,7 @@ def stream(
 
     from rich.progress import Progress
 
-    from ..bench.stream import measure_stream, prepare_documents
+    from ..lab.bench.stream import measure_stream, prepare_documents
 
     console = Console(stderr=True)
     count = round(rate * seconds)

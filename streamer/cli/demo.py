@@ -37,8 +37,8 @@ def demo(
     processes on loopback; shows progress while results grow in Tiled; then compares them with the
     truth.
     """
-    from ..rig import start_beamline, start_dashboard, start_proxy, start_service
-    from ..tiled_server import EmbeddedTiled, free_port
+    from ..lab.rig import start_beamline, start_dashboard, start_proxy, start_service
+    from ..service.tiled_server import EmbeddedTiled, free_port
 
     console = Console()
     work = folder.resolve() / time.strftime("%Y%m%d-%H%M%S")
@@ -79,7 +79,7 @@ def _follow(uri: str, energies: int, beamline: Any, service: Any, console: Conso
     """Show the results grow in Tiled; return the client of the result run when it is complete."""
     from tiled.client import from_uri
 
-    from ..rig import RigError
+    from ..lab.rig import RigError
 
     columns = (
         TextColumn("{task.description}"),
@@ -124,8 +124,8 @@ def _progress(run: Any) -> tuple[int, str]:
 
 
 def _report(run: Any, truth_file: Path, work: Path, console: Console) -> None:
-    from ..evaluate.accuracy import score
-    from ..simulate import Truth
+    from ..lab.evaluate.accuracy import score
+    from ..lab.simulate import Truth
 
     truth = Truth.load(truth_file)
     particles, frames = run["particles"].read(), run["frames"].read()
@@ -157,7 +157,7 @@ def _report(run: Any, truth_file: Path, work: Path, console: Console) -> None:
 
 def _chemistry(run: Any, particles: Any, truth: Any, console: Console) -> None:
     from ..config import load_settings
-    from ..evaluate.chemistry import score_chemistry
+    from ..lab.evaluate.chemistry import score_chemistry
 
     if "spectra" not in run:
         return
@@ -201,9 +201,9 @@ def _table(final: Any) -> Table:
 
 def _picture(run: Any, truth: Any, final: Any, work: Path) -> Path:
     from ..config import load_settings
-    from ..evaluate.raw import od_stack
-    from ..evaluate.report import ReportData, save_report
-    from ..recording.reader import read_documents
+    from ..io.recording.reader import read_documents
+    from ..lab.evaluate.raw import od_stack
+    from ..lab.evaluate.report import ReportData, save_report
 
     recorded = ((item.name, item.doc) for item in read_documents(work / "raw"))
     frames = run["frames"].read()

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..tiled_key import refuse_key_in
+from ..io.tiled.key import refuse_key_in
 from .terminal import LogFormat
-
-
-def _without_key(uri: str | None) -> str | None:
-    if uri is not None:
-        refuse_key_in(uri)
-    return uri
-
 
 Profile = Annotated[
     str | None,
@@ -23,17 +17,6 @@ Profile = Annotated[
         help="Settings of the beamline: the name of a shipped profile (sim_txm, nsls2_fxi, "
         "ssrl_6_2c), a folder with an operando.yml, or a YAML file. Default: built-in defaults.",
         show_default=False,
-    ),
-]
-TiledUri = Annotated[
-    str | None,
-    typer.Option(
-        "--tiled",
-        metavar="URI",
-        help="Tiled server that gets the results, e.g. http://localhost:8000. Its API key is "
-        "taken from TILED_API_KEY, else from the keyring.",
-        show_default=False,
-        callback=_without_key,
     ),
 ]
 Device = Annotated[
@@ -93,3 +76,49 @@ StuckAfter = Annotated[
         "so, and systemd's watchdog ends the service.",
     ),
 ]
+
+
+def _without_key(uri: str | None) -> str | None:
+    if uri is not None:
+        refuse_key_in(uri)
+    return uri
+
+
+TiledUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tiled",
+        metavar="URI",
+        help="Tiled server that gets the results, e.g. http://localhost:8000. Its API key is "
+        "taken from TILED_API_KEY, else from the keyring.",
+        show_default=False,
+        callback=_without_key,
+    ),
+]
+
+# How commands end, for whoever supervises them.
+
+
+class Exit(IntEnum):
+    """Exit statuses of all commands."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    LOST = 3
+    INTERRUPTED = 130
+
+
+MEANING: dict[Exit, str] = {
+    Exit.OK: "clean end: everything that came was processed and delivered",
+    Exit.ERROR: "an error that is told in one line, or a fault of ours with its traceback",
+    Exit.USAGE: "wrong options; starting it again does not help",
+    Exit.LOST: "ended, but documents were dropped or results did not arrive; the log tells which",
+    Exit.INTERRUPTED: "interrupted before the end (a second Ctrl-C or SIGTERM)",
+}
+
+
+def epilog() -> str:
+    """The statuses as one paragraph for ``--help``."""
+    told = "; ".join(f"{int(status)}: {meaning}" for status, meaning in MEANING.items())
+    return f"Exit status {told}."

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .exits import Exit
 from .options import (
     Device,
+    Exit,
     FramesDir,
     HttpAddress,
     HttpPublic,
@@ -94,13 +94,11 @@ def process(
     On the beamline side this needs a proxy (bluesky-0MQ-proxy) and a Publisher subscribed to the
     RunEngine; the README of each profile has the lines.
     """
-    from ..operation.http import parse_address
-    from .ending import stop_at_signals
+    from ..io.tiled.connection import tiled_trouble
+    from ..service.operation.http import parse_address
     from .live_service import Feed, LiveService
-    from .publishing import Outlet
-    from .reach import tiled_trouble
-    from .sinks import settings_of
-    from .terminal import say, use_log_format
+    from .outputs import Outlet, settings_of
+    from .terminal import say, stop_at_signals, use_log_format
 
     use_log_format(log_format)
     address = parse_address(http, public=http_public) if http else None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Keys
+from .options import Keys, Profile
 
 
 def record(
@@ -25,13 +25,12 @@ def record(
 
     A recording is readable up to its last whole document even if this process is killed.
     """
-    from ..recording.writer import RecordingWriter
-    from ..sources import make_source
-    from ..sources.losses import DROPPED
-    from .ending import stop_at_signals
-    from .keys import listening_with
-    from .live import Connection
-    from .terminal import console, say
+    from ..io.recording.writer import RecordingWriter
+    from ..io.sources import make_source
+    from ..io.wire.losses import DROPPED
+    from .network import listening_with
+    from .progress import Connection
+    from .terminal import console, say, stop_at_signals
 
     stop = stop_at_signals()
     source = make_source("zmq", address=zmq, **listening_with(keys))
@@ -57,3 +56,92 @@ def record(
         say(f"wrote {path}")
     if source.counters().dropped:
         say(f"{source.counters().dropped} documents were dropped", "red")
+
+
+# ``operando journal``: receive documents and keep them, for a processor that reads them.
+
+
+def journal(
+    folder: Annotated[Path, typer.Argument(help="Folder of the journal; made if absent.")],
+    zmq: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."),
+    ] = "localhost:5578",
+    profile: Profile = None,
+    keys: Keys = None,
+    linger: Annotated[
+        bool,
+        typer.Option(
+            "--linger",
+            help="End when no operando process has read the journal for journal.linger_s.",
+        ),
+    ] = False,
+) -> None:
+    """Append every document to a journal, and do nothing else, until Ctrl-C.
+
+    operando process --journal FOLDER starts this by itself. As a service of its own it goes on
+    receiving whatever happens to the processor.
+    """
+    from ..config import load_settings
+    from ..io.journal.segments import JournalFolder
+    from ..io.sources.settings import ZmqSourceSettings
+    from ..io.sources.zmq import ZmqSource
+    from ..service.keeper import Keeper
+    from ..service.operation.systemd import notify
+    from .network import listening_with
+    from .terminal import say, stop_at_signals
+
+    stop = stop_at_signals("ending; what has come in is written first")
+    settings = load_settings(profile).journal
+    source = ZmqSource(ZmqSourceSettings(address=zmq, **listening_with(keys)))
+    keeper = Keeper(source, JournalFolder(folder), settings, zmq, linger=linger)
+    with source:
+        say(f"keeping the journal {folder} of {zmq}")
+        notify("READY=1")
+        keeper.run(stop)
+    counters = source.counters()
+    say(f"{counters.decoded} documents kept, {counters.bad} refused")
+
+
+# ``operando import``: make a recording out of files.
+
+
+def import_data(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of .xrm files (SSRL, Xradia), a TIFF stack or folder with an energy "
+            "list, or an FXI HDF5 file.",
+            exists=True,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The recording, *.msgpack.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(help="xrm, tiff or fxi; default: seen from the files.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing recording.")] = False,
+) -> None:
+    """Make a recording out of data that you already have; then `operando replay` plays it.
+
+    Files that cannot be read are skipped, counted and named.
+    """
+    from rich.progress import Progress
+
+    from ..io.importers import import_to_recording
+    from .terminal import console, say
+
+    with Progress(console=console()) as bar:
+        task = bar.add_task("reading", total=None)
+        report = import_to_recording(
+            source,
+            output,
+            importer=kind,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for path, reason in report.skipped:
+        say(f"skipped {path}: {reason}", "yellow")
+    say(f"wrote {output}: {report.files} files read, {len(report.skipped)} skipped")

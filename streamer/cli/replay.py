@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import ConfigError
-from ..tiled_key import refuse_key_in
-from .exits import Exit
-from .options import Device, FramesDir, Keys, Profile, TiledUri
+from ..io.tiled.key import refuse_key_in
+from .options import Device, Exit, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
-    from ..recording.faulty import FaultInjector
+    from ..lab.faults.injector import FaultInjector
 
 
 def replay(
@@ -66,8 +65,7 @@ def replay(
     The same documents give the same results as when they came live, bit for bit. At Ctrl-C what
     has been computed is delivered, and the exit status is 130.
     """
-    from .ending import stop_at_signals
-    from .terminal import say
+    from .terminal import say, stop_at_signals
 
     pace = _speed(speed)
     if zmq is not None and (tiled or profile or device or frames_dir or output):
@@ -110,7 +108,7 @@ def _check(source: str) -> None:
 
 
 def _injector(script: Path | None, seed: int | None) -> FaultInjector | None:
-    from ..recording.faulty import FaultInjector, load_script
+    from ..lab.faults.injector import FaultInjector, load_script
 
     if script is None:
         if seed is not None:
@@ -126,11 +124,11 @@ def _publish(
     stop: threading.Event,
 ) -> None:
     from ...callbacks.publisher import FramePublisher
-    from ..curve_keys import client_curve
     from ..errors import OperandoError
-    from ..recording.faulty import message_of
-    from ..recording.reader import read_documents
-    from ..recording.replay import replay as paced
+    from ..io.recording.reader import read_documents
+    from ..io.recording.replay import message_of
+    from ..io.recording.replay import replay as paced
+    from ..io.wire.curve import client_curve
     from .terminal import console, say
 
     source, injector = what
@@ -164,6 +162,7 @@ def _publish(
 
 
 _LISTENER_S = 10.0
+
 _AHEAD_BYTES = 64 << 20
 
 
@@ -190,11 +189,11 @@ def _process(
     targets: tuple[str | None, str | None, str | None, Path | None, Path | None],
     stop: threading.Event,
 ) -> None:
-    from ..service import Service, ServiceSettings
-    from ..sources import make_source
-    from .live import follow, show_ended
-    from .reach import tiled_trouble
-    from .sinks import processor_with_sinks, settings_of
+    from ..io.sources import make_source
+    from ..io.tiled.connection import tiled_trouble
+    from ..service.service import Service, ServiceSettings
+    from .outputs import processor_with_sinks, settings_of
+    from .progress import follow, show_ended
     from .terminal import say
 
     source, injector = what

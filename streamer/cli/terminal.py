@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.logging import RichHandler
 
-from ..operation.logs import JsonFormatter
-from ..redact import RedactingFormatter, redacted
+from ..core.frames import Document
+from ..io.redact import RedactingFormatter, redacted
+from ..service.operation.logs import JsonFormatter
 
 _log = logging.getLogger("operando.cli")
 _LEVELS = {"yellow": logging.WARNING, "red": logging.ERROR}
@@ -65,7 +67,7 @@ def set_up_log(*, verbose: bool, form: LogFormat = LogFormat.TEXT) -> None:
     use_log_format(form)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     # that a run was declined, and why, is what one wants to know first when nothing comes out
-    logging.getLogger("operando.callbacks.processor").setLevel(logging.INFO)
+    logging.getLogger("operando.callbacks.processor.processor").setLevel(logging.INFO)
     _log.setLevel(logging.INFO)  # what is said to people is said to machines
     # their chatter at INFO is one line per request
     for noisy in ("httpx", "httpcore", "tiled", "bluesky", "caproto"):
@@ -115,3 +117,39 @@ def _fault(
 ) -> None:
     """Log a fault that nobody has caught, so that it is one line too."""
     _log.critical("fault: %s", kind.__name__, exc_info=(kind, error, traceback))
+
+
+# How a command ends: after so many runs, or at Ctrl-C.
+
+
+def end_after(runs: int, stop: threading.Event) -> Callable[[str, Document], None]:
+    """Make a callback that sets `stop` when so many result runs have stopped."""
+    left = runs
+
+    def count(_name: str, _doc: Document) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            stop.set()
+
+    return count
+
+
+def stop_at_signals(
+    message: str = "ending; once more gives up what is not delivered yet",
+) -> threading.Event:
+    """Have SIGINT (Ctrl-C) and SIGTERM set an event; a second one interrupts what goes on."""
+    stop = threading.Event()
+    signals = 0
+
+    def handle(*_: object) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            raise KeyboardInterrupt
+        stop.set()
+        say(message, "yellow")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
+from ..lab.training.job import Job
+from ..lab.training.run import Report
 from .options import Device, Profile
+from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..training.checkpoint import Checkpoint
-    from ..training.job import Job, NetworkName
+    from ..lab.training.checkpoint import Checkpoint
+    from ..lab.training.job import NetworkName
 
 app = typer.Typer(
     no_args_is_help=True, help="Train the networks on simulated scenes, from seed to weights."
 )
-
 Out = Annotated[
     Path,
     typer.Option("-o", "--out", metavar="DIR", help="Gets checkpoint.pt, log.csv and the weights."),
@@ -60,6 +72,7 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with the training in DIR, with the settings it has."),
 ]
+_AIMS = {"dual-unet": "quality", "cyclegan": "f1"}
 
 
 @app.command("dual-unet")
@@ -193,10 +206,8 @@ def _train(
 ) -> None:
     from ...models.device import bounded_threads, resolve_device
     from ..errors import ConfigError
-    from ..training.run import Watch, read_checkpoint, run
-    from .ending import stop_at_signals
-    from .terminal import say
-    from .train_progress import TrainProgress
+    from ..lab.training.run import Watch, read_checkpoint, run
+    from .terminal import say, stop_at_signals
 
     try:
         where = resolve_device(device or "auto")
@@ -230,7 +241,7 @@ def _job(
 ) -> Job:
     """The job of the options, or that of the checkpoint, which they must not contradict."""
     from ..errors import ConfigError
-    from ..training.job import make_job, parse_job
+    from ..lab.training.job import make_job, parse_job
 
     if checkpoint is None:
         return make_job(network, given, smoke=smoke)
@@ -242,3 +253,61 @@ def _job(
                 "the option out, or start a training in another folder"
             )
     return parse_job(stored)
+
+
+# What `operando train` shows while it runs.
+
+
+class TrainProgress:
+    """A bar for each part of a training, with its losses and the held-out score.
+
+    Parameters
+    ----------
+    job : the training. stop : set when the user wants it to end.
+    """
+
+    def __init__(self, job: Job, stop: threading.Event) -> None:
+        self._aim, self._stop = _AIMS[job.network], stop
+        self._bars: dict[str, TaskID] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=console(),
+        )
+
+    def __enter__(self) -> TrainProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def data(self, what: str, done: int, of: int) -> None:
+        """Show how many scenes are made; there is no checkpoint of them to stop with."""
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._show(what, done, of, "")
+
+    def report(self, report: Report) -> None:
+        """Show a step; scores stay, in a line of their own."""
+        progress = report.progress
+        losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        best = f"  best {self._aim} {progress.best:.4f}" if progress.best_step else ""
+        self._show(report.phase, progress.step, report.steps, losses + best)
+        if progress.scores:
+            scores = " ".join(f"{name} {value:.4f}" for name, value in progress.scores.items())
+            say(f"{report.phase} {progress.step}: {scores}", "green" if progress.improved else "")
+
+    def _show(self, what: str, done: int, of: int, values: str) -> None:
+        if what not in self._bars:
+            self._bars[what] = self._bar.add_task(what, total=of, values="")
+        self._bar.update(self._bars[what], completed=done, values=values)

@@ -10,12 +10,12 @@ import pytest
 from event_model import DocumentNames, schema_validators
 
 from operando.callbacks import StreamProcessor
-from operando.callbacks.tiled_sink import TiledSink
-from operando.streamer.advice import ADVICE_KEYS
-from operando.streamer.checkpoint import Blobs, decode, encode
-from operando.streamer.checkpoint.files import pack_tree, unpack_tree
+from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.config import load_settings
-from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
+from operando.streamer.core.advice import ADVICE_KEYS
+from operando.streamer.io.checkpoint import Blobs, decode, encode
+from operando.streamer.io.checkpoint.files import pack_tree, unpack_tree
+from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
 FRAMES = 30
 SETTINGS = SimSettings(

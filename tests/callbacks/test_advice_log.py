@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from operando.callbacks.advice_log import log_advice
+from operando.callbacks.stock import log_advice
 
 
 def test_levels_of_the_log_are_those_of_the_advice(caplog):

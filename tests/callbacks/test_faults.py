@@ -14,13 +14,13 @@ import pytest
 
 from operando.callbacks import StreamProcessor
 from operando.streamer.config import load_settings
-from operando.streamer.faults import FaultScript
-from operando.streamer.recording.faulty import FaultInjector
-from operando.streamer.recording.reader import read_documents
-from operando.streamer.recording.writer import RecordingWriter
-from operando.streamer.service import Service, ServiceSettings
-from operando.streamer.simulate import SimSettings, simulate_documents
-from operando.streamer.sources import make_source
+from operando.streamer.io.recording.reader import read_documents
+from operando.streamer.io.recording.writer import RecordingWriter
+from operando.streamer.io.sources import make_source
+from operando.streamer.lab.faults import FaultScript
+from operando.streamer.lab.faults.injector import FaultInjector
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
+from operando.streamer.service.service import Service, ServiceSettings
 
 SMALL = SimSettings(
     shape=(160, 160),

@@ -8,10 +8,10 @@ import pytest
 from event_model import compose_run
 
 from operando.callbacks import StreamProcessor
-from operando.streamer import correct
 from operando.streamer.config import load_settings
-from operando.streamer.frames import Role
-from operando.streamer.simulate import SimSettings, Simulator
+from operando.streamer.core import correct
+from operando.streamer.core.frames import Role
+from operando.streamer.lab.simulate import SimSettings, Simulator
 
 SETTINGS = SimSettings(
     shape=(200, 200), n_particles=3, radius_px=(14, 20), energies=tuple(range(8360, 8366))

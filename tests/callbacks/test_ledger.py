@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from operando.callbacks import StreamProcessor
-from operando.callbacks.detection import Detection
-from operando.callbacks.run_output import RunOutput
+from operando.callbacks.processor.detection import Detection
+from operando.callbacks.processor.output import RunOutput
 from operando.streamer.config import load_settings
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 TINY = SimSettings(
     shape=(120, 120),

@@ -23,8 +23,8 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from operando.callbacks.publisher import FramePublisher
 from operando.streamer.errors import ConfigError
-from operando.streamer.sources import make_source
-from operando.streamer.wire import unpack
+from operando.streamer.io.sources import make_source
+from operando.streamer.io.wire.message import unpack
 
 pytestmark = pytest.mark.system
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from operando.callbacks import StreamProcessor
-from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
+from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
 SMALL = SimSettings(
     shape=(260, 260),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from operando.callbacks import StreamProcessor
-from operando.streamer.checkpoint import Blobs, decode, encode
-from operando.streamer.checkpoint.files import pack_tree, unpack_tree
 from operando.streamer.config import load_settings
-from operando.streamer.simulate import SimSettings, Simulator, simulate_documents
+from operando.streamer.io.checkpoint import Blobs, decode, encode
+from operando.streamer.io.checkpoint.files import pack_tree, unpack_tree
+from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
 SCAN = SimSettings(
     shape=(200, 200),

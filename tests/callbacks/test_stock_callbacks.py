@@ -12,7 +12,8 @@ from bluesky.callbacks.core import CallbackBase, LiveTable
 from bluesky.callbacks.mpl_plotting import LivePlot
 
 from operando.callbacks import OneStream
-from operando.streamer.view import init, update
+from operando.streamer.core import view as update
+from operando.streamer.core.view import init
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from operando.callbacks import StreamProcessor
-from operando.callbacks.summary import ResultSummary
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.callbacks.stock import ResultSummary
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 SETTINGS = SimSettings(shape=(200, 200), n_particles=3, radius_px=(14, 20), n_energies=5)
 

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import tifffile
 
+from operando.streamer.core.frames import AssetRef
 from operando.streamer.errors import AssetError, AssetForbidden
-from operando.streamer.frames import AssetRef
 
 from .messages import Bomb
 

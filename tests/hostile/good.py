@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from operando.streamer.codec import dumps, loads
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.streamer.io.wire.codec import dumps, loads
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 Documents = list[tuple[str, Any]]
 UNLIKE = {"latency", "uid", "time", "original_run_uid", "run_start", "descriptor"}

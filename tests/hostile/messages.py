@@ -15,7 +15,7 @@ import msgpack
 import msgpack_numpy
 import numpy as np
 
-from operando.streamer.wire import pack
+from operando.streamer.io.wire.message import pack
 
 Make = Callable[[Path], bytes]
 

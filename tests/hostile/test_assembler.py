@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer import assemble
-from operando.streamer.codec import dumps, loads
-from operando.streamer.frames import FrameRef, Rejected
+from operando.streamer.core import assemble
+from operando.streamer.core.frames import FrameRef, Rejected
+from operando.streamer.io.wire.codec import dumps, loads
 
 from .documents import CASES, UNKNOWN
 from .good import good_run

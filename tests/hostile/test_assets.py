@@ -8,8 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from operando.streamer.assets import AssetSettings, AssetStore
-from operando.streamer.frames import AssetRef
+from operando.streamer.core.frames import AssetRef
+from operando.streamer.io.assets import AssetSettings, AssetStore
 
 from .files import ASSETS, HDF5, STACK, Place
 

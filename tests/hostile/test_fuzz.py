@@ -10,8 +10,8 @@ from event_model import compose_run, pack_datum_page, pack_event_page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operando.streamer import assemble
-from operando.streamer.frames import FrameRef, Rejected
+from operando.streamer.core import assemble
+from operando.streamer.core.frames import FrameRef, Rejected
 
 ODD = [
     None,

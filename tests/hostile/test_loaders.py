@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from operando.models.networks.weights import WeightsError, fetch
-from operando.streamer.errors import OperandoError, RecordingError
-from operando.streamer.recording.reader import read_documents
-from operando.streamer.simulate.truth import Truth
-from operando.streamer.training import checkpoint
-from operando.streamer.training.checkpoint import TrainingError
-from operando.streamer.training.pool import Pool
+from operando.streamer.errors import OperandoError, RecordingError, TrainingError
+from operando.streamer.io.recording.reader import read_documents
+from operando.streamer.lab.simulate.truth import Truth
+from operando.streamer.lab.training import checkpoint
+from operando.streamer.lab.training.pool import Pool
 
 from .messages import PAYLOADS, Bomb, stock
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import zmq
 
-from operando.callbacks.processor import StreamProcessor
-from operando.streamer.codec import dumps
+from operando.callbacks.processor.processor import StreamProcessor
 from operando.streamer.config import load_settings
 from operando.streamer.errors import AssetForbidden
-from operando.streamer.recording.writer import RecordingWriter
-from operando.streamer.service import Service, ServiceSettings
-from operando.streamer.sources import make_source
-from operando.streamer.wire import pack
+from operando.streamer.io.recording.writer import RecordingWriter
+from operando.streamer.io.sources import make_source
+from operando.streamer.io.wire.codec import dumps
+from operando.streamer.io.wire.message import pack
+from operando.streamer.service.service import Service, ServiceSettings
 
 from .documents import CASES, Run
 from .files import ASSETS, Place

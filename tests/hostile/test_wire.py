@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operando.streamer.codec import BadMessageError, loads
 from operando.streamer.errors import WireError
-from operando.streamer.wire import unpack
+from operando.streamer.io.wire.codec import BadMessageError, loads
+from operando.streamer.io.wire.message import unpack
 
 from .messages import EVENT, GOOD, MESSAGES, PAYLOADS, Bomb
 

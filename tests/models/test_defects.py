@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from operando.models.defects import fill_defects
+from operando.models.masks import fill_defects
 
 
 def test_lone_pixels_are_filled_and_areas_are_not():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from operando.models import DETECTORS, Detector, DetectSettings, make_detector, resolve_device
-from operando.models.detections import Detections
+from operando.models.detector import Detections
 
 PARTICLES = [(60.0, 60.0, 28.0, 0.8), (70.0, 150.0, 16.0, 0.5), (150.0, 110.0, 36.0, 1.0)]
 FIELDS = ("labels", "yx", "area", "moments", "bbox", "contrast", "score", "cut")
@@ -159,7 +159,7 @@ def test_unknown_kind_is_refused_with_the_choices(device: torch.device) -> None:
 
 
 def test_dotted_path_needs_no_registration(device: torch.device) -> None:
-    path = "operando.models.threshold:ThresholdDetector"
+    path = "operando.models.threshold.detector:ThresholdDetector"
     assert make_detector(DetectSettings(kind=path), device).name == "threshold"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.models.detections import Detections
+from operando.models.detector import Detections
 from operando.models.divide import Seed, divide, join
 
 SHAPE = (80, 100)

@@ -14,18 +14,17 @@ from scipy.ndimage import (
     label,
 )
 
-from operando.models.grids import part, refined
-from operando.models.masks import (
-    grow,
-    main_parts,
-    shrink,
-    without_holes,
-    without_tendrils_each,
-)
+from operando.models.masks import grow, main_parts, shrink, without_holes, without_tendrils_each
 from operando.models.masks import without_tendrils as opened
-from operando.models.necks import split_necks
-from operando.models.pyramid import Level, Pyramids
-from operando.models.smooth import Mode, gaussian
+from operando.models.threshold.pyramid import (
+    Level,
+    Mode,
+    Pyramids,
+    gaussian,
+    part,
+    refined,
+)
+from operando.models.threshold.regions import split_necks
 
 
 @pytest.fixture

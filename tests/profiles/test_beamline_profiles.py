@@ -12,7 +12,7 @@ import yaml
 import zmq
 
 from operando.streamer.config import Settings, load_settings
-from operando.streamer.wire import unpack
+from operando.streamer.io.wire.message import unpack
 
 PROFILES = ("nsls2_fxi", "ssrl_6_2c")
 

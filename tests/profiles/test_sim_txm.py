@@ -16,9 +16,9 @@ from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
 
 from operando.streamer.config import load_settings
-from operando.streamer.simulate import SimSettings, Truth, simulate_documents
-from operando.streamer.simulate.beamline import make_beamline
-from operando.streamer.simulate.plans import operando_charging, txm_xanes
+from operando.streamer.lab.simulate import SimSettings, Truth, simulate_documents
+from operando.streamer.lab.simulate.devices import make_beamline
+from operando.streamer.lab.simulate.plans import operando_charging, txm_xanes
 
 SETTINGS = SimSettings(
     seed=4,
@@ -221,7 +221,7 @@ def test_beamline_process_publishes_and_saves_the_truth(tmp_path):
     receiver = context.socket(zmq.SUB)
     receiver.setsockopt(zmq.SUBSCRIBE, b"")
     port = receiver.bind_to_random_port("tcp://127.0.0.1")
-    command = [sys.executable, "-m", "operando.streamer.simulate.beamline"]
+    command = [sys.executable, "-m", "operando.streamer.lab.simulate.process"]
     command += ["--proxy", f"127.0.0.1:{port}", "--energies", "3", "--chunk", "1", "--seed", "7"]
     command += ["--truth", str(tmp_path / "truth.npz"), "--rate", "20"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)

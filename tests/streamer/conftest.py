@@ -13,9 +13,9 @@ import torch
 from bluesky import RunEngine
 from scipy.special import erf
 
-from operando.models.detections import Detections
-from operando.streamer.frames import Corrected, FrameKey
-from operando.streamer.register.fuse import prepare
+from operando.models.detector import Detections
+from operando.streamer.core.frames import Corrected, FrameKey
+from operando.streamer.core.register.fuse import prepare
 
 PROXY = """
 from bluesky.callbacks.zmq import Proxy

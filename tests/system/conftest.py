@@ -14,9 +14,9 @@ from bluesky import RunEngine
 from tiled.client import from_uri
 from tiled.client.container import Container
 
-from operando.streamer.recording.reader import read_documents
-from operando.streamer.rig import Child, start_proxy, start_service
-from operando.streamer.tiled_server import EmbeddedTiled, free_port
+from operando.streamer.io.recording.reader import read_documents
+from operando.streamer.lab.rig import Child, start_proxy, start_service
+from operando.streamer.service.tiled_server import EmbeddedTiled, free_port
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from operando.callbacks import StreamProcessor
-from operando.streamer.evaluate.accuracy import score
-from operando.streamer.simulate import Simulator, preset, simulate_documents
+from operando.streamer.lab.evaluate.accuracy import score
+from operando.streamer.lab.simulate import Simulator, preset, simulate_documents
 
 pytestmark = pytest.mark.slow
 

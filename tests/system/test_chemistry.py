@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.bench.chemistry import measure_chemistry
 from operando.streamer.config import load_settings
-from operando.streamer.simulate.presets import preset
+from operando.streamer.lab.bench.chemistry import measure_chemistry
+from operando.streamer.lab.simulate.settings import preset
 
 pytestmark = pytest.mark.slow
 

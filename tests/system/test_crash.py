@@ -13,7 +13,7 @@ import pytest
 from operando.callbacks import StreamProcessor
 from operando.callbacks.publisher import FramePublisher
 from operando.streamer.config import load_settings
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -184,7 +184,7 @@ def test_a_keeper_that_was_killed_is_started_again(line, documents, expected, re
 
 
 def _recorder(folder, port, target):
-    from operando.streamer.rig import Child
+    from operando.streamer.lab.rig import Child
 
     child = Child(
         ["-m", "operando.streamer.cli", "record", "--zmq", f"127.0.0.1:{port}", "-o", str(target)],

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.recording.reader import read_documents
-from operando.streamer.recording.writer import RecordingWriter
-from operando.streamer.rig import Child
-from operando.streamer.simulate import SimSettings, simulate_documents
-from operando.streamer.tiled_server import free_port
+from operando.streamer.io.recording.reader import read_documents
+from operando.streamer.io.recording.writer import RecordingWriter
+from operando.streamer.lab.rig import Child
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
+from operando.streamer.service.tiled_server import free_port
 
 pytestmark = pytest.mark.system
 

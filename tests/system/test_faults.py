@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from operando.streamer.recording.writer import RecordingWriter
-from operando.streamer.rig import Child
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.streamer.io.recording.writer import RecordingWriter
+from operando.streamer.lab.rig import Child
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 pytestmark = pytest.mark.system
 

@@ -11,11 +11,11 @@ import pytest
 from bluesky.callbacks.zmq import Publisher
 
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.rig import Child
-from operando.streamer.simulate import SimSettings, simulate_documents
-from operando.streamer.simulate.beamline import make_beamline
-from operando.streamer.simulate.plans import txm_xanes
-from operando.streamer.tiled_server import EmbeddedTiled, free_port
+from operando.streamer.lab.rig import Child
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
+from operando.streamer.lab.simulate.devices import make_beamline
+from operando.streamer.lab.simulate.plans import txm_xanes
+from operando.streamer.service.tiled_server import EmbeddedTiled, free_port
 
 pytestmark = pytest.mark.system
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from operando.callbacks import StreamProcessor
-from operando.streamer.recording.reader import read_documents
-from operando.streamer.rig import start_beamline
+from operando.streamer.io.recording.reader import read_documents
+from operando.streamer.lab.rig import start_beamline
 
 pytestmark = pytest.mark.system
 

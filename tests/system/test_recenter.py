@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from operando.streamer.bench.recenter import (
+from operando.streamer.lab.bench.recenter import (
     RecenterRig,
     RecenterSettings,
     scan_alone,

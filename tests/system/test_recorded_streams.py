@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from operando.callbacks import StreamProcessor
-from operando.streamer.recording.reader import list_recordings, read_documents
-from operando.streamer.service import Service
-from operando.streamer.sources import make_source
+from operando.streamer.io.recording.reader import list_recordings, read_documents
+from operando.streamer.io.sources import make_source
+from operando.streamer.service.service import Service
 
 pytestmark = pytest.mark.data
 

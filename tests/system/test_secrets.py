@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.rig import Child
-from operando.streamer.simulate import SimSettings, simulate_documents
-from operando.streamer.tiled_server import EmbeddedTiled
+from operando.streamer.lab.rig import Child
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
+from operando.streamer.service.tiled_server import EmbeddedTiled
 
 pytestmark = pytest.mark.system
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from operando.callbacks.processor import StreamProcessor
-from operando.callbacks.sinks import BufferedSink
-from operando.callbacks.spool import Spool
-from operando.callbacks.tiled_sink import TiledSink
-from operando.streamer.simulate import SimSettings, simulate_documents
-from operando.streamer.tiled_server import EmbeddedTiled
-from operando.streamer.tiled_settings import TiledSettings
+from operando.callbacks.processor.processor import StreamProcessor
+from operando.callbacks.sinks.buffer import BufferedSink
+from operando.callbacks.sinks.spool import Spool
+from operando.callbacks.tiled.sink import TiledSink
+from operando.streamer.io.tiled.settings import TiledSettings
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
+from operando.streamer.service.tiled_server import EmbeddedTiled
 
 pytestmark = pytest.mark.system
 

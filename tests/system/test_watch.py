@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.rig import Child, start_proxy
-from operando.streamer.simulate import SimSettings, simulate_documents
-from operando.streamer.tiled_server import free_port
+from operando.streamer.lab.rig import Child, start_proxy
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
+from operando.streamer.service.tiled_server import free_port
 
 pytestmark = pytest.mark.system
 

@@ -6,8 +6,8 @@ OPERANDO_SIM_PRESET, _SEED and _SCANS choose what is simulated; the truth stays 
 
 import os
 
-from operando.streamer.simulate import preset
-from operando.streamer.simulate.beamline import make_beamline
+from ....streamer.lab.simulate import preset
+from ....streamer.lab.simulate.devices import make_beamline
 
 beamline = make_beamline(
     preset(
@@ -16,8 +16,13 @@ beamline = make_beamline(
         scans=int(os.environ.get("OPERANDO_SIM_SCANS", "3")),
     )
 )
+
 XEng = beamline.energy
+
 stage = beamline.stage
+
 shutter = beamline.shutter
+
 txm = beamline.camera
+
 sample = beamline.sample

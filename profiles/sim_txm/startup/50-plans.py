@@ -2,8 +2,9 @@
 
 from functools import partial
 
-from operando.streamer.simulate.plans import operando_charging, txm_xanes
+from ....streamer.lab.simulate.plans import operando_charging, txm_xanes
 
 # `beamline` comes from 10-devices.py
 xanes = partial(txm_xanes, beamline)  # noqa: F821
+
 charge = partial(operando_charging, beamline)  # noqa: F821

@@ -10,13 +10,16 @@ RE(xanes(before=loop.recentre))  # the field is brought back before each energy
 import os
 from functools import partial
 
-from operando.callbacks.feedback import HoldOnAdvice, LatestResults, Recentring, ResultListener
-from operando.streamer.simulate.plans import measure_matrix
+from ....callbacks.feedback import HoldOnAdvice, LatestResults, Recentring, ResultListener
+from ....streamer.lab.simulate.plans import measure_matrix
 
 latest = LatestResults()
+
 hold = HoldOnAdvice()
+
 # `stage` and `beamline` come from 10-devices.py
 loop = Recentring(latest, (stage.y, stage.x))  # noqa: F821
+
 measure = partial(measure_matrix, beamline, loop)  # noqa: F821
 
 

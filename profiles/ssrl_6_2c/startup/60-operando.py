@@ -25,7 +25,9 @@ operando_publisher = Publisher(
     os.environ.get("OPERANDO_PROXY", "127.0.0.1:5587"),
     serializer=partial(msgpack.packb, default=msgpack_numpy.encode),
 )
+
 operando_token = RE.subscribe(operando_publisher)  # noqa: F821 (made by 00-base.py)
+
 
 if not is_re_worker_active():
     # In the worker there is nobody to read it, and its output is the queue's log.

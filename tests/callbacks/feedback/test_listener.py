@@ -8,8 +8,8 @@ import pytest
 
 from operando.callbacks.feedback import LatestResults, ResultListener
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.rig import start_proxy
-from operando.streamer.tiled_server import free_port
+from operando.streamer.lab.rig import start_proxy
+from operando.streamer.service.tiled_server import free_port
 
 pytestmark = pytest.mark.system
 

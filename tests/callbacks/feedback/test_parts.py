@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from operando.callbacks.feedback import FeedbackSettings, LatestResults, Measured, StageMatrix
-from operando.callbacks.feedback.decision import Known, decide
-from operando.callbacks.feedback.forecast import ahead
+from operando.callbacks.feedback.decision import Known, Moves, ahead, decide
 from operando.callbacks.feedback.matrix import check_against, fit_matrix
-from operando.callbacks.feedback.moves import Moves
 from operando.callbacks.feedback.response import Pair, first_move, pair_of, proven, refused, respond
 from operando.streamer.errors import FeedbackError
 

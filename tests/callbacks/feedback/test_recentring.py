@@ -14,7 +14,7 @@ from ophyd.sim import SynAxis
 
 from operando.callbacks.feedback import FeedbackSettings, LatestResults, Recentring, StageMatrix
 from operando.streamer.errors import FeedbackError
-from operando.streamer.simulate.plans import one_energy, txm_xanes
+from operando.streamer.lab.simulate.plans import one_energy, txm_xanes
 
 SETTINGS = FeedbackSettings(dead_band_px=1.0, wait_s=0.5, test_wait_s=2.0)
 KNOWN = StageMatrix(px_per_unit=np.eye(2) / 0.031, error=0.1)

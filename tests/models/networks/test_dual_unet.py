@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from operando.models.networks.dual_unet import DualUNet
+from operando.models.networks.nets import DualUNet
 
 
 def test_both_halves_have_the_same_structure():

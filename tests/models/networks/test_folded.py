@@ -6,10 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from operando.models.networks.dual_unet import DualUNet
-from operando.models.networks.folded import folded, half_pays
-from operando.models.networks.generator import Generator
-from operando.models.networks.unet import UNet
+from operando.models.networks.nets import DualUNet, Generator, UNet, folded, half_pays
 
 CPU = torch.device("cpu")
 

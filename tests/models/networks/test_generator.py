@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from operando.models.networks.generator import Generator
+from operando.models.networks.nets import Generator
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 70), (230, 17), (8, 9)])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operando.models.networks.overlaps import find_pairs, others, without_duplicates
+from operando.models.networks.paint import find_pairs, others, without_duplicates
 
 IMAGE = np.zeros((300, 300), np.float32)
 MOST = 0.5

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from operando.models.detections import Detections
+from operando.models.detector import Detections
 from operando.models.networks.confirm import rims
 from operando.models.networks.contours import Contours
-from operando.models.networks.painting import paint
+from operando.models.networks.paint import paint
 
 SHAPE = (240, 260)
 

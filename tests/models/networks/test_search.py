@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from operando.models.networks.generator import Generator
-from operando.models.networks.search import Regions, Search, merged
-from operando.models.networks.tiles import masks_of, reach
+from operando.models.networks.nets import Generator
+from operando.models.networks.search import Regions, Search, masks_of, merged, reach
 
 
 def regions(*rows: tuple[float, float, float], owner: int = 0) -> Regions:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from operando.models.networks import unet as module
-from operando.models.networks.unet import UNet
+from operando.models.networks import nets as module
+from operando.models.networks.nets import UNet
 
 
 def kernels(network: nn.Module) -> list[tuple[int, ...]]:

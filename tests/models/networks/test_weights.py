@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from operando.models.networks import weights as module
-from operando.models.networks.unet import UNet
+from operando.models.networks.nets import UNet
 from operando.models.networks.weights import SHIPPED, WeightsError, fetch, store
 
 ABOUT = {"arguments": {"width": 2}, "scores": {"iou": 0.9}, "note": "ünï"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.cli import main
-from operando.streamer.simulate import SimSettings, simulate_documents
+from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def run_cli(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     root, levels = logging.getLogger(), {}
     kept, level = root.handlers[:], root.level
-    for name in ("operando.callbacks.processor", "httpx", "httpcore", "tiled", "bluesky"):
+    for name in ("operando.callbacks.processor.processor", "httpx", "httpcore", "tiled", "bluesky"):
         levels[name] = logging.getLogger(name).level
     monkeypatch.setenv("COLUMNS", "200")
 

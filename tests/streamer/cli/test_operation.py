@@ -13,11 +13,10 @@ import pytest
 from tiled.client import from_uri
 
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.bench.recycled import Recycled
-from operando.streamer.bench.scrape import scrape
-from operando.streamer.cli.exits import MEANING, Exit
-from operando.streamer.rig import Child, start_proxy
-from operando.streamer.tiled_server import free_port
+from operando.streamer.cli.options import MEANING, Exit
+from operando.streamer.lab.bench.load import Recycled, scrape
+from operando.streamer.lab.rig import Child, start_proxy
+from operando.streamer.service.tiled_server import free_port
 
 pytestmark = pytest.mark.system
 

@@ -11,10 +11,10 @@ import pytest
 from tiled.client import from_uri
 
 from operando.callbacks.publisher import FramePublisher
-from operando.streamer.recording.reader import read_documents
-from operando.streamer.recording.writer import RecordingWriter
-from operando.streamer.rig import Child, start_proxy
-from operando.streamer.tiled_server import free_port
+from operando.streamer.io.recording.reader import read_documents
+from operando.streamer.io.recording.writer import RecordingWriter
+from operando.streamer.lab.rig import Child, start_proxy
+from operando.streamer.service.tiled_server import free_port
 
 pytestmark = pytest.mark.system
 

@@ -7,9 +7,9 @@ import math
 import pytest
 from rich.console import Console
 
-from operando.streamer.cli.sparkline import BARS, span, sparkline
-from operando.streamer.cli.terminal_view import view_of
-from operando.streamer.view import init, take_rows, update
+from operando.streamer.cli.watch_view import BARS, span, sparkline, view_of
+from operando.streamer.core import view as update
+from operando.streamer.core.view import init, take_rows
 
 
 def text_of(view, now=1000.0, width=100, trouble=""):

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from operando.models.networks.weights import fetch
-from operando.streamer.cli.train_progress import TrainProgress
+from operando.streamer.cli.train import TrainProgress
 
 TINY = [
     *("--scenes", 16, "--held-out", 4, "--width", 2, "--batch", 4, "--steps", 60),

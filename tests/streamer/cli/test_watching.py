@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
-from operando.callbacks.tiled_sink import TiledSink
-from operando.streamer.cli.watching import TiledWatching, ZmqWatching
-from operando.streamer.forwarder import Forwarder, ForwarderSettings
-from operando.streamer.tiled_server import EmbeddedTiled, free_port
-from operando.streamer.tiled_settings import TiledSettings
+from operando.callbacks.tiled.sink import TiledSink
+from operando.streamer.cli.watch import TiledWatching, ZmqWatching
+from operando.streamer.io.tiled.settings import TiledSettings
+from operando.streamer.service.forwarder import Forwarder, ForwarderSettings
+from operando.streamer.service.tiled_server import EmbeddedTiled, free_port
 
 pytestmark = pytest.mark.system
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from operando.streamer.recording.writer import RecordingWriter
-from operando.streamer.tiled_server import free_port
+from operando.streamer.io.recording.writer import RecordingWriter
+from operando.streamer.service.tiled_server import free_port
 
 
 @pytest.fixture(scope="module")

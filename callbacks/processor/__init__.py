@@ -1,0 +1,1 @@
+"""The `StreamProcessor`: raw documents in, result documents out."""

@@ -1,0 +1,1 @@
+"""Where result documents go: the protocol of a sink, buffering, spool, checkpoints."""

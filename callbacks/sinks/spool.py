@@ -1,0 +1,290 @@
+"""Documents that wait on disk, first in, first out.
+
+The way of results while a server is away: append-only segment files in a folder of this process,
+deleted as they are read. A spool does not outlive its process: whoever must survive a crash keeps
+a journal of what came in, from which results are made again. Folders that a killed process left
+are removed by the next spool that is made beside them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import struct
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from ...streamer.errors import SinkError
+from ...streamer.io.wire.codec import BadMessageError, Limits, dumps, loads
+from .protocols import DOCUMENT_BYTES, stripped, weight
+
+_log = logging.getLogger(__name__)
+
+PREFIX = "operando-spool-"
+
+LOCK = "lock"
+
+HEAD = struct.Struct("<Q")
+
+OURS = Limits(max_message_bytes=1 << 32, max_array_bytes=1 << 32, max_depth=64)
+"""What we wrote ourselves may be as large as msgpack allows."""
+
+Named = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(slots=True, eq=False)
+class _Segment:
+    """A file of records: 8 bytes of length (little endian), then name and document in msgpack."""
+
+    path: Path
+    writer: FileIO
+    reader: FileIO
+    waiting: int = 0
+    size: int = 0
+    read: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """Documents that the disk did not take."""
+
+    documents: deque[Named] = field(default_factory=deque)
+
+
+class Spool:
+    """A queue of documents on disk, bounded in bytes; may be used from two threads.
+
+    Beyond the bound, and where the disk takes no more, images are taken out of events and counted
+    by the caller; rows are kept whatever happens, in memory if there is no other place.
+
+    Parameters
+    ----------
+    folder : where the folder of this spool is made, at the first document; None: the system's
+        place for temporary files.
+    max_bytes : what may lie on disk; events without arrays may exceed it.
+    segment_bytes : size of one file; disk space comes back file by file.
+    reserve_bytes : space on the disk that images leave free for others.
+
+    Raises
+    ------
+    SinkError
+        The folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        max_bytes: int = 20 * 10**9,
+        *,
+        segment_bytes: int = 64 << 20,
+        reserve_bytes: int = 1 << 30,
+    ) -> None:
+        self._parent = Path(tempfile.gettempdir() if folder is None else folder)
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
+        self._reserve_bytes = reserve_bytes
+        self._lock = threading.Lock()
+        self._pieces: deque[_Segment | _Held] = deque()
+        self._bytes = 0
+        self._serial = 0
+        self._folder: Path | None = None
+        self._mark: FileIO | None = None
+        self._warned = False
+        try:
+            self._parent.mkdir(parents=True, exist_ok=True)
+            remove_stale(self._parent)
+        except OSError as error:
+            raise SinkError(
+                f"the spool folder {self._parent} cannot be used ({error}); "
+                "set tiled.spool_dir to a folder that can be written"
+            ) from error
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk that wait to be read."""
+        return self._bytes
+
+    def append(self, name: str, doc: Mapping[str, Any]) -> tuple[bool, int]:
+        """Put a document at the end.
+
+        Returns
+        -------
+        Whether its arrays were taken out, and how many bytes of it are still in memory: 0, unless
+        the disk does not take it.
+        """
+        with self._lock:
+            if self._store(name, doc):
+                return False, 0
+            bare = name in ("event", "event_page") and weight(name, doc) > DOCUMENT_BYTES
+            if bare:
+                doc = stripped(name, doc)
+                if self._store(name, doc):
+                    return True, 0
+            self._hold(name, doc)
+            return bare, weight(name, doc)
+
+    def pop(self) -> tuple[Named, int]:
+        """Take the first document, and say how many bytes of it were in memory.
+
+        Raises
+        ------
+        SinkError
+            It cannot be read back; it is gone, and the next call gives the next one.
+        IndexError
+            The spool is empty.
+        """
+        with self._lock:
+            piece = self._pieces[0]
+            if isinstance(piece, _Held):
+                name, doc = piece.documents.popleft()
+                if not piece.documents:
+                    self._pieces.popleft()
+                return (name, doc), weight(name, doc)
+            try:
+                name, doc = loads(self._next(piece), OURS)
+            except (OSError, BadMessageError) as error:
+                raise SinkError(
+                    f"a document cannot be read back from the spool: {error}"
+                ) from error
+            finally:
+                piece.waiting -= 1
+                if not piece.waiting:
+                    self._remove(piece)
+            return (name, doc), 0
+
+    def close(self) -> None:
+        """Remove the folder with all that is in it."""
+        with self._lock:
+            for piece in self._pieces:
+                if isinstance(piece, _Segment):
+                    piece.writer.close()
+                    piece.reader.close()
+            self._pieces.clear()
+            self._bytes = 0
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            if self._mark is not None:
+                self._mark.close()
+            self._folder = self._mark = None
+
+    # -- writing, under the lock -------------------------------------------------------------
+
+    def _store(self, name: str, doc: Mapping[str, Any]) -> bool:
+        try:
+            record = dumps((name, doc))
+            if weight(name, doc) > DOCUMENT_BYTES and not self._has_room(len(record)):
+                return self._refused("it is full")
+            self._write(self._segment(), record)
+        except (OSError, BadMessageError) as error:
+            return self._refused(str(error))
+        self._warned = False
+        return True
+
+    def _refused(self, why: str) -> bool:
+        if not self._warned:
+            _log.warning("the spool in %s takes no more images: %s", self._parent, why)
+        self._warned = True
+        return False
+
+    def _has_room(self, size: int) -> bool:
+        if self._bytes + size > self._max_bytes:
+            return False
+        return shutil.disk_usage(self._folder or self._parent).free - size >= self._reserve_bytes
+
+    def _segment(self) -> _Segment:
+        last = self._pieces[-1] if self._pieces else None
+        if isinstance(last, _Segment) and last.size < self._segment_bytes:
+            return last
+        path = self._own_folder() / f"{self._serial:08d}.spool"
+        segment = _Segment(path, FileIO(path, "wb"), FileIO(path, "rb"))
+        self._serial += 1
+        self._pieces.append(segment)
+        return segment
+
+    def _write(self, segment: _Segment, record: bytes) -> None:
+        try:
+            _write_all(segment.writer, HEAD.pack(len(record)))
+            _write_all(segment.writer, record)
+        except OSError:  # take back what is there of it
+            segment.writer.truncate(segment.size)
+            segment.writer.seek(segment.size)
+            if not segment.waiting:
+                self._remove(segment)
+            raise
+        size = HEAD.size + len(record)
+        segment.size += size
+        segment.waiting += 1
+        self._bytes += size
+
+    def _hold(self, name: str, doc: Mapping[str, Any]) -> None:
+        if not self._pieces or not isinstance(self._pieces[-1], _Held):
+            self._pieces.append(_Held())
+        last = self._pieces[-1]
+        assert isinstance(last, _Held)
+        last.documents.append((name, doc))
+
+    def _own_folder(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
+            self._mark = FileIO(self._folder / LOCK, "wb")
+            fcntl.flock(self._mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return self._folder
+
+    # -- reading, under the lock -------------------------------------------------------------
+
+    def _next(self, segment: _Segment) -> bytes:
+        (length,) = HEAD.unpack(_read_all(segment.reader, HEAD.size))
+        if length > segment.size - segment.read:
+            raise OSError("the length of a record is not what was written")
+        record = _read_all(segment.reader, length)
+        segment.read += HEAD.size + length
+        self._bytes -= HEAD.size + length
+        return record
+
+    def _remove(self, segment: _Segment) -> None:
+        self._bytes -= segment.size - segment.read
+        segment.writer.close()
+        segment.reader.close()
+        segment.path.unlink(missing_ok=True)
+        self._pieces.remove(segment)
+
+
+def remove_stale(parent: Path) -> list[Path]:
+    """Remove the spool folders in `parent` whose process has died; return them.
+
+    A living process holds a lock on a file in its folder, which ends with it.
+    """
+    gone: list[Path] = []
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            with FileIO(folder / LOCK, "rb") as mark:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+        except OSError:  # somebody else's, in use, or gone already
+            continue
+        _log.info("removed %s, left by a process that was killed", folder)
+        gone.append(folder)
+    return gone
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+
+
+def _read_all(file: FileIO, length: int) -> bytes:
+    found = bytearray()
+    while len(found) < length:
+        piece = file.read(length - len(found))
+        if not piece:
+            raise OSError(f"the file ends {length - len(found)} bytes too early")
+        found += piece
+    return bytes(found)

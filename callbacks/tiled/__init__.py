@@ -1,0 +1,1 @@
+"""Result documents to a Tiled server, and back out of it."""

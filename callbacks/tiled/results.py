@@ -1,0 +1,245 @@
+"""Results of a run in Tiled as tables and datasets, while it goes on and after.
+
+In a notebook, two lines::
+
+    live = LiveResults(from_uri("http://localhost:8000"))
+    live.positions()  # where every particle is now
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+from tiled.client.container import Container
+from tiled.queries import Key, SpecsQuery
+
+from .columns import RESERVED, SEQ_NUM
+from .rows import ranges
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from .client import OperandoStream
+
+
+RUN_SPEC = "OperandoRun"
+
+_LONGEST_READ = 64
+
+
+class LiveResults:
+    """Results of one run; every call reads what there is by now.
+
+    A row of a table is the newest revision of what it tells. Before a stream has begun its table or
+    dataset is empty, and its ``attrs["note"]`` says so.
+
+    Parameters
+    ----------
+    client : of Tiled: a container of result runs, or one result run.
+    run : uid of a result run or of its raw run. None takes the result run that began last; make
+        another `LiveResults` to go on to the next one.
+
+    Attributes
+    ----------
+    uid : of the result run.
+
+    Raises
+    ------
+    LookupError
+        There is no such run.
+
+    Examples
+    --------
+    >>> live = LiveResults(from_uri("http://localhost:8000"))  # doctest: +SKIP
+    >>> live.positions()[["y", "x", "velocity_y", "velocity_x"]]  # doctest: +SKIP
+    >>> live.spectra().od.plot(x="energy", hue="particle")  # doctest: +SKIP
+    >>> live.maps().fraction.plot(col="particle")  # doctest: +SKIP
+    """
+
+    def __init__(self, client: Container, run: str | None = None) -> None:
+        found = _find(client, run)
+        self._start = dict(cast("Mapping[str, Any]", found.metadata["start"]))
+        self.uid = str(self._start["uid"])
+        self._run = found
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """The start document of the result run."""
+        return self._start
+
+    @property
+    def stop(self) -> dict[str, Any] | None:
+        """Its stop document; None while the run goes on."""
+        self._run.refresh()
+        stop = cast("Mapping[str, Any] | None", self._run.metadata.get("stop"))
+        return None if stop is None else dict(stop)
+
+    def frames(self) -> pd.DataFrame:
+        """Drift, strain, status, latency, ... of each frame; the index is the number of it."""
+        table = _newest(self.table("frames"), ["frame"])
+        return _indexed(table, ["frame"])
+
+    def particles(self) -> pd.DataFrame:
+        """All places of all particles; a row per frame and particle, which are the index."""
+        table = _newest(self.table("particles"), ["frame", "particle"])
+        return _indexed(table, ["frame", "particle"])
+
+    def positions(self) -> pd.DataFrame:
+        """Where each particle is now: its row in the newest frame in which it was told of."""
+        table = _newest(self.table("particles"), ["frame", "particle"])
+        return _indexed(_newest(table, ["particle"]), ["particle"])
+
+    def trajectories(self) -> xr.Dataset:
+        """The numbers of `particles` over ``particle`` and ``frame``; NaN where one is not seen."""
+        return self._over("particles", ("particle", "frame"))
+
+    def spectra(self) -> xr.Dataset:
+        """Optical density, ... over ``particle`` and ``energy``, eV; NaN where not measured yet."""
+        return self._over("spectra", ("particle", "energy"))
+
+    def chemistry(self) -> pd.DataFrame:
+        """What is known of each particle by now: its newest row in ``spectra``."""
+        return _indexed(_newest(self.table("spectra"), ["particle"]), ["particle"])
+
+    def maps(self) -> xr.Dataset:
+        """The newest maps of each particle over ``particle``, ``y`` and ``x``, px of its window."""
+        import xarray as xr
+
+        stream = self._stream("maps")
+        images = {} if stream is None else stream.images
+        if stream is None or not images:
+            return _nothing("maps", ("particle", "y", "x"))
+        table = stream.read()
+        told = min(node.shape[0] for node in images.values())  # images may lag behind rows
+        told_of = table.loc[table[SEQ_NUM] <= told].sort_values(SEQ_NUM)
+        newest = told_of.drop_duplicates("particle", keep="last").sort_values("particle")
+        if newest.empty:
+            return _nothing("maps", ("particle", "y", "x"))
+        units = table.attrs["units"]
+        rows = newest[SEQ_NUM].to_numpy(dtype=np.int64) - 1
+        dataset = xr.Dataset(
+            {name: (("particle", "y", "x"), _read(node, rows)) for name, node in images.items()},
+            coords={
+                name: ("particle", newest[name].to_numpy(), {"units": units[name]})
+                for name in newest.columns
+                if name not in RESERVED
+            },
+        )
+        for name, unit in stream.image_units.items():
+            if name in dataset:
+                dataset[name].attrs["units"] = unit
+        return dataset
+
+    def advice(self) -> pd.DataFrame:
+        """What was advised, oldest first; a row per advice."""
+        return self.table("advice")
+
+    def image(self) -> xr.DataArray:
+        """The newest aligned frame, optical density over ``y`` and ``x``, px.
+
+        Raises
+        ------
+        LookupError
+            There is none yet.
+        """
+        import xarray as xr
+
+        stream = self._stream("frames")
+        node = None if stream is None else stream.images.get("aligned")
+        if node is None or not node.shape[0]:
+            raise LookupError("no frame of this run has been aligned yet")
+        image = np.asarray(node[node.shape[0] - 1])
+        return xr.DataArray(image, dims=("y", "x"), name="aligned", attrs={"units": "OD"})
+
+    def table(self, stream: str) -> pd.DataFrame:
+        """All rows of a stream as they were told, revisions and all.
+
+        Parameters
+        ----------
+        stream : ``frames``, ``particles``, ``spectra``, ``maps`` or ``advice``.
+        """
+        found = self._stream(stream)
+        if found is None:
+            table = pd.DataFrame()
+            table.attrs = {"units": {}, "note": _note(stream)}
+            return table
+        return found.read()
+
+    def tail(self, stream: str, start: int) -> pd.DataFrame:
+        """Rows of a stream from its event number `start`, 0-based, on."""
+        found = self._stream(stream)
+        return pd.DataFrame() if found is None else found.tail(start)
+
+    def _stream(self, name: str) -> OperandoStream | None:
+        return cast("OperandoStream", self._run[name]) if name in self._run else None
+
+    def _over(self, stream: str, dims: tuple[str, str]) -> xr.Dataset:
+        table = self.table(stream)
+        if table.empty:
+            return _nothing(stream, dims)
+        rows = _indexed(_newest(table, list(dims)), list(dims))
+        numbers = rows.select_dtypes(["number", "bool"]).astype(np.float64)
+        dataset = numbers.drop(columns=[c for c in RESERVED if c in numbers]).to_xarray()
+        for name, unit in table.attrs["units"].items():
+            if name in dataset.variables:
+                dataset[name].attrs["units"] = unit
+        return dataset
+
+
+def _find(client: Container, run: str | None) -> Container:
+    if _is_result(client):
+        return client
+    if run is not None and run in client:
+        return cast("Container", client[run])
+    runs = client.search(SpecsQuery([RUN_SPEC]))
+    if run is not None:
+        runs = runs.search(Key("start.original_run_uid") == run)
+    if not len(runs):
+        wanted = "result run" if run is None else f"result run {run}, nor one of a raw run {run},"
+        raise LookupError(f"there is no {wanted} at {client.uri.partition('?')[0]} yet")
+    return cast("Container", runs.values().last())
+
+
+def _is_result(client: Container) -> bool:
+    return any(spec.name == RUN_SPEC for spec in client.specs)
+
+
+def _newest(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The last told row of the highest revision, of the newest frame if that is no key."""
+    order = [c for c in ("frame", "revision", SEQ_NUM) if c in table and c not in keys]
+    if table.empty:
+        return table
+    ordered = table.sort_values(order, kind="stable")
+    newest = ordered.drop_duplicates(list(keys), keep="last").sort_values(list(keys))
+    newest.attrs = dict(table.attrs)
+    return newest
+
+
+def _indexed(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    if table.empty:
+        return table
+    indexed = table.set_index(list(keys))
+    indexed.attrs = dict(table.attrs)
+    return indexed
+
+
+def _read(node: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Images of some rows, with few requests."""
+    found: dict[int, NDArray[Any]] = {}
+    for start, stop in ranges({int(row): None for row in rows}, _LONGEST_READ):
+        found.update(zip(range(start, stop), np.asarray(node[start:stop]), strict=True))
+    return np.stack([found[int(row)] for row in rows])
+
+
+def _nothing(stream: str, dims: Sequence[str]) -> xr.Dataset:
+    import xarray as xr
+
+    return xr.Dataset(coords={dim: np.empty(0) for dim in dims}, attrs={"note": _note(stream)})
+
+
+def _note(stream: str) -> str:
+    return f"nothing has been told in the stream {stream} of this run yet"

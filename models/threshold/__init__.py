@@ -1,0 +1,1 @@
+"""The detector without weights: scene, background, regions, contours."""

@@ -1,8 +1,0 @@
-"""Readers of pixels that documents point to: HDF5 (SWMR), TIFF, NPY. All file I/O of frames."""
-
-from .reader import AssetReader, Gate
-from .registry import ASSET_READERS
-from .settings import AssetSettings, PathPrefix
-from .store import AssetStore
-
-__all__ = ["ASSET_READERS", "AssetReader", "AssetSettings", "AssetStore", "Gate", "PathPrefix"]

@@ -1,0 +1,1 @@
+"""The science, pure: ``(state, input) -> (state, output)``. No I/O, clock, thread or log."""

@@ -1,0 +1,27 @@
+"""Documents to frame references: which image, of what, at which energy. No I/O."""
+
+from .arrivals import Known, known_streams
+from .chunks import frames_from_chunk, shape_mismatch
+from .core import end_run, given_up, init, update
+from .settings import AssembleSettings, StreamRoles
+from .state import Assembled, AssemblerState, Declined, Missing, Notice, RunStarted, RunStopped
+
+__all__ = [
+    "AssembleSettings",
+    "Assembled",
+    "AssemblerState",
+    "Declined",
+    "Known",
+    "Missing",
+    "Notice",
+    "RunStarted",
+    "RunStopped",
+    "StreamRoles",
+    "end_run",
+    "frames_from_chunk",
+    "given_up",
+    "init",
+    "known_streams",
+    "shape_mismatch",
+    "update",
+]

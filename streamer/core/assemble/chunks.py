@@ -1,0 +1,183 @@
+"""Pixels of one event -> frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import FrameError
+from ..frames import Frame, FrameKey, FrameRef
+from .values import NUMERIC_KINDS
+
+_TILES = 8
+
+_SAMPLED_SIDE = 96
+
+_PAIRS = 4
+
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+
+
+class NanError(FrameError):
+    """All pixels of an event are NaN."""
+
+    reason = "nan"
+
+
+def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
+    """Frames of one event, averaged or kept apart as `ref.chunk` says.
+
+    Parameters
+    ----------
+    ref : where the pixels come from.
+    pixels : (H, W), (n, H, W) or (1, n, H, W), real numbers, detector counts. Exposures that are
+        NaN all over are left out of a mean.
+
+    Returns
+    -------
+    frames : one frame with the mean, its noise and `n_averaged`; or n frames whose
+        `key.index` counts on from that of `ref`.
+
+    Raises
+    ------
+    FrameError
+        If the pixels have another shape, no size, no numbers, or (to be averaged) are NaN all over.
+    """
+    chunk = _checked(ref.key, pixels)
+    if ref.chunk == "split":  # each is a frame of its own, and refused as such if it is no good
+        first = ref.key.index
+        return [_frame(ref, np.array(c, np.float32), first + i) for i, c in enumerate(chunk)]
+    good = [i for i in range(len(chunk)) if not _all_nan(chunk[i])]
+    if not good:
+        raise NanError(f"{_where(ref.key)}: all pixels are NaN; check the detector's output")
+    if len(good) == 1:
+        return [_frame(ref, np.array(chunk[good[0]], np.float32), ref.key.index)]
+    kept = chunk if len(good) == len(chunk) else chunk[good]
+    return [_frame(ref, _mean(kept), ref.key.index, len(good), noise_of_mean(kept))]
+
+
+def exposures(pixels: NDArray[Any]) -> int:
+    """Return how many images there are in the pixels of an event."""
+    return 1 if pixels.ndim == 2 else int(pixels.shape[-3])
+
+
+def _mean(chunk: NDArray[Any]) -> NDArray[np.float32]:
+    # Sums of up to 256 16-bit counts are exact in float32, at half the cost.
+    exact = chunk.dtype.kind in "bui" and chunk.dtype.itemsize <= 2 and len(chunk) <= 256
+    total = chunk[0].astype(np.float32 if exact else np.float64)
+    for image in chunk[1:]:
+        total += image
+    total /= len(chunk)
+    return total.astype(np.float32, copy=False)
+
+
+def noise_of_mean(chunk: NDArray[Any]) -> float:
+    """Pixel noise of the mean of repeated exposures, measured from their spread.
+
+    Differences of neighbouring exposures hold noise and nothing of the image; their median (a
+    change of the flux) is taken off, and the median absolute deviation in each tile is robust
+    against hot pixels and edges that moved. Tiles are combined as rms, because the noise follows
+    the illumination.
+
+    Parameters
+    ----------
+    chunk : (n, H, W), n >= 2, detector counts.
+
+    Returns
+    -------
+    noise : counts rms of one pixel of the mean; 0 if the exposures are equal.
+    """
+    n, height, width = chunk.shape
+    steps = -(-height // _SAMPLED_SIDE), -(-width // _SAMPLED_SIDE)
+    sampled = chunk[: _PAIRS + 1, :: steps[0], :: steps[1]].astype(np.float32)
+    differences = sampled[1:] - sampled[:-1]
+    finite = np.isfinite(differences)
+    median = np.median
+    if not finite.all():
+        median = np.nanmedian
+        differences[~finite] = np.nan
+        differences = differences[finite.any(axis=(1, 2))]
+    if len(differences) == 0:
+        return 0.0
+    differences -= median(differences, axis=(1, 2), keepdims=True)
+    deviations = np.abs(_tiles(differences))
+    deviations = deviations[np.isfinite(deviations).any(axis=1)]
+    sigma = median(deviations, axis=1) * _MAD_TO_SIGMA
+    # Where counts are so few that most differences are 0, the plain rms is all there is.
+    plain = np.nanmean(deviations.astype(np.float64) ** 2, axis=1)
+    variance = np.where(sigma > 0, sigma.astype(np.float64) ** 2, plain)
+    return float(np.sqrt(np.mean(variance) / 2.0 / n))
+
+
+def shape_mismatch(ref: FrameRef, pixels: NDArray[Any]) -> str | None:
+    """Return one line if the pixels of a file have another (H, W) than was declared, else None."""
+    actual = tuple(pixels.shape[-2:])
+    if ref.declared is None or actual == tuple(ref.declared):
+        return None
+    key = ref.key
+    return (
+        f"{key.data_key!r} of stream {key.stream!r} is declared {tuple(ref.declared)} "
+        f"but holds images of {actual}; using what it holds"
+    )
+
+
+def _checked(key: FrameKey, pixels: NDArray[Any]) -> NDArray[Any]:
+    """(n, H, W) view of usable pixels."""
+    if pixels.dtype.kind not in NUMERIC_KINDS:
+        raise FrameError(f"{_where(key)}: pixels should be real numbers, got dtype {pixels.dtype}")
+    if pixels.ndim == 4 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim not in (2, 3):
+        raise FrameError(
+            f"{_where(key)}: pixels should be (H, W) or (n, H, W), got {pixels.shape}; "
+            "assemble.image_key may name the wrong key"
+        )
+    if pixels.size == 0:
+        raise FrameError(f"{_where(key)}: pixels of shape {pixels.shape} hold nothing")
+    return pixels[np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _all_nan(image: NDArray[Any]) -> bool:
+    # The first pixel of a good image is a number, which saves the look at all others.
+    return bool(np.isnan(image[0, 0])) and bool(np.isnan(image).all())
+
+
+def _frame(
+    ref: FrameRef,
+    image: NDArray[np.float32],
+    index: int,
+    n_averaged: int = 1,
+    noise: float | None = None,
+) -> Frame:
+    key = ref.key
+    return Frame(
+        key=FrameKey(
+            run=key.run,
+            stream=key.stream,
+            data_key=key.data_key,
+            seq_num=key.seq_num,
+            index=index,
+        ),
+        role=ref.role,
+        energy=ref.energy,
+        exposure=ref.exposure,
+        time=ref.time,
+        image=image,
+        n_averaged=n_averaged,
+        noise=noise,
+    )
+
+
+def _tiles(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(tiles, pixels) of a (n, H, W) stack, on a grid of at most 8 x 8; the rest is cropped."""
+    n, height, width = stack.shape
+    rows, columns = min(_TILES, height), min(_TILES, width)
+    h, w = height // rows, width // columns
+    cropped = stack[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w)
+    return cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, n * h * w)
+
+
+def _where(key: FrameKey) -> str:
+    return f"event {key.seq_num} of stream {key.stream!r}"

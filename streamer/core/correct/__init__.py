@@ -1,0 +1,28 @@
+"""Counts to optical density: dark, flat, provisional now and final when the flat is known.
+
+>>> state = init()
+>>> state, corrections = update(state, frame, settings)   # a frame of any role
+>>> corrected = apply(image, correction, settings)         # image: the raw sample frame
+>>> state, corrections = finish(state, settings)           # at the stop of the run
+"""
+
+from .checks import BadFrameError, check_pixels
+from .corrector import finish, init, skip, update
+from .reference import apply, prepare_flat
+from .settings import CorrectSettings
+from .state import Correction, CorrectorState, Reference
+
+__all__ = [
+    "BadFrameError",
+    "CorrectSettings",
+    "Correction",
+    "CorrectorState",
+    "Reference",
+    "apply",
+    "check_pixels",
+    "finish",
+    "init",
+    "prepare_flat",
+    "skip",
+    "update",
+]

@@ -1,0 +1,1 @@
+"""One frame through detection, linking and registration; the second pass over a scan."""

@@ -1,0 +1,222 @@
+"""What the core says about one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frames import FrameKey
+from .register.affine import IDENTITY, Affine
+from .register.gauge import Gauge
+from .register.kinematics import Rates
+from .register.magnification import Magnification
+from .register.outline import UNKNOWN as NO_OUTLINE
+
+
+class Status(StrEnum):
+    """What became of a frame."""
+
+    ALIGNED = "aligned"
+    DEGRADED = "degraded"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticleResult:
+    """One particle in one frame; vectors are (2,) float64 (y, x).
+
+    Attributes
+    ----------
+    state : tentative, tracked, coasting, lost or retired.
+    yx, sigma, displacement, residual : px. path : px.
+    rates : velocity and acceleration with their errors.
+    area : px^2, NaN if not seen. od_mean : optical density, NaN if not seen.
+    ssim : with the same particle's ROI in the frame before; NaN if there is none.
+    roi : (S, S) float32, optical density, NaN where invalid.
+    outline : (DIRECTIONS,) float32, rim of its mask about its place as it was first told, px; see
+        `operando.streamer.core.register.outline`; NaN if not seen.
+    """
+
+    particle: int
+    state: str
+    yx: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    displacement: NDArray[np.float64]
+    rates: Rates
+    path: float
+    residual: NDArray[np.float64]
+    area: float
+    od_mean: float
+    ssim: float
+    roi: NDArray[np.float32]
+    outline: NDArray[np.float32] = field(default_factory=NO_OUTLINE.copy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameResult:
+    """Everything that is published about one frame at one revision.
+
+    Attributes
+    ----------
+    frame : 0-based count of sample frames in the raw run.
+    energy : eV, NaN if unknown. time : data time, s.
+    drift : (2,) float64, px; drift_sigma : px per component, NaN if unknown.
+    gauge : what gave the drift. affine : strain and rotation about it.
+    magnification : relative to the reference energy.
+    aligned : (H, W) float32, optical density, NaN where invalid; None for a skipped frame whose
+        size is not known.
+    noise : typical noise of a pixel, rms, OD; NaN if unknown.
+    unaligned : (h, w) float32, the same before any motion was taken out, small (see
+        `operando.streamer.core.register.fuse`); None as `aligned`.
+    """
+
+    key: FrameKey
+    frame: int
+    energy: float
+    time: float
+    revision: int
+    status: Status
+    reason: str
+    drift: NDArray[np.float64]
+    drift_sigma: float
+    gauge: Gauge
+    affine: Affine
+    magnification: Magnification
+    aligned: NDArray[np.float32] | None
+    particles: tuple[ParticleResult, ...]
+    noise: float = float("nan")
+    unaligned: NDArray[np.float32] | None = None
+
+
+def skipped(
+    key: FrameKey, frame: int, energy: float | None, time: float, reason: str
+) -> FrameResult:
+    """The result of a frame that could not be used, `reason` being the ledger's word."""
+    nan = float("nan")
+    return FrameResult(
+        key=key,
+        frame=frame,
+        energy=nan if energy is None else energy,
+        time=time,
+        revision=0,
+        status=Status.SKIPPED,
+        reason=reason,
+        drift=np.full(2, np.nan),
+        drift_sigma=nan,
+        gauge=Gauge(name=""),
+        affine=IDENTITY,
+        magnification=Magnification(value=nan, sigma=nan, known=False),
+        aligned=None,
+        particles=(),
+    )
+
+
+# What became of every sample frame of a run; the books must balance.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """received = aligned + degraded + skipped(reason) + dropped(reason).
+
+    ==============  ============================================================================
+    skipped         the frame came and could not be used
+    ==============  ============================================================================
+    duplicate       its event number, or its very pixels, have come before
+    out_of_order    its event number is lower than one before it
+    blank           no light, or no more than its noise
+    saturated       too many pixels at the end of the camera's range
+    nan             too many pixels are not finite
+    shape           not of the size of the frames before it
+    bad_frame       no image of real numbers
+    missing_data    its event does not hold the image key
+    missing_datum   its datum, or its stream_datum, never came; `missing_resource` likewise
+    bad_datum       its datum cannot be understood; `unknown_spec`: no reader for its format
+    missing_file    its file is not there; `forbidden_path`, `locked_file`, `not_flushed` likewise
+    no_space        there is no room to keep it
+    internal_error  a fault of ours
+    ==============  ============================================================================
+
+    ==============  ============================================================================
+    dropped         the frame never came
+    ==============  ============================================================================
+    never_arrived   its event number is missing, or the stop document counts more events
+    no_descriptor   the descriptor of its stream was lost, and with it what its events hold
+    overload        it came when there was no room to keep what waits to be processed
+    lost_inside     a fault of ours, after it came
+    ==============  ============================================================================
+
+    Attributes
+    ----------
+    received : sample frames announced by the documents of the run.
+    aligned, degraded : frames with a result, by the status of their first revision.
+    skipped, dropped : frames without, by reason.
+    revised : final values that replaced provisional ones (not part of the balance).
+    flats, darks : calibration images (not part of the balance).
+    notices : what was odd, by kind, with how often (not part of the balance).
+    """
+
+    received: int = 0
+    aligned: int = 0
+    degraded: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    revised: int = 0
+    flats: int = 0
+    darks: int = 0
+    notices: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every frame received is accounted for."""
+        return self.received == sum(self.accounted.values())
+
+    def count(self, **changes: int) -> Ledger:
+        """Add to the plain counters."""
+        return replace(self, **{k: getattr(self, k) + v for k, v in changes.items()})
+
+    @property
+    def accounted(self) -> dict[str, int]:
+        """Frames accounted for so far, by what became of them."""
+        return {
+            "aligned": self.aligned,
+            "degraded": self.degraded,
+            "skipped": sum(self.skipped.values()),
+            "dropped": sum(self.dropped.values()),
+        }
+
+    def reason(self, book: str, reason: str, n: int = 1) -> Ledger:
+        """Add `n` to `skipped`, `dropped` or `notices` under a reason."""
+        entries: Mapping[str, int] = getattr(self, book)
+        return replace(self, **{book: {**entries, reason: entries.get(reason, 0) + n}})
+
+    def book(self, result: FrameResult) -> Ledger:
+        """Enter the result of a frame."""
+        if result.revision > 0:
+            return self.count(revised=1)
+        if result.status == Status.SKIPPED:
+            return self.reason("skipped", result.reason)
+        return self.count(**{str(result.status): 1})
+
+    def live(self, received: int) -> dict[str, int]:
+        """The books as a row of ``frames`` tells them, `received` being those at its time."""
+        return {f"ledger_{book}": n for book, n in {"received": received, **self.accounted}.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the stop document."""
+        return {
+            "received": self.received,
+            "aligned": self.aligned,
+            "degraded": self.degraded,
+            "skipped": dict(self.skipped),
+            "dropped": dict(self.dropped),
+            "balanced": self.balanced,
+            "revised": self.revised,
+            "flats": self.flats,
+            "darks": self.darks,
+            "notices": dict(self.notices),
+        }

@@ -1,6 +1,0 @@
-"""Results against the truth of the simulator: errors, identities, pictures."""
-
-from .accuracy import Score, Spread, score
-from .tables import MEASURED
-
-__all__ = ["MEASURED", "Score", "Spread", "score"]

@@ -1,0 +1,1 @@
+"""Bytes in and out: wire, sources, files, journal, checkpoints, Tiled. No decisions."""

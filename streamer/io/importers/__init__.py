@@ -1,0 +1,24 @@
+"""Recordings out of data that people already have: .xrm folders, TIFF stacks, FXI HDF5."""
+
+from .plan import ImportPlan, ImportReport, Shot, Skipped
+from .registry import (
+    IMPORTERS,
+    Importer,
+    detect_importer,
+    get_importer,
+    import_documents,
+    import_to_recording,
+)
+
+__all__ = [
+    "IMPORTERS",
+    "ImportPlan",
+    "ImportReport",
+    "Importer",
+    "Shot",
+    "Skipped",
+    "detect_importer",
+    "get_importer",
+    "import_documents",
+    "import_to_recording",
+]

@@ -1,0 +1,186 @@
+"""Appends documents to the journal."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from io import FileIO
+from itertools import pairwise
+from typing import IO, Self
+
+from ...errors import JournalError
+from ..wire.losses import DROPPED
+from ..wire.message import ESSENTIAL
+from .segments import HEADER_BYTES, JournalFolder, check, pack_header, unpack_header
+from .settings import JournalSettings
+
+_FREE_FOR_ESSENTIAL = 64 << 20
+
+
+class JournalWriter:
+    """The one process that writes to a journal.
+
+    Parameters
+    ----------
+    folder : of the journal. What a writer that was killed left of its last record is cut off.
+    settings : see `JournalSettings`.
+    clock : wall clock, s since the epoch.
+
+    Raises
+    ------
+    JournalError
+        Another process writes to this journal.
+    """
+
+    def __init__(
+        self,
+        folder: JournalFolder,
+        settings: JournalSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings or JournalSettings.model_validate({})
+        self._clock = clock
+        lock = folder.lock("keeper")
+        if lock is None:
+            owner = folder.told("keeper").get("pid", "unknown")
+            raise JournalError(
+                f"another process (pid {owner}) writes to the journal {folder.path}: end it, or "
+                "name another folder"
+            )
+        self._lock: IO[str] = lock
+        self._file: FileIO | None = None
+        self._begin, self._end = self._recover()
+        self._first = next(iter(folder.segments()), self._end)
+        self._synced = self._end
+
+    @property
+    def end(self) -> int:
+        """Position after the last record."""
+        return self._end
+
+    def append(self, message: bytes, name: str, received_at: float) -> bool:
+        """Append the message of a document.
+
+        Parameters
+        ----------
+        message : as `wire.pack` makes it.
+        name : of the document.
+        received_at : wall clock, s since the epoch.
+
+        Returns
+        -------
+        False if there is no room for it; see ``when_full``. It may be tried again.
+        """
+        size = HEADER_BYTES + len(message)
+        room = self._room()
+        if name in ESSENTIAL or name == DROPPED:
+            room += _FREE_FOR_ESSENTIAL
+        if size > room:
+            return False
+        try:
+            self._write(pack_header(message, received_at) + message)
+        except OSError:
+            return False
+        return True
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        if self._file is not None and self._synced < self._end:
+            os.fdatasync(self._file.fileno())
+            self._synced = self._end
+
+    def prune(self, confirmed: int) -> list[int]:
+        """Remove segments that are confirmed, if they are too old or take too much room.
+
+        Parameters
+        ----------
+        confirmed : position up to which nothing is needed any more.
+
+        Returns
+        -------
+        Where the removed segments began.
+        """
+        begins = self._folder.segments()
+        most = 1e9 * self._settings.max_gb - 1e6 * self._settings.segment_mb  # room for the next
+        removed = []
+        for begin, following in pairwise(begins):
+            path = self._folder.segment(begin)
+            if following > confirmed:
+                break
+            aged = self._clock() - path.stat().st_mtime > 3600 * self._settings.keep_h
+            if not aged and self._end - begin <= most:
+                break
+            path.unlink()
+            self._first = following
+            removed.append(begin)
+        return removed
+
+    def close(self) -> None:
+        """Close the files and let others write."""
+        if self._file is not None:
+            self.sync()
+            self._file.close()
+            self._file = None
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        """Nothing to open before the first document."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def _room(self) -> int:
+        return int(1e9 * self._settings.max_gb) - (self._end - self._first)
+
+    def _write(self, record: bytes) -> None:
+        if self._file is None or self._end - self._begin >= 1e6 * self._settings.segment_mb:
+            self._new_segment()
+        assert self._file is not None
+        rest = memoryview(record)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):  # the first error is the one to tell
+                os.ftruncate(self._file.fileno(), self._end - self._begin)
+            raise
+        self._end += len(record)
+
+    def _new_segment(self) -> None:
+        if self._file is not None:
+            self.sync()
+            self._file.close()
+        self._begin = self._end
+        self._file = self._folder.segment(self._begin).open("ab", buffering=0)
+
+    def _recover(self) -> tuple[int, int]:
+        """Find the end of the last whole record, and cut off what lies behind it."""
+        begins = self._folder.segments()
+        if not begins:
+            return 0, 0
+        path = self._folder.segment(begins[-1])
+        whole = _whole(path.open("rb", buffering=0))
+        os.truncate(path, whole)
+        self._file = path.open("ab", buffering=0)
+        return begins[-1], begins[-1] + whole
+
+
+def _whole(file: FileIO) -> int:
+    """How many bytes of a segment are whole records."""
+    with file:
+        while True:
+            begin = file.tell()
+            head = file.read(HEADER_BYTES)
+            try:
+                header = unpack_header(head)
+            except JournalError:
+                return begin
+            message = file.read(header.length)
+            if len(message) < header.length or not check(header, message):
+                return begin

@@ -1,0 +1,163 @@
+"""Documents from a 0MQ proxy, without bluesky's dispatcher.
+
+bluesky's ``RemoteDispatcher`` runs callbacks on its receiving loop, cannot say when it is
+connected and dies of an unknown document name. Here a thread owns a plain SUB socket; readiness
+comes from the socket's own monitor.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import ClassVar
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from ...errors import ConfigError
+from ..wire.codec import BadMessageError, Limits
+from ..wire.message import check_prefix, unpack
+from ..wire.sockets import apply_curve, endpoint
+from .queued import QueuedSource
+from .settings import ZmqSourceSettings
+
+log = logging.getLogger(__name__)
+
+_POLL_MS = 100
+
+_BURST = 64
+
+_FAILED = (
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+
+_WATCHED = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | _FAILED
+
+
+class ZmqSource(QueuedSource):
+    """Subscriber of a proxy (out side, 5578 by convention) or of a publisher that binds.
+
+    Parameters
+    ----------
+    settings : see `ZmqSourceSettings`.
+    """
+
+    Settings: ClassVar = ZmqSourceSettings
+
+    def __init__(self, settings: ZmqSourceSettings) -> None:
+        super().__init__(settings.max_bytes, settings.when_full)
+        self._settings = settings
+        self._endpoint = endpoint(settings.address)
+        self._prefix = check_prefix(settings.prefix)
+        self._limits = Limits(
+            max_message_bytes=settings.max_message_bytes,
+            max_array_bytes=settings.max_message_bytes,
+        )
+        self._status = "not opened"
+        self._ready_at: float | None = None
+
+    @property
+    def status(self) -> str:
+        """State of the connection in words."""
+        return self._status
+
+    def _receive(self) -> None:
+        with zmq.Context() as context:
+            socket = context.socket(zmq.SUB)
+            monitor = socket.get_monitor_socket(_WATCHED)
+            try:
+                self._configure(socket)
+                self._status = f"connecting to {self._endpoint}"
+                socket.connect(self._endpoint)
+                self._loop(socket, monitor)
+            except zmq.ZMQError as error:
+                raise ConfigError(f"cannot listen to {self._endpoint}: {error}") from error
+            finally:
+                self.ready.clear()
+                self._status = "closed"
+                socket.disable_monitor()
+                monitor.close(linger=0)
+                socket.close(linger=0)
+
+    def _configure(self, socket: zmq.Socket[bytes]) -> None:
+        heartbeat_ms = int(1000 * self._settings.heartbeat)
+        socket.rcvhwm = self._settings.receive_high_water
+        # Beyond this 0MQ hangs up; up to it a message that is too long is counted with its reason.
+        socket.maxmsgsize = 4 * self._settings.max_message_bytes
+        socket.heartbeat_ivl = heartbeat_ms
+        socket.heartbeat_timeout = 3 * heartbeat_ms
+        socket.reconnect_ivl_max = 2000
+        if self._settings.curve is not None:
+            apply_curve(socket, self._settings.curve)
+        socket.subscribe(b"")
+
+    def _loop(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        while not self._stopping.is_set():
+            happened = dict(poller.poll(_POLL_MS if self._ready_at is None else 5))
+            if monitor in happened:
+                self._connection(recv_monitor_message(monitor)["event"])
+            if self._ready_at is not None and time.monotonic() >= self._ready_at:
+                self._ready_at = None
+                self._status = f"connected to {self._endpoint}"
+                self.ready.set()
+            if socket in happened:
+                self._messages(socket)
+
+    def _connection(self, event: int) -> None:
+        if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+            self._ready_at = time.monotonic() + self._settings.settle
+            return
+        self._ready_at = None
+        if event == zmq.Event.DISCONNECTED:
+            if self.ready.is_set():
+                log.warning("lost the connection to %s; reconnecting", self._endpoint)
+                self._count(disconnects=1)
+                self._status = f"reconnecting to {self._endpoint}"
+            self.ready.clear()
+        elif not self._status.startswith("refused"):
+            self._status = f"refused by {self._endpoint}: do the CURVE keys match?"
+            log.warning("%s", self._status)
+
+    def _messages(self, socket: zmq.Socket[bytes]) -> None:
+        for _ in range(_BURST):
+            try:
+                frame = socket.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._message(frame)
+            if self._stopping.is_set():
+                return
+
+    def _message(self, frame: zmq.Frame) -> None:
+        received_at = time.time()
+        length = len(frame)
+        try:
+            named = unpack(frame.buffer, self._prefix, self._limits)
+        except BadMessageError as error:
+            self._refuse(error, length)
+            return
+        if named is None:
+            self._count(received=1, ignored=1, bytes=length)
+        elif not self._admit(*named, received_at, length):
+            self._say_dropped()
+
+    def _refuse(self, error: BadMessageError, length: int) -> None:
+        if self._count_bad(error.kind, length):
+            log.warning(
+                "dropped a message of %d bytes: %s; more of this kind are counted, not logged",
+                length,
+                error,
+            )
+
+    def _say_dropped(self) -> None:
+        queue = self._queue.counters()
+        if queue.dropped == 1 and not self._stopping.is_set():
+            log.warning(
+                "dropped a document: %d bytes wait to be processed; more are counted, not logged",
+                queue.queued_bytes,
+            )

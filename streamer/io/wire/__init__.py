@@ -1,0 +1,1 @@
+"""Documents as bytes: codec, messages, sockets, CURVE keys, the bounded queue."""

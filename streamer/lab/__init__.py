@@ -1,0 +1,1 @@
+"""The laboratory: simulator, faults, benchmarks, training. Nothing here runs at a beamline."""

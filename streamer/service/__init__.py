@@ -1,0 +1,1 @@
+"""Processes at the beamline and what watches them: processor, keeper, forwarder, page, IOC."""

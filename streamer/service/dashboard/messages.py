@@ -1,0 +1,170 @@
+"""What goes from the dashboard's server to a page, over its websocket.
+
+Text messages are JSON objects with a ``type``. Binary messages are
+
+    length of the header, uint32 little endian | header, JSON | spaces up to a multiple of 8 | data
+
+with data float64 rows (``type: rows``), float32 outlines (``type: outlines``) or one byte per pixel
+(``type: preview``, of the image ``key``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from ...io.redact import redacted
+from ...io.tiled.key import SERVICE, key_user
+from .board import StreamBoard
+
+_LONGEST_TEXT = 300
+_RUN_KEYS = ("uid", "original_run_uid", "scan_id", "sample", "time")
+
+
+def status(trouble: Trouble | None, shown: str, *, pushed: bool) -> str:
+    """Whether Tiled is read, and how."""
+    told = {"what": "", "remedy": ""} if trouble is None else _plain_trouble(trouble)
+    how = "pushed" if pushed else "polled"
+    return _text("status", ok=trouble is None, tiled=shown, how=how, **told)
+
+
+def runs(found: list[Mapping[str, Any]]) -> str:
+    """List the runs, newest first."""
+    return _text("runs", runs=[run_card(metadata) for metadata in found])
+
+
+def run(metadata: Mapping[str, Any] | None) -> str:
+    """Begin with a run: everything known of another one is to be forgotten."""
+    return _text("run", run=None if metadata is None else run_card(metadata))
+
+
+def stop(metadata: Mapping[str, Any]) -> str:
+    """Tell that the run has stopped."""
+    return _text("stop", run=run_card(metadata))
+
+
+def stream(key: str, board: StreamBoard) -> str:
+    """Describe a stream, or tell that its description has changed."""
+    return _text("stream", run=key, stream=board.described())
+
+
+def rows(key: str, board: StreamBoard, start: int, stop: int) -> bytes:
+    """Rows ``start <= i < stop`` of a stream."""
+    block = np.ascontiguousarray(board.rows[start:stop], dtype="<f8")
+    header = {"type": "rows", "run": key, "stream": board.name, "start": start}
+    return _binary({**header, "columns": len(board.columns)}, block.tobytes())
+
+
+def outlines(key: str, board: StreamBoard, start: int) -> bytes:
+    """Outlines of the rows of a stream from `start` on."""
+    block = np.ascontiguousarray(board.outlines[start:], dtype="<f4")
+    header = {"type": "outlines", "run": key, "stream": board.name, "start": start}
+    return _binary({**header, "columns": block.shape[1]}, block.tobytes())
+
+
+def preview(key: str, image: str, picture: NDArray[np.uint8]) -> bytes:
+    """Show the newest image of an image key, small."""
+    height, width = picture.shape
+    header = {"type": "preview", "run": key, "key": image, "height": height, "width": width}
+    return _binary(header, picture.tobytes())
+
+
+def run_card(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page shows of a run; ``key`` names it."""
+    start, ended = metadata.get("start") or {}, metadata.get("stop")
+    about = start.get("operando") or {}
+    card = {key: _safe(start.get(key)) for key in _RUN_KEYS}
+    card |= {"key": metadata["key"], "profile": _safe(about.get("profile")), "stop": None}
+    if ended:
+        wanted = ("time", "exit_status", "reason", "ledger")
+        card["stop"] = {key: _safe(ended.get(key)) for key in wanted}
+    return card
+
+
+def _plain_trouble(trouble: Trouble) -> dict[str, str]:
+    return {"what": trouble.what, "remedy": trouble.remedy}
+
+
+def _safe(value: Any) -> Any:
+    """Plain and short data: what stands in metadata may be anything."""
+    if isinstance(value, bool | int | None):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k)[:_LONGEST_TEXT]: _safe(v) for k, v in list(value.items())[:50]}
+    return str(value)[:_LONGEST_TEXT]
+
+
+def _text(kind: str, **content: Any) -> str:
+    return json.dumps({"type": kind, **content})
+
+
+def _binary(header: Mapping[str, Any], data: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    text += b" " * (-(4 + len(text)) % 8)
+    return len(text).to_bytes(4, "little") + text + data
+
+
+# What is wrong with the Tiled server, and what to do about it, in words for an operator.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One trouble: what it is, and its remedy."""
+
+    what: str
+    remedy: str
+
+
+def trouble_of(error: Exception, uri: str) -> Trouble:
+    """Put an error of a request to Tiled in words.
+
+    Parameters
+    ----------
+    error : what a request raised. uri : address of the server.
+    """
+    shown = redacted(uri.partition("?")[0])
+    if isinstance(error, httpx.HTTPStatusError):
+        return _refused(error.response.status_code, shown)
+    if isinstance(error, httpx.TimeoutException):
+        return Trouble(
+            what=f"the Tiled server at {shown} does not answer in time",
+            remedy="It may be overloaded or restarting; this page tries again by itself.",
+        )
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return Trouble(
+            what=f"{shown} is not the address of a Tiled server",
+            remedy="Start the dashboard with --tiled http://HOST:PORT.",
+        )
+    if isinstance(error, httpx.HTTPError | OSError):
+        return Trouble(
+            what=f"no Tiled server answers at {shown}",
+            remedy="Is it running, and does --tiled name the right machine and port? Nothing is "
+            "lost: the processor keeps its results until the server is back. This page tries "
+            "again by itself.",
+        )
+    return Trouble(
+        what=f"what {shown} answers cannot be understood ({type(error).__name__})",
+        remedy="The log of the dashboard tells more; this page tries again by itself.",
+    )
+
+
+def _refused(status: int, shown: str) -> Trouble:
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return Trouble(
+            what=f"the Tiled server at {shown} does not let the dashboard in",
+            remedy="Set TILED_API_KEY to a key that may read, or store one with: keyring set "
+            f"{SERVICE} {key_user(shown)}; then start the dashboard again.",
+        )
+    return Trouble(
+        what=f"the Tiled server at {shown} answers with status {status}",
+        remedy="Its log tells why; this page tries again by itself.",
+    )
