@@ -6,7 +6,7 @@ from 0MQ.
 """
 
 from .holding import HoldOnAdvice
-from .latest import LatestResults, Measured, ResultListener
+from .latest import LatestFrame, LatestResults, ResultListener
 from .matrix import StageMatrix
 from .recentring import Recentring
 from .settings import FeedbackSettings
@@ -14,8 +14,8 @@ from .settings import FeedbackSettings
 __all__ = [
     "FeedbackSettings",
     "HoldOnAdvice",
+    "LatestFrame",
     "LatestResults",
-    "Measured",
     "Recentring",
     "ResultListener",
     "StageMatrix",

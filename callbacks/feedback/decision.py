@@ -12,7 +12,7 @@ from ophyd import Component, Device, Signal
 
 from ...models.arrays import Array
 from ...streamer.core.advice.state import MOVES_STREAM as STREAM
-from .latest import Measured
+from .latest import LatestFrame
 from .settings import FeedbackSettings
 
 _NONE = np.full(2, np.nan)
@@ -45,7 +45,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class LoopState:
     """What a decision is made of.
 
     Attributes
@@ -56,14 +56,14 @@ class Known:
     least : length of a move below which it is not made, as the matrix is not proven, px.
     """
 
-    measured: Measured | None
+    measured: LatestFrame | None
     since: Array
     total: Array
     now: float
     least: float = 0.0
 
 
-def decide(known: Known, settings: FeedbackSettings) -> Decision:
+def decide(known: LoopState, settings: FeedbackSettings) -> Decision:
     """Take back the drift, unless there is a reason to leave it alone.
 
     A move that was made after the newest frame is not in its drift: it is added, lest it be made
@@ -86,7 +86,7 @@ def decide(known: Known, settings: FeedbackSettings) -> Decision:
     return Decision(shift=_NONE if reason else shift, reason=reason, drift=drift)
 
 
-def _unfit(measured: Measured, now: float, settings: FeedbackSettings) -> str:
+def _unfit(measured: LatestFrame, now: float, settings: FeedbackSettings) -> str:
     if now - measured.time > settings.stale_s:
         return "stale"
     if not measured.sigma <= settings.max_sigma_px:

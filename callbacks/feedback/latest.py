@@ -20,7 +20,7 @@ _BURST = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class LatestFrame:
     """Drift as one frame has shown it.
 
     Attributes
@@ -45,7 +45,7 @@ class LatestResults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._measured: Measured | None = None
+        self._measured: LatestFrame | None = None
         self._heard: float | None = None
         self._advice: dict[str, Mapping[str, Any]] = {}
 
@@ -61,7 +61,7 @@ class LatestResults:
                 self._advice[str(data["kind"])] = dict(data)
 
     @property
-    def measured(self) -> Measured | None:
+    def measured(self) -> LatestFrame | None:
         """Drift of the frame that was taken last, of those that could be measured."""
         with self._lock:
             return self._measured
@@ -85,12 +85,12 @@ class LatestResults:
             self._heard = time if self._heard is None else max(time, self._heard)
 
 
-def _measured(data: Mapping[str, Any], time: float) -> Measured | None:
+def _measured(data: Mapping[str, Any], time: float) -> LatestFrame | None:
     """The drift that a frame has shown; None if it has shown none."""
     drift = np.array([data["drift_y"], data["drift_x"]], dtype=np.float64)
     if data["status"] not in _USABLE or not np.isfinite([*drift, data["drift_sigma"]]).all():
         return None
-    return Measured(
+    return LatestFrame(
         frame=int(data["frame"]),
         time=time,
         drift=drift,

@@ -17,8 +17,8 @@ from ...models.arrays import Array
 from ...streamer.errors import FeedbackError
 from . import decision as forecast
 from . import response
-from .decision import Decision, Known, MoveRecord, Moves, decide
-from .latest import LatestResults, Measured
+from .decision import Decision, LoopState, MoveRecord, Moves, decide
+from .latest import LatestFrame, LatestResults
 from .matrix import StageMatrix, check_against, fit_matrix
 from .settings import FeedbackSettings
 
@@ -78,7 +78,7 @@ class Recentring:
         self._proven = self._matrix is not None and self._matrix.measured
         self._refused = ""
         self._pairs: tuple[response.Pair, ...] = ()
-        self._frames: tuple[Measured, ...] = ()
+        self._frames: tuple[LatestFrame, ...] = ()
         self._course: tuple[tuple[float, Array], ...] = ()
         self._since: float | None = None
 
@@ -121,7 +121,7 @@ class Recentring:
         home = yield from self._where()
         step = self.settings.test_step
         tour = [(0.0, 0.0), (step, 0.0), (-step, 0.0), (0.0, step), (0.0, -step), (0.0, 0.0)]
-        seen: list[tuple[Array, Measured]] = []
+        seen: list[tuple[Array, LatestFrame]] = []
 
         def visit() -> Plan:
             for offset in tour:
@@ -196,7 +196,7 @@ class Recentring:
 
     # -- what is decided ---------------------------------------------------------------------
 
-    def _judge(self, measured: Measured | None) -> None:
+    def _judge(self, measured: LatestFrame | None) -> None:
         """Look whether the images have followed the moves since the last frame."""
         if measured is None or (self._frames and measured.time <= self._frames[-1].time):
             return
@@ -224,13 +224,13 @@ class Recentring:
         measured = self._matrix is not None and self._matrix.measured
         return response.respond(self._pairs, self.settings, measured=measured)
 
-    def _decide(self, measured: Measured | None) -> Decision:
+    def _decide(self, measured: LatestFrame | None) -> Decision:
         now = self._clock()
         since = np.zeros(2) if measured is None else self._moves.between(measured.time)
         if self.settings.forecast and self._course:
             times, drifts = zip(*self._course, strict=True)
             since = since + forecast.ahead(times, drifts, now)
-        known = Known(
+        known = LoopState(
             measured=measured,
             since=since,
             total=self._moves.total,
@@ -309,7 +309,7 @@ class Recentring:
             "there particles in the field?"
         )
 
-    def _usable(self, measured: Measured) -> bool:
+    def _usable(self, measured: LatestFrame) -> bool:
         settings = self.settings
         enough = measured.particles >= settings.min_particles
         return enough and measured.sigma <= settings.max_sigma_px

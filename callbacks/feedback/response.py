@@ -11,7 +11,7 @@ from scipy.special import ndtr, stdtrit
 
 from ...models.arrays import Array
 from .decision import Moves
-from .latest import Measured
+from .latest import LatestFrame
 from .settings import FeedbackSettings
 
 KEPT = 10
@@ -65,7 +65,7 @@ class Response:
     pairs: int
 
 
-def pair_of(frames: Sequence[Measured], moves: Moves) -> Pair | None:
+def pair_of(frames: Sequence[LatestFrame], moves: Moves) -> Pair | None:
     """What three frames in a row tell of the moves between them, None if they tell nothing.
 
     The frame in the middle is left out: a move was decided by its jitter, which would be mistaken

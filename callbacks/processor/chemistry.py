@@ -35,9 +35,9 @@ class Chemistry:
         self._settings = settings
         self._basis = xanes.make_basis(settings, references)
 
-    def update(self, run: RawRun, result: FrameResult) -> xanes.Told:
+    def update(self, run: RawRun, result: FrameResult) -> xanes.XanesUpdate:
         """Take a frame, or a revision of one, into account; return what it tells."""
-        told = xanes.Told()
+        told = xanes.XanesUpdate()
         if not self._settings.enabled:
             return told
         full = run.xanes.full

@@ -14,17 +14,22 @@ from torch import Tensor
 from ...models.detector import Detections, Detector, IncrementalDetector, make_detector
 from ...models.settings import DetectSettings
 from ...models.threshold.scene import collect
-from ...streamer.core.frames import Corrected, Effort, NamedDocument, Rung
+from ...streamer.core.frames import (
+    DetectionEffort,
+    DetectionMode,
+    NamedDocument,
+    OpticalDensityFrame,
+)
 from ...streamer.core.pipeline import ladder
-from ...streamer.core.pipeline.ladder import Observation
+from ...streamer.core.pipeline.ladder import QueueStatus
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
 from ...streamer.core.results import FrameResult
 from .run import RawRun
 
 CLASSICAL = "threshold"
-Queue = list[tuple[RawRun, Corrected | FrameResult]]
-Frames = list[tuple[RawRun, Corrected]]
-Looked = dict[int, tuple[Effort, Detections | None]]
+Queue = list[tuple[RawRun, OpticalDensityFrame | FrameResult]]
+Frames = list[tuple[RawRun, OpticalDensityFrame]]
+Looked = dict[int, tuple[DetectionEffort, Detections | None]]
 """How each frame was looked for, by its identity, and what was found; None if that failed."""
 _BRING_FRAMES = frozenset({"event", "event_page", "stream_datum", "datum", "datum_page"})
 
@@ -62,31 +67,31 @@ class Detection:
         self._state = state
         self._timer = timer
         self._classical = self.detector
-        rungs = (Rung.CLASSICAL, Rung.COASTING)
+        rungs = (DetectionMode.CLASSICAL, DetectionMode.COASTING)
         if self.detector.name != CLASSICAL:
             self._classical = make_detector(settings.model_copy(update={"kind": CLASSICAL}), device)
-            rungs = (Rung.NETWORKS, *rungs)
+            rungs = (DetectionMode.NETWORKS, *rungs)
         self.ladder = ladder.init(rungs)
         self._follower: IncrementalDetector | None = None
         if isinstance(detector, IncrementalDetector) and settings.search_every > 1:
             self._follower = detector
         hurried = settings.deadline_s is not None  # what a frame costs is then told by its rung
         alone = device.type == "cpu" and self._follower is None and not hurried
-        self._ahead = Ahead(detector, device) if alone else None
+        self._ahead = DetectionPrefetch(detector, device) if alone else None
 
     def close(self) -> None:
         """End what runs in the background."""
         if self._ahead is not None:
             self._ahead.close()
 
-    def expect(self, frame: Corrected) -> None:
+    def expect(self, frame: OpticalDensityFrame) -> None:
         """Be told of a frame that will be in the queue."""
         if self._ahead is not None:
             self._ahead.start(frame)
 
     def each(
         self, queue: Queue
-    ) -> Iterator[tuple[RawRun, Corrected | FrameResult, Detections | None]]:
+    ) -> Iterator[tuple[RawRun, OpticalDensityFrame | FrameResult, Detections | None]]:
         """Yield what is in the queue, in order: frames with their detections, None if that failed.
 
         Each must have been linked when the next is asked for: where particles are followed, they
@@ -100,12 +105,12 @@ class Detection:
 
     def _each(
         self, queue: Queue
-    ) -> Iterator[tuple[RawRun, Corrected | FrameResult, Detections | None]]:
+    ) -> Iterator[tuple[RawRun, OpticalDensityFrame | FrameResult, Detections | None]]:
         together = self._follower is None and self._ahead is None
         step = max(len(queue), 1) if together else 1
         for start in range(0, len(queue), step):
             part = queue[start : start + step]
-            frames = [(run, item) for run, item in part if isinstance(item, Corrected)]
+            frames = [(run, item) for run, item in part if isinstance(item, OpticalDensityFrame)]
             looked, taken = self._look(frames, len(queue) - start)
             for run, item in part:
                 if isinstance(item, FrameResult):
@@ -116,18 +121,20 @@ class Detection:
                 yield run, replace(item, effort=effort), found
                 self.ladder = ladder.timed(self.ladder, rung, cost + self._timer() - begin)
 
-    def _look(self, frames: Frames, queued: int) -> tuple[Looked, dict[int, tuple[Rung, float]]]:
+    def _look(
+        self, frames: Frames, queued: int
+    ) -> tuple[Looked, dict[int, tuple[DetectionMode, float]]]:
         """Choose a rung for each frame, and take those of one rung together.
 
         Returns
         -------
         What was found, and on which rung that was tried at what cost, s.
         """
-        groups: dict[Rung, Frames] = {}
+        groups: dict[DetectionMode, Frames] = {}
         for run, frame in frames:
             groups.setdefault(self._choose(run, frame, queued), []).append((run, frame))
         looked: Looked = {}
-        taken: dict[int, tuple[Rung, float]] = {}
+        taken: dict[int, tuple[DetectionMode, float]] = {}
         for rung, group in groups.items():
             begin = self._timer()
             looked |= self._take(rung, group)
@@ -135,11 +142,11 @@ class Detection:
             taken |= {id(frame): (rung, cost) for _, frame in group}
         return looked, taken
 
-    def _choose(self, run: RawRun, frame: Corrected, queued: int) -> Rung:
+    def _choose(self, run: RawRun, frame: OpticalDensityFrame, queued: int) -> DetectionMode:
         deadline, waited = self._settings.deadline_s, self.backlog.waited
         if deadline is None or waited is None:
             return self.ladder.rungs[0]
-        now = Observation(
+        now = QueueStatus(
             deadline=deadline,
             spent=waited,
             queued=queued + self.backlog.to_come,
@@ -148,13 +155,13 @@ class Detection:
         self.ladder, rung = ladder.update(self.ladder, now)
         return rung
 
-    def _take(self, rung: Rung, frames: Frames) -> Looked:
-        if rung == Rung.NETWORKS:
+    def _take(self, rung: DetectionMode, frames: Frames) -> Looked:
+        if rung == DetectionMode.NETWORKS:
             return self._best(frames)
         why = "" if rung == self.ladder.rungs[0] else "deadline"
-        if rung == Rung.CLASSICAL:
+        if rung == DetectionMode.CLASSICAL:
             return self._classically(frames, why)
-        effort = Effort(rung, why, searched=False)
+        effort = DetectionEffort(rung, why, searched=False)
         return {id(frame): (effort, collect([], frame.od.shape)) for _, frame in frames}
 
     def _best(self, frames: Frames) -> Looked:
@@ -162,7 +169,9 @@ class Detection:
         looked = self._followed(frames)
         rest = [(run, frame) for run, frame in frames if id(frame) not in looked]
         found = self._detect(self.detector, rest)
-        looked |= {key: (Effort(Rung.NETWORKS), one) for key, one in found.items()}
+        looked |= {
+            key: (DetectionEffort(DetectionMode.NETWORKS), one) for key, one in found.items()
+        }
         again: dict[str, Frames] = {}
         for run, frame in frames:
             one = looked[id(frame)][1] if id(frame) in looked else None
@@ -175,7 +184,7 @@ class Detection:
 
     def _classically(self, frames: Frames, why: str) -> Looked:
         found = self._detect(self._classical, frames)
-        effort = Effort(Rung.CLASSICAL, why)
+        effort = DetectionEffort(DetectionMode.CLASSICAL, why)
         return {id(frame): (effort, found.get(id(frame))) for _, frame in frames}
 
     def _detect(self, detector: Detector, frames: Frames) -> dict[int, Detections]:
@@ -200,10 +209,10 @@ class Detection:
         for run, frame in frames if self._follower is not None else ():
             found = self._follow(run, frame)
             if found is not None:
-                looked[id(frame)] = (Effort(Rung.NETWORKS, searched=False), found)
+                looked[id(frame)] = (DetectionEffort(DetectionMode.NETWORKS, searched=False), found)
         return looked
 
-    def _follow(self, run: RawRun, frame: Corrected) -> Detections | None:
+    def _follow(self, run: RawRun, frame: OpticalDensityFrame) -> Detections | None:
         every = self._settings.search_every
         try:
             expected = Pipeline.expected(self._state(run), frame, every)
@@ -219,7 +228,7 @@ class Detection:
 # Detection of frames that wait, while those before them are registered.
 
 
-class Ahead:
+class DetectionPrefetch:
     """Runs a detector in a thread of its own, one frame after the other.
 
     Detection does not depend on other frames, so that it may run ahead of linking and
@@ -235,13 +244,13 @@ class Ahead:
         self._detector = detector
         self._device = device
         # with the frames: another one may get the identity of one that is gone
-        self._found: dict[int, tuple[Corrected, Future[Detections]]] = {}
+        self._found: dict[int, tuple[OpticalDensityFrame, Future[Detections]]] = {}
         # torch counts threads per thread; the others are left to registration
         self._thread = ThreadPoolExecutor(
             1, "detect-ahead", initializer=torch.set_num_threads, initargs=(1,)
         )
 
-    def start(self, frame: Corrected) -> None:
+    def start(self, frame: OpticalDensityFrame) -> None:
         """Have a frame looked at as soon as those before it are done.
 
         Not if there is no thread: after `close`, while Python ends, or if none can be had.
@@ -252,7 +261,7 @@ class Ahead:
             return
         self._found[id(frame)] = frame, found
 
-    def take(self, frame: Corrected) -> Detections | None:
+    def take(self, frame: OpticalDensityFrame) -> Detections | None:
         """What was found in a frame, once; None if it was not started. Waits until it is done.
 
         Raises
@@ -274,7 +283,7 @@ class Ahead:
         self._found.clear()
         self._thread.shutdown(cancel_futures=True)
 
-    def _detect(self, frame: Corrected) -> Detections:
+    def _detect(self, frame: OpticalDensityFrame) -> Detections:
         (found,) = self._detector.detect(*tensors([frame], self._device))
         return found
 
@@ -283,13 +292,13 @@ class Ahead:
 
 
 def detect(
-    detector: Detector, device: torch.device, frames: Iterable[tuple[RawRun, Corrected]]
+    detector: Detector, device: torch.device, frames: Iterable[tuple[RawRun, OpticalDensityFrame]]
 ) -> dict[int, Detections]:
     """Detections by the identity of the frame; frames of one shape go as one batch.
 
     Frames for which detection fails are left out, and their runs remark it.
     """
-    groups: dict[tuple[int, ...], list[tuple[RawRun, Corrected]]] = {}
+    groups: dict[tuple[int, ...], list[tuple[RawRun, OpticalDensityFrame]]] = {}
     for run, frame in frames:
         groups.setdefault(frame.od.shape, []).append((run, frame))
     found: dict[int, Detections] = {}
@@ -307,7 +316,7 @@ def detect(
     return found
 
 
-def tensors(frames: list[Corrected], device: torch.device) -> tuple[Tensor, Tensor]:
+def tensors(frames: list[OpticalDensityFrame], device: torch.device) -> tuple[Tensor, Tensor]:
     """Optical density (B, 1, H, W) float32 and usable pixels (B, 1, H, W) bool on the device."""
     od = torch.from_numpy(np.stack([f.od for f in frames]))[:, None]
     valid = torch.from_numpy(np.stack([f.valid for f in frames]))[:, None]
@@ -315,7 +324,7 @@ def tensors(frames: list[Corrected], device: torch.device) -> tuple[Tensor, Tens
 
 
 def _alone(
-    detector: Detector, device: torch.device, run: RawRun, frame: Corrected
+    detector: Detector, device: torch.device, run: RawRun, frame: OpticalDensityFrame
 ) -> dict[int, Detections]:
     try:
         return _batch(detector, device, [frame])
@@ -326,7 +335,7 @@ def _alone(
 
 
 def _batch(
-    detector: Detector, device: torch.device, frames: list[Corrected]
+    detector: Detector, device: torch.device, frames: list[OpticalDensityFrame]
 ) -> dict[int, Detections]:
     detections = detector.detect(*tensors(frames, device))
     return dict(zip(map(id, frames), detections, strict=True))

@@ -14,7 +14,7 @@ from ...streamer.core import advice, documents
 from ...streamer.core.assemble.values import number
 from ...streamer.core.frames import Document, NamedDocument, Role
 from ...streamer.core.results import FrameResult, Ledger
-from ...streamer.core.xanes import Told
+from ...streamer.core.xanes import XanesUpdate
 
 _NOT_STATE = ("_emit", "_clock", "_advising")
 
@@ -118,7 +118,7 @@ class RunOutput:
         """
         self._mark = self._marks.popleft()
 
-    def emit(self, result: FrameResult, roi: int = 0, told: Told | None = None) -> None:
+    def emit(self, result: FrameResult, roi: int = 0, told: XanesUpdate | None = None) -> None:
         """Emit a frame and its particles, and what it has told of their spectra.
 
         Skipped frames that come before the size of the images is known are held until it is.
@@ -138,7 +138,7 @@ class RunOutput:
         self._waiting.clear()
         self._frame(result, books, roi, told)
 
-    def tell(self, told: Told) -> None:
+    def tell(self, told: XanesUpdate) -> None:
         """Emit spectra and maps."""
         for row in told.spectra:
             if "spectra" not in self._run.descriptors:
@@ -189,7 +189,11 @@ class RunOutput:
         self._send(document)
 
     def _frame(
-        self, result: FrameResult, books: Mapping[str, int], roi: int, told: Told | None = None
+        self,
+        result: FrameResult,
+        books: Mapping[str, int],
+        roi: int,
+        told: XanesUpdate | None = None,
     ) -> None:
         if self._shape is None:
             raise AssertionError("a frame cannot be emitted before its descriptor")

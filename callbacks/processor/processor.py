@@ -15,11 +15,11 @@ from ...models.threshold.scene import collect
 from ...streamer.config import Settings, load_settings
 from ...streamer.core import assemble, correct
 from ...streamer.core.frames import (
-    Corrected,
     Document,
     Frame,
     FrameRef,
     NamedDocument,
+    OpticalDensityFrame,
     Rejected,
     Role,
 )
@@ -36,7 +36,7 @@ from .detection import Detection
 from .images import ImageReader
 from .output import RunOutput, provenance
 from .revision import Rescan, revise_run
-from .run import RawRun, Remarks
+from .run import OncePerKindLogger, RawRun
 from .samples import Samples, tell_moves
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class StreamProcessor:
         self._runs: dict[str, RawRun] = {}
         self._starts: dict[str, Document] = {}
         self._samples = Samples(process.max_samples)
-        self._queue: list[tuple[RawRun, Corrected | FrameResult]] = []
+        self._queue: list[tuple[RawRun, OpticalDensityFrame | FrameResult]] = []
 
     def subscribe(self, func: Callback, name: str = "all") -> int:
         """Have `func(name, doc)` called with every result document, or those called `name`.
@@ -130,7 +130,7 @@ class StreamProcessor:
         with bounded_threads(self.settings.process.thread_count):
             for name, doc in self._detection.backlog.of(documents):
                 if name == DROPPED:
-                    self._assembler, outputs = assemble.given_up(self._assembler, doc)
+                    self._assembler, outputs = assemble.count_dropped(self._assembler, doc)
                 else:
                     self._assembler, outputs = assemble.update(self._assembler, name, doc)
                 for output in outputs:
@@ -183,7 +183,7 @@ class StreamProcessor:
         self._samples.restore(state["samples"])
         for uid, known in state["runs"].items():
             output = RunOutput.restored(known["output"], *self._outlet)
-            self._runs[uid] = RawRun.restored(known, output, Remarks(logger, uid))
+            self._runs[uid] = RawRun.restored(known, output, OncePerKindLogger(logger, uid))
         self._raw.restore(state["raw"], blobs)
         self._rescan.restore(state["rescan"], blobs)
 
@@ -242,7 +242,7 @@ class StreamProcessor:
             start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
             sample = Samples.name_of(start, self.settings.process.sample_key)
             output = RunOutput(start, self._provenance, *self._outlet)
-            self._runs[uid] = RawRun(output, sample, Remarks(logger, uid))
+            self._runs[uid] = RawRun(output, sample, OncePerKindLogger(logger, uid))
         return self._runs[uid]
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
@@ -287,10 +287,10 @@ class StreamProcessor:
             if correction.final:
                 self._raw.drop(key)
 
-    def _enqueue(self, run: RawRun, item: Corrected | FrameResult) -> None:
+    def _enqueue(self, run: RawRun, item: OpticalDensityFrame | FrameResult) -> None:
         self._queue.append((run, item))
         run.output.expect()
-        if isinstance(item, Corrected):
+        if isinstance(item, OpticalDensityFrame):
             self._detection.expect(item)
         if len(self._queue) >= self.settings.process.max_batch:
             self._flush()
@@ -308,7 +308,7 @@ class StreamProcessor:
                 self._conclude(run, item, None)
 
     def _conclude(
-        self, run: RawRun, item: Corrected | FrameResult, detections: Detections | None
+        self, run: RawRun, item: OpticalDensityFrame | FrameResult, detections: Detections | None
     ) -> None:
         """Emit what became of a queued frame; if even that fails the ledger tells it as lost."""
         run.output.turn()
@@ -322,7 +322,7 @@ class StreamProcessor:
         except Exception as error:  # noqa: BLE001 - the frames after it must have their turn
             run.remarks.warn("results failed", f"the result of frame {item.frame} failed", error)
 
-    def _advance(self, run: RawRun, frame: Corrected, detections: Detections) -> None:
+    def _advance(self, run: RawRun, frame: OpticalDensityFrame, detections: Detections) -> None:
         state = self._state(run)
         given = self._samples.given(run.sample)
         try:
@@ -343,7 +343,7 @@ class StreamProcessor:
         except OSError as error:
             run.remarks.warn("frames not kept", f"frame {frame.frame} is not revised", error)
 
-    def _failed(self, run: RawRun, frame: Corrected) -> None:
+    def _failed(self, run: RawRun, frame: OpticalDensityFrame) -> None:
         """Account for a frame that we could not process."""
         if frame.revision > 0:  # its first value stands
             run.output.notice("revision_failed")

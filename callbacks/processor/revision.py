@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...streamer.core.frames import Corrected
+from ...streamer.core.frames import OpticalDensityFrame
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
-from ...streamer.core.pipeline.records import Record
+from ...streamer.core.pipeline.records import FrameRecord
 from ...streamer.core.pipeline.scan import Scan, reregister_scan
 from ...streamer.core.register.settings import RegisterSettings
 from ...streamer.core.results import FrameResult
@@ -52,7 +52,7 @@ class _Masks:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    record: Record
+    record: FrameRecord
     masks: _Masks
     written: list[bytes] = field(default_factory=list, compare=False)
 
@@ -86,7 +86,7 @@ class Rescan:
         self._runs: dict[str, dict[int, _Kept]] = {}
         self._too_long: set[str] = set()
 
-    def keep(self, corrected: Corrected, record: Record | None) -> None:
+    def keep(self, corrected: OpticalDensityFrame, record: FrameRecord | None) -> None:
         """Keep a frame; a later revision of it replaces an earlier one.
 
         Of runs that get longer than `whole_scan_most` frames nothing is kept.

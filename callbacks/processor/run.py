@@ -11,7 +11,7 @@ from ...models.detector import Detections
 from ...streamer.config import Settings
 from ...streamer.core import correct, quality
 from ...streamer.core.assemble import Missing
-from ...streamer.core.frames import Corrected, Frame, FrameRef
+from ...streamer.core.frames import Frame, FrameRef, OpticalDensityFrame
 from ...streamer.core.pipeline.pipeline import PipelineState
 from ...streamer.core.xanes import XanesState
 from .output import RunOutput
@@ -39,7 +39,7 @@ class RawRun:
     missing : images that never came, known when the run ends.
     """
 
-    def __init__(self, output: RunOutput, sample: str, remarks: Remarks) -> None:
+    def __init__(self, output: RunOutput, sample: str, remarks: OncePerKindLogger) -> None:
         self.output = output
         self.sample = sample
         self.remarks = remarks
@@ -59,7 +59,9 @@ class RawRun:
         return {"output": self.output.snapshot(), "own": own}
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any], output: RunOutput, remarks: Remarks) -> RawRun:
+    def restored(
+        cls, state: Mapping[str, Any], output: RunOutput, remarks: OncePerKindLogger
+    ) -> RawRun:
         """Take back what `snapshot` told."""
         run = cls(output, state["own"]["sample"], remarks)
         vars(run).update(state["own"])
@@ -71,11 +73,11 @@ class RawRun:
             correct.check_pixels(frame, settings.correct)
         except correct.BadFrameError as error:
             return quality.Verdict(error.reason, str(error))
-        self._arrival, verdict = quality.arrived(self._arrival, frame, settings.quality)
+        self._arrival, verdict = quality.check_arrival(self._arrival, frame, settings.quality)
         return verdict
 
     def assess(
-        self, frame: Corrected, detections: Detections, settings: quality.QualitySettings
+        self, frame: OpticalDensityFrame, detections: Detections, settings: quality.QualitySettings
     ) -> quality.Verdict:
         """Judge the sharpness of a frame."""
         self._sharpness, verdict = quality.assess(self._sharpness, frame, detections, settings)
@@ -122,7 +124,7 @@ class RawRun:
 # Warnings about one run: each kind is told once, the rest is counted and told at the end.
 
 
-class Remarks:
+class OncePerKindLogger:
     """Keeps a run with a thousand bad images from filling the log with a thousand lines.
 
     Parameters

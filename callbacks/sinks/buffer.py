@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from ...streamer.errors import SinkError
 from .protocols import (
+    AckCursor,
     ConfirmingSink,
     CongestedSink,
-    Settled,
     Sink,
     SinkCounts,
     TickingSink,
@@ -85,7 +85,7 @@ class BufferedSink:
         self.policy: Policy = policy
         self.max_wait = max_wait
         self._queue: deque[Entry] = deque()
-        self._settled = Settled()
+        self._settled = AckCursor()
         self._given_before = sink.received if isinstance(sink, ConfirmingSink) else 0
         self._delivered = 0
         self._congestible = isinstance(sink, CongestedSink)

@@ -65,7 +65,7 @@ class Confirming(Protocol):
         ...
 
 
-class Log(Protocol):
+class PositionedSource(Protocol):
     """A source that can be read again from a position."""
 
     @property
@@ -162,7 +162,7 @@ class Checkpointer:
         logger.info("goes on from a checkpoint with %d open runs", len(self._opened))
         return checkpoint.position
 
-    def step(self, log: Log) -> None:
+    def step(self, log: PositionedSource) -> None:
         """Do what is due; call it whenever the processor is between two batches."""
         self._note_runs(log.position)
         self._commit(log)
@@ -170,7 +170,7 @@ class Checkpointer:
             self._take(log.position)
             self._commit(log)
 
-    def finish(self, log: Log, timeout: float) -> bool:
+    def finish(self, log: PositionedSource, timeout: float) -> bool:
         """Write a last checkpoint, of all that was processed; False if it was not confirmed.
 
         Parameters
@@ -216,7 +216,7 @@ class Checkpointer:
         cost = self._clock() - began
         self._due = self._clock() + max(self._every, cost / _COST_SHARE)
 
-    def _commit(self, log: Log) -> None:
+    def _commit(self, log: PositionedSource) -> None:
         pending = self._pending
         if pending is None:
             return

@@ -151,7 +151,7 @@ class ConfirmingSink(Protocol):
         ...
 
 
-class Settled:
+class AckCursor:
     """Numbers documents as they come, and finds the first that is not settled.
 
     Documents pass in order, but some may be given up on the way. Not locked: the owner locks.

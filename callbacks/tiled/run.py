@@ -50,7 +50,7 @@ class RunWriter:
         folder = settings.frames_dir
         self._folder = None if folder is None else Path(folder).resolve() / self.uid
         self._node: Container | None = None
-        self._turn = Turn()
+        self._turn = RoundRobin()
         self._released = False
         self._steps: list[Callable[[TiledConnection, Container], None]] = []
 
@@ -136,7 +136,7 @@ class RunWriter:
         turn = self._turn
         if turn.over and now >= turn.due:
             waiting = {name: stream.waiting for name, stream in self.streams.items()}
-            turn = Turn.begin(waiting, self._settings, now, received)
+            turn = RoundRobin.begin(waiting, self._settings, now, received)
         if not turn.over:
             (name, part), turn = turn.next()
             self.streams[name].flush(connection, node, now, final=False, only=(part,))
@@ -208,7 +208,7 @@ class RunWriter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class RoundRobin:
     """One turn of all arrays that are not prompt, one a round.
 
     Attributes

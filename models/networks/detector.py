@@ -18,7 +18,7 @@ from .confirm import beside_densest, confidence, rims
 from .contours import Contours, Tracer
 from .nets import DualUNet, Generator, folded, half_pays
 from .paint import find_pairs, others, paint, without_duplicates
-from .search import Look, Search
+from .search import FrameFeatures, Search
 from .weights import Weights, WeightsError, fetch
 
 _SIZES = (0.8, 1.2)  # of the least and of the largest diameter that are asked for
@@ -115,7 +115,7 @@ class NetworksDetector:
         usable = valid if bool(torch.isfinite(od.sum())) else valid & torch.isfinite(od)
         return (od, usable) if bool(usable.all()) else fill_defects(od, usable)
 
-    def _doubts(self, look: Look) -> list[str]:
+    def _doubts(self, look: FrameFeatures) -> list[str]:
         if self._known is None:
             return [""] * len(look.features)
         far = ood.distance(look.features, self._known) > self._known["ood.threshold"]

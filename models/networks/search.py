@@ -59,7 +59,7 @@ class Regions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class FrameFeatures:
     """What B frames look like, at the finest level.
 
     Attributes
@@ -95,7 +95,7 @@ class Search:
         """How many resolutions, each half the one before, the largest particles need."""
         return 1 + max(0, ceil(log2(self.most / (self.step * _WIDEST))))
 
-    def __call__(self, od: Tensor, valid: Tensor) -> tuple[Regions, Look]:
+    def __call__(self, od: Tensor, valid: Tensor) -> tuple[Regions, FrameFeatures]:
         """Look for particles.
 
         Parameters
@@ -116,7 +116,9 @@ class Search:
         for level, part in enumerate(flat.split(sizes, dim=1)):
             shape = images[level].shape[-2:]
             levels.append(self._regions(part.numpy().reshape(-1, *shape), self.step * 2**level))
-        look = Look(features=seen[0][1], spread=images[0].flatten(1).std(dim=1, correction=0))
+        look = FrameFeatures(
+            features=seen[0][1], spread=images[0].flatten(1).std(dim=1, correction=0)
+        )
         return merged(levels, [self.step * 2**level for level in range(len(levels))]), look
 
     def _regions(self, masks: NDArray[np.uint8], step: int) -> Regions:

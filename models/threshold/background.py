@@ -19,7 +19,7 @@ _QUANTILE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Background:
+class CoarseBackground:
     """Background of one frame on a coarse grid.
 
     Attributes
@@ -51,7 +51,7 @@ class Background:
         return middle[:, near, :, near].mean((1, 3))
 
 
-def estimate(level: Level, scale_px: float) -> Background | None:
+def estimate(level: Level, scale_px: float) -> CoarseBackground | None:
     """Estimate a background that particles, which are denser than it, do not pull up.
 
     A surface of second order is fitted to a low quantile (iteratively re-weighted), so that it
@@ -76,7 +76,7 @@ def estimate(level: Level, scale_px: float) -> Background | None:
         rest = np.where(inlier, level.value - surface, 0).astype(np.float32)
         surface = surface + _fill(rest, inlier, factor * scale_px / level.step)
         inlier = _without_particles(level.value - surface, valid)
-    return Background(value=surface.astype(np.float32), step=level.step)
+    return CoarseBackground(value=surface.astype(np.float32), step=level.step)
 
 
 @lru_cache(maxsize=8)

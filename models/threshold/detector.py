@@ -12,11 +12,11 @@ from scipy.ndimage import find_objects
 from ..detector import Detections
 from ..masks import fill_defects, grow
 from ..settings import DetectSettings
-from .background import Background, estimate
+from .background import CoarseBackground, estimate
 from .contour import refine
 from .pyramid import Level, Pyramids, gaussian
 from .regions import find_regions
-from .scene import Candidate, Place, Scene, collect, place
+from .scene import Candidate, CandidateScene, CandidateWindow, collect, place
 
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
 
@@ -69,7 +69,9 @@ class ThresholdDetector:
         found = [(c, self._score(c, noise)) for c in self._refine(scene)]
         return collect(self._select(found), shape)
 
-    def _regions(self, levels: list[Level], background: Background) -> tuple[Scene, float]:
+    def _regions(
+        self, levels: list[Level], background: CoarseBackground
+    ) -> tuple[CandidateScene, float]:
         """The frame with its coarse regions; noise of the background, OD."""
         s = self.settings
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
@@ -82,7 +84,7 @@ class ThresholdDetector:
         limit_broad = max(s.snr * noise, s.min_contrast)
         peak = (broad > limit_broad).repeat(2, 0).repeat(2, 1) | (flat > 2 * limit)
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
-        scene = Scene(
+        scene = CandidateScene(
             levels=levels,
             background=background,
             regions=find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck),
@@ -92,7 +94,7 @@ class ThresholdDetector:
         )
         return scene, noise
 
-    def _refine(self, scene: Scene) -> list[Candidate]:
+    def _refine(self, scene: CandidateScene) -> list[Candidate]:
         """Outlines of the regions, at resolutions that suit their sizes and their noise."""
         sizes, bright = self._overview(scene)
         boxes = find_objects(scene.regions)
@@ -117,7 +119,9 @@ class ThresholdDetector:
                 found[n] = other
         return [found[n] for n in sorted(found)]
 
-    def _refine_at(self, scene: Scene, places: list[Place]) -> dict[int, Candidate]:
+    def _refine_at(
+        self, scene: CandidateScene, places: list[CandidateWindow]
+    ) -> dict[int, Candidate]:
         """Candidates by region, where there is one; windows of similar size at a time."""
         found: dict[int, Candidate] = {}
         order = sorted(places, key=lambda p: p.height * p.width)
@@ -132,7 +136,7 @@ class ThresholdDetector:
                     found[p.n] = place(outline, corner, scene.levels[p.k].step, cut)
         return found
 
-    def _overview(self, scene: Scene) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def _overview(self, scene: CandidateScene) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Cells of each region, and whether it is worth while beside the densest; by label."""
         inside = np.flatnonzero(scene.regions > 0)
         owner, flat = scene.regions.take(inside), scene.flat.take(inside)

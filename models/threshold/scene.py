@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..arrays import Mask
 from ..detector import Detections
 from ..masks import grow
-from .background import Background
+from .background import CoarseBackground
 from .contour import Outline, Windows
 from .pyramid import USABLE, Level, gaussian, part
 
@@ -21,7 +21,7 @@ _SIGMA = 1.5  # of the finest level, cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CandidateWindow:
     """Where a window is: (h, w) cells of level `k` from (top, left), around region `n`."""
 
     n: int
@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class CandidateScene:
     """One frame while its particles are refined.
 
     Attributes
@@ -47,13 +47,13 @@ class Scene:
     """
 
     levels: list[Level]
-    background: Background
+    background: CoarseBackground
     regions: NDArray[np.int32]
     flat: NDArray[np.float32]
     unit: int
     least: float
 
-    def place(self, n: int, box: tuple[slice, ...], k: int) -> Place:
+    def place(self, n: int, box: tuple[slice, ...], k: int) -> CandidateWindow:
         """Where the surroundings of region `n` with the bounds `box` are on level `k`."""
         step = self.levels[k].step
         span = max(s.stop - s.start for s in box) * self.unit / step
@@ -63,9 +63,11 @@ class Scene:
             -(-s.stop * self.unit // step) + margin - start
             for s, start in zip(box, (top, left), strict=True)
         )
-        return Place(n=n, k=k, top=top, left=left, height=height, width=width)
+        return CandidateWindow(n=n, k=k, top=top, left=left, height=height, width=width)
 
-    def windows(self, places: Sequence[Place]) -> tuple[Windows, Mask, list[tuple[int, int]]]:
+    def windows(
+        self, places: Sequence[CandidateWindow]
+    ) -> tuple[Windows, Mask, list[tuple[int, int]]]:
         """Surroundings of regions, the regions there, and the corner cells.
 
         All windows are as large as the largest of `places`, which are in the middle of them.

@@ -20,9 +20,9 @@ from ..io.recording.writer import RecordingWriter
 from ..io.sources import Source, make_source
 from ..io.sources.journal import JournalSource
 from ..service.backfill import Backfill, Backfilled, make_provider
-from ..service.keeper import KeptJournal
+from ..service.keeper import JournalSupervisor
 from ..service.operation.metrics import Family
-from ..service.operation.monitor import Finding, Monitor
+from ..service.operation.monitor import CheckResult, Monitor
 from ..service.operation.systemd import notify
 from ..service.service import Processor, Service
 from .monitoring import watch
@@ -254,11 +254,11 @@ class Journalled:
         self._checkpointer = Checkpointer(
             processor, sinks, self._folder / "checkpoint", target, every=settings.checkpoint_s
         )
-        self._kept: KeptJournal | None = None
+        self._kept: JournalSupervisor | None = None
 
     def __enter__(self) -> Self:
         """Start, and go on where the last one ended."""
-        self._kept = KeptJournal(self._folder, self._zmq, self._options)
+        self._kept = JournalSupervisor(self._folder, self._zmq, self._options)
         try:
             position = self._checkpointer.resume()
             self.source.start_at(position)
@@ -311,9 +311,11 @@ def watch_journal(monitor: Monitor, journal: Journalled) -> None:
     """Have the monitor tell whether the journal is kept, and how far processing is behind it."""
     source = journal.source
 
-    def check() -> Finding:
+    def check() -> CheckResult:
         kept = source.wait_ready(0)
-        return Finding(kept, {"kept": kept, "state": source.status, "behind_bytes": source.behind})
+        return CheckResult(
+            kept, {"kept": kept, "state": source.status, "behind_bytes": source.behind}
+        )
 
     behind = Family(
         name="operando_journal_behind_bytes",

@@ -8,7 +8,7 @@ from ...callbacks.processor.processor import StreamProcessor
 from ...callbacks.sinks.buffer import BufferedSink
 from ..config import Settings
 from ..io.redact import redacted
-from ..service.operation.monitor import Finding, Monitor, Watched
+from ..service.operation.monitor import CheckResult, Monitor, Watched
 from ..service.operation.reachable import Reachable
 
 
@@ -46,7 +46,7 @@ def watch(
 def _watch_tiled(monitor: Monitor, uri: str, sink: BufferedSink) -> None:
     server = Reachable(uri)
 
-    def check() -> Finding:
+    def check() -> CheckResult:
         trouble = server.trouble()
         documents, writer = sink.counts, _writer_counts(sink)
         details: dict[str, Any] = {
@@ -58,7 +58,7 @@ def _watch_tiled(monitor: Monitor, uri: str, sink: BufferedSink) -> None:
         }
         if trouble:
             details["trouble"] = redacted(trouble)
-        return Finding(not trouble, details)
+        return CheckResult(not trouble, details)
 
     monitor.add_part("tiled", [lambda: sink.counts, lambda: _writer_counts(sink)], check=check)
 

@@ -17,7 +17,7 @@ from ...callbacks.stock import ResultSummary, log_advice
 from ..config import Settings, load_settings
 from ..core.frames import Document
 from ..errors import SinkError
-from ..service.operation.monitor import Finding, Monitor
+from ..service.operation.monitor import CheckResult, Monitor
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -186,9 +186,9 @@ def serving_variables(
 
     with SoftIoc(prefix, alive=lambda: monitor.health.alive()[0]) as ioc:
 
-        def check() -> Finding:
+        def check() -> CheckResult:
             details = {"trouble": ioc.trouble, "failures": ioc.failures, "held": ioc.held}
-            return Finding(not ioc.trouble, details)
+            return CheckResult(not ioc.trouble, details)
 
         monitor.add_part("epics", check=check)
         say(f"process variables {prefix}* are served at {ioc.where}")

@@ -24,7 +24,7 @@ from .options import Device, Profile
 from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..lab.training.checkpoint import Checkpoint
+    from ..lab.training.checkpoint import TrainingCheckpoint
     from ..lab.training.job import NetworkName
 
 app = typer.Typer(
@@ -237,7 +237,7 @@ def _train(
 
 
 def _job(
-    network: NetworkName, given: dict[str, Any], smoke: bool, checkpoint: Checkpoint | None
+    network: NetworkName, given: dict[str, Any], smoke: bool, checkpoint: TrainingCheckpoint | None
 ) -> Job:
     """The job of the options, or that of the checkpoint, which they must not contradict."""
     from ..errors import ConfigError

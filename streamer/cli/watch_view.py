@@ -11,7 +11,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..core.view import Advice, LiveView, ParticleNow, Phase, age, frame_rate, lag, particle_counts
+from ..core.view import (
+    AdviceView,
+    LiveView,
+    ParticleNow,
+    Phase,
+    age,
+    frame_rate,
+    lag,
+    particle_counts,
+)
 
 _MOST_PARTICLES = 16
 _MOST_ADVICES = 4
@@ -134,7 +143,7 @@ def _advices(view: LiveView) -> Iterator[Text]:
         yield _advice(advice)
 
 
-def _advice(advice: Advice) -> Text:
+def _advice(advice: AdviceView) -> Text:
     style = _OF_SEVERITY.get(advice.severity, "") if advice.active else "dim"
     text = Text(f"{_plain(advice.severity)} {_plain(advice.kind)}: ", style=style)
     text.append(_plain(advice.message))

@@ -21,7 +21,7 @@ ChunkPolicy = Literal["mean", "split"]
 # How well the particles of a frame are looked for: the networks, a threshold, or not at all.
 
 
-class Rung(StrEnum):
+class DetectionMode(StrEnum):
     """How the particles of a frame are found, the best first.
 
     NETWORKS is the detector that the settings name, CLASSICAL the one without weights; COASTING
@@ -34,7 +34,7 @@ class Rung(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class DetectionEffort:
     """How the particles of one frame were looked for.
 
     Attributes
@@ -44,7 +44,7 @@ class Effort:
     searched : the whole frame was looked at, not only where particles are expected.
     """
 
-    rung: Rung = Rung.NETWORKS
+    rung: DetectionMode = DetectionMode.NETWORKS
     why: str = ""
     searched: bool = True
 
@@ -167,7 +167,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corrected:
+class OpticalDensityFrame:
     """One sample frame as optical density.
 
     Attributes
@@ -196,4 +196,4 @@ class Corrected:
     final: bool = False
     estimated: bool = False
     blurred: bool = False
-    effort: Effort = field(default_factory=Effort)
+    effort: DetectionEffort = field(default_factory=DetectionEffort)

@@ -96,7 +96,7 @@ def take_rows(view: LiveView, stream: str, rows: Iterable[Row]) -> LiveView:
 def _frame(view: LiveView, row: Row) -> LiveView:
     number, revision = int(row["frame"]), int(row["revision"])
     y, x, sigma = (float(row[f"drift_{part}"]) for part in ("y", "x", "sigma"))
-    drift = Drift(y=y, x=x, sigma=sigma)
+    drift = DriftView(y=y, x=x, sigma=sigma)
     emitted = float(row["time"]) + float(row["latency"])
     # the second look at a scan that is over tells all its frames again
     newest = (number, revision) >= (view.frame.number, view.frame.revision)
@@ -111,7 +111,7 @@ def _frame(view: LiveView, row: Row) -> LiveView:
     )
 
 
-def _newest(before: FrameNow, row: Row, drift: Drift, emitted: float) -> FrameNow:
+def _newest(before: FrameNow, row: Row, drift: DriftView, emitted: float) -> FrameNow:
     first = int(row["revision"]) == 0
     return FrameNow(
         number=int(row["frame"]),
@@ -160,7 +160,7 @@ def _particle(row: Row) -> ParticleNow:
 
 
 def _advice(view: LiveView, row: Row) -> LiveView:
-    advice = Advice(
+    advice = AdviceView(
         kind=str(row["kind"]),
         severity=str(row["severity"]),
         message=str(row["message"]),
@@ -182,7 +182,7 @@ def _pair(row: Row, prefix: str) -> tuple[float, float]:
     return float(row[f"{prefix}y"]), float(row[f"{prefix}x"])
 
 
-def _kept(drifts: dict[int, Drift]) -> dict[int, Drift]:
+def _kept(drifts: dict[int, DriftView]) -> dict[int, DriftView]:
     while len(drifts) > _DRIFTS_KEPT:
         del drifts[min(drifts)]
     return drifts
@@ -204,7 +204,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class DriftView:
     """Drift of a frame.
 
     Attributes
@@ -237,7 +237,7 @@ class FrameNow:
     reason: str = ""
     latency: float = NAN
     emitted: float = NAN
-    drift: Drift = Drift()
+    drift: DriftView = DriftView()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +261,7 @@ class ParticleNow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
+class AdviceView:
     """One row of ``advice``.
 
     Attributes
@@ -307,17 +307,17 @@ class LiveView:
     frame: FrameNow = FrameNow()
     particles: Mapping[int, ParticleNow] = field(default_factory=dict)
     coming: tuple[ParticleNow, ...] = ()
-    drifts: Mapping[int, Drift] = field(default_factory=dict)
+    drifts: Mapping[int, DriftView] = field(default_factory=dict)
     emitted: tuple[float, ...] = ()
     books: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(BOOKS, 0))
-    advices: tuple[Advice, ...] = ()
+    advices: tuple[AdviceView, ...] = ()
     n_advices: int = 0
-    alerts: Mapping[tuple[str, int], Advice] = field(default_factory=dict)
+    alerts: Mapping[tuple[str, int], AdviceView] = field(default_factory=dict)
 
     @property
-    def advice(self) -> Advice:
+    def advice(self) -> AdviceView:
         """The newest advice."""
-        return self.advices[-1] if self.advices else Advice()
+        return self.advices[-1] if self.advices else AdviceView()
 
 
 # Numbers that are worked out from a live view when somebody looks.
@@ -347,7 +347,7 @@ def lag(view: LiveView) -> int:
     return max(0, books["received"] - done)
 
 
-def worst_alert(view: LiveView) -> Advice | None:
+def worst_alert(view: LiveView) -> AdviceView | None:
     """The worst of what is not over, the newest of these; None if all is well."""
     rank = {severity: number for number, severity in enumerate(SEVERITIES)}
     newest_first = reversed(list(view.alerts.values()))
@@ -380,8 +380,8 @@ def median_velocity(view: LiveView) -> tuple[float, float]:
 
 
 __all__ = [
-    "Advice",
-    "Drift",
+    "AdviceView",
+    "DriftView",
     "FrameNow",
     "LiveView",
     "ParticleNow",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from ..core.xanes import Reference, XanesSettings, make_reference
+from ..core.xanes import PhaseReference, XanesSettings, make_reference
 from ..core.xanes.formats import Spectrum, parse_athena_project, parse_columns
 from ..errors import ConfigError
 
@@ -14,7 +14,7 @@ _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 50_000_000
 
 
-def load_references(settings: XanesSettings) -> tuple[Reference, ...]:
+def load_references(settings: XanesSettings) -> tuple[PhaseReference, ...]:
     """The reduced and the oxidised phase; nothing if the settings name no files.
 
     Raises

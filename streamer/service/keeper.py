@@ -140,7 +140,7 @@ class Keeper:
 # Sees to it that somebody keeps the journal.
 
 
-class KeptJournal:
+class JournalSupervisor:
     """Starts a keeper, unless one is at work on this journal already, and sees to it.
 
     A keeper that was started here goes on for a while when this process is killed, so that nothing

@@ -14,7 +14,7 @@ from bluesky import RunEngine
 from scipy.special import erf
 
 from operando.models.detector import Detections
-from operando.streamer.core.frames import Corrected, FrameKey
+from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
 from operando.streamer.core.register.fuse import prepare
 
 PROXY = """
@@ -51,7 +51,7 @@ def run_engine() -> Iterator[RunEngine]:
 class Bodies:
     """A drawn frame, as the core sees it."""
 
-    corrected: Corrected
+    corrected: OpticalDensityFrame
     detections: Detections
 
     @property
@@ -100,7 +100,7 @@ def _draw(
     od = 0.2 + 0.001 * y - 0.0005 * x + noise * np.random.default_rng(seed).normal(size=shape)
     od += sum(g * b for g, b in zip(gains, bodies, strict=True))
     return Bodies(
-        Corrected(
+        OpticalDensityFrame(
             key=FrameKey(run="run", stream="primary", data_key="image", seq_num=frame + 1),
             frame=frame,
             energy=8300.0 + frame,

@@ -14,7 +14,7 @@ from ....models.arrays import Array
 from ..link import TrackState
 from ..results import FrameResult, ParticleResult, Status
 from .settings import AdviceSettings
-from .state import NO_PARTICLE, NOWHERE, Advice, Finding, Kind, Path, Severity, Vector
+from .state import NO_PARTICLE, NOWHERE, Advice, AlertEvidence, Kind, Path, Severity, Vector
 
 _USUAL = 5.0  # a jump is so many times the usual step
 _PRESENT = (TrackState.TRACKED, TrackState.COASTING)
@@ -29,20 +29,20 @@ def is_blurred(result: FrameResult) -> bool:
     return "blurred" in result.reason.split(";")
 
 
-def beam(result: FrameResult, settings: AdviceSettings) -> Iterator[Finding]:
+def beam(result: FrameResult, settings: AdviceSettings) -> Iterator[AlertEvidence]:
     """No light: frames that were skipped as blank."""
     if result.status == Status.SKIPPED and result.reason == "blank":
         text = f"no beam in frame {result.frame}"
         yield _found(Kind.BEAM, Severity.ALARM, text, result, settings)
     elif result.status != Status.SKIPPED:
-        yield Finding(kind=Kind.BEAM, over=True)
+        yield AlertEvidence(kind=Kind.BEAM, over=True)
 
 
-def blur(result: FrameResult, in_a_row: int, settings: AdviceSettings) -> Iterator[Finding]:
+def blur(result: FrameResult, in_a_row: int, settings: AdviceSettings) -> Iterator[AlertEvidence]:
     """Blurred frames, and so many of them in a row that it is the focus."""
     if not in_a_row:
-        yield Finding(kind=Kind.BLURRED, over=True, quiet=True)
-        yield Finding(kind=Kind.DEFOCUS, over=True)
+        yield AlertEvidence(kind=Kind.BLURRED, over=True, quiet=True)
+        yield AlertEvidence(kind=Kind.DEFOCUS, over=True)
         return
     text = f"frame {result.frame} is blurred; repeat it if it matters"
     yield _found(Kind.BLURRED, Severity.WARNING, text, result, settings)
@@ -51,7 +51,9 @@ def blur(result: FrameResult, in_a_row: int, settings: AdviceSettings) -> Iterat
         yield _found(Kind.DEFOCUS, Severity.ALARM, text, result, settings)
 
 
-def lost(result: FrameResult, known: Iterable[int], settings: AdviceSettings) -> Iterator[Finding]:
+def lost(
+    result: FrameResult, known: Iterable[int], settings: AdviceSettings
+) -> Iterator[AlertEvidence]:
     """Particles that have just been given up; `known` are those told as lost before."""
     told = frozenset(known)
     left = sum(p.state in _PRESENT for p in result.particles)
@@ -64,12 +66,12 @@ def lost(result: FrameResult, known: Iterable[int], settings: AdviceSettings) ->
         elif number in told:
             retired = particle.state == TrackState.RETIRED
             seen = particle.state == TrackState.TRACKED
-            yield Finding(kind=Kind.LOST, particle=number, forget=retired, over=seen)
+            yield AlertEvidence(kind=Kind.LOST, particle=number, forget=retired, over=seen)
 
 
 def jump(
     result: FrameResult, step: float | None, usual: tuple[float, ...], settings: AdviceSettings
-) -> Iterator[Finding]:
+) -> Iterator[AlertEvidence]:
     """A step of the drift, px, out of all proportion; moves that were announced are not in it."""
     if step is None:
         return
@@ -77,12 +79,12 @@ def jump(
         text = f"the field has jumped by {step:.1f} px"
         yield _found(Kind.JUMP, Severity.WARNING, text, result, settings)
     else:
-        yield Finding(kind=Kind.JUMP, over=True, quiet=True)
+        yield AlertEvidence(kind=Kind.JUMP, over=True, quiet=True)
 
 
 def lagging(
     result: FrameResult, latency: float, quickest: float, settings: AdviceSettings
-) -> Iterator[Finding]:
+) -> Iterator[AlertEvidence]:
     """Results that come ever later.
 
     Parameters
@@ -101,12 +103,12 @@ def lagging(
             # a scan that waits as long lets the processor catch up
             valid_s=latency + lag,
         )
-        yield Finding(kind=Kind.LAGGING, advice=advice)
+        yield AlertEvidence(kind=Kind.LAGGING, advice=advice)
     elif lag < settings.lag_s / 2:
-        yield Finding(kind=Kind.LAGGING, over=True)
+        yield AlertEvidence(kind=Kind.LAGGING, over=True)
 
 
-def recenter(result: FrameResult, settings: AdviceSettings) -> Iterator[Finding]:
+def recenter(result: FrameResult, settings: AdviceSettings) -> Iterator[AlertEvidence]:
     """Recommend the move that brings the field back to where it was at first."""
     y, x = (float(v) for v in result.drift)
     far = hypot(y, x)
@@ -119,7 +121,7 @@ def recenter(result: FrameResult, settings: AdviceSettings) -> Iterator[Finding]
                 Kind.RECENTER, Severity.INFO, text, result, settings, move=move, sigma=sigma
             )
         return
-    yield Finding(kind=Kind.RECENTER, over=True)
+    yield AlertEvidence(kind=Kind.RECENTER, over=True)
 
 
 def _found(
@@ -132,7 +134,7 @@ def _found(
     *,
     move: Vector = NOWHERE,
     sigma: float = float("nan"),
-) -> Finding:
+) -> AlertEvidence:
     advice = Advice(
         kind=kind,
         severity=severity,
@@ -144,14 +146,14 @@ def _found(
         move=move,
         sigma=sigma,
     )
-    return Finding(kind=kind, particle=particle, advice=advice)
+    return AlertEvidence(kind=kind, particle=particle, advice=advice)
 
 
 # Particles that are about to leave the field.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
+class FieldExit:
     """Where and when a particle leaves: `left` s from now; `cut` if the rim cuts it already."""
 
     left: float
@@ -182,7 +184,7 @@ def followed(
 
 def leaving(
     paths: Mapping[int, Path], result: FrameResult, shape: Vector, settings: AdviceSettings
-) -> Iterator[Finding]:
+) -> Iterator[AlertEvidence]:
     """Tell which particles the rim of the field is about to cut.
 
     A particle is taken for a disc of its area that goes on along the straight line through its
@@ -195,18 +197,18 @@ def leaving(
     """
     for particle in result.particles:
         if particle.state in _GONE:
-            yield Finding(kind=Kind.LEAVING, particle=particle.particle, forget=True)
+            yield AlertEvidence(kind=Kind.LEAVING, particle=particle.particle, forget=True)
             continue
         path = paths.get(particle.particle)
         if path is None or path.times[-1] != result.time:
             continue
         exit_ = _exit(particle, path, shape, settings)
         if exit_ is None or exit_.left > _HYSTERESIS * settings.leaving_s:
-            yield Finding(kind=Kind.LEAVING, particle=particle.particle, over=True)
+            yield AlertEvidence(kind=Kind.LEAVING, particle=particle.particle, over=True)
         else:
             told = exit_.left <= settings.leaving_s
             advice = _advice(particle, exit_, result, settings) if told else None
-            yield Finding(kind=Kind.LEAVING, particle=particle.particle, advice=advice)
+            yield AlertEvidence(kind=Kind.LEAVING, particle=particle.particle, advice=advice)
 
 
 def line(path: Path) -> tuple[Array, Array] | None:
@@ -226,7 +228,7 @@ def line(path: Path) -> tuple[Array, Array] | None:
 
 def _exit(
     particle: ParticleResult, path: Path, shape: Vector, settings: AdviceSettings
-) -> Exit | None:
+) -> FieldExit | None:
     fitted = line(path)
     if fitted is None:
         return None
@@ -243,13 +245,13 @@ def _exit(
     first = int(left.argmin())
     if not np.isfinite(left[first]):
         return None
-    return Exit(
+    return FieldExit(
         left=float(left[first]), side=_SIDES[first], cut=bool(cut[first]), velocity=velocity
     )
 
 
 def _advice(
-    particle: ParticleResult, exit_: Exit, result: FrameResult, settings: AdviceSettings
+    particle: ParticleResult, exit_: FieldExit, result: FrameResult, settings: AdviceSettings
 ) -> Advice:
     soon = exit_.cut or exit_.left <= settings.leaving_s / 4
     what = "is being cut" if exit_.cut else "reaches the rim"

@@ -9,7 +9,7 @@ from ..results import FrameResult, Status
 from . import alerts as watch
 from .alerts import followed, leaving
 from .settings import AdviceSettings
-from .state import Advice, AdviceState, Finding, Kind, Severity, StageMove, settle
+from .state import Advice, AdviceState, AlertEvidence, Kind, Severity, StageMove, settle
 
 _STEPS = 9
 
@@ -53,7 +53,7 @@ def update(
     state, acted = _apply_moves(state, result, settings)
     quickest = min(state.quickest, latency) if isfinite(latency) else state.quickest
     state = replace(state, quickest=quickest)
-    findings: list[Finding] = [
+    findings: list[AlertEvidence] = [
         *watch.beam(result, settings),
         *watch.lagging(result, latency, quickest, settings),
     ]
@@ -67,7 +67,7 @@ def update(
 
 def _looked_at(
     state: AdviceState, result: FrameResult, shape: tuple[int, int], settings: AdviceSettings
-) -> tuple[AdviceState, list[Finding]]:
+) -> tuple[AdviceState, list[AlertEvidence]]:
     """What a frame says in which particles were looked for."""
     blurred = state.blurred + 1 if watch.is_blurred(result) else 0
     state = replace(state, blurred=blurred)

@@ -159,7 +159,7 @@ Latches = Mapping[tuple[str, int], Latch]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class AlertEvidence:
     """What one frame says of one alert.
 
     Attributes
@@ -179,7 +179,10 @@ class Finding:
 
 
 def settle(
-    latches: Latches, findings: Iterable[Finding], now: tuple[int, float], settings: AdviceSettings
+    latches: Latches,
+    findings: Iterable[AlertEvidence],
+    now: tuple[int, float],
+    settings: AdviceSettings,
 ) -> tuple[Latches, tuple[Advice, ...]]:
     """Decide what is told of the findings of a frame.
 
@@ -230,7 +233,7 @@ def _apart(one: Vector, other: Vector) -> float:
     return distance if isfinite(distance) else 0.0
 
 
-def _ended(finding: Finding, now: tuple[int, float], settings: AdviceSettings) -> Advice:
+def _ended(finding: AlertEvidence, now: tuple[int, float], settings: AdviceSettings) -> Advice:
     whom = f" of particle {finding.particle}" if finding.particle != NO_PARTICLE else ""
     return Advice(
         kind=finding.kind,

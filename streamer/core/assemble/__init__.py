@@ -2,7 +2,7 @@
 
 from .arrivals import Known, known_streams
 from .chunks import frames_from_chunk, shape_mismatch
-from .core import end_run, given_up, init, update
+from .core import count_dropped, end_run, init, update
 from .settings import AssembleSettings, StreamRoles
 from .state import Assembled, AssemblerState, Declined, Missing, Notice, RunStarted, RunStopped
 
@@ -17,9 +17,9 @@ __all__ = [
     "RunStarted",
     "RunStopped",
     "StreamRoles",
+    "count_dropped",
     "end_run",
     "frames_from_chunk",
-    "given_up",
     "init",
     "known_streams",
     "shape_mismatch",

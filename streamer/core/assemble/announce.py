@@ -13,7 +13,7 @@ from ..frames import AssetRef, FrameKey, FrameRef, Rejected, Role
 from .arrivals import added
 from .descriptors import KINDS, datum_asset
 from .energy import energy_of, exposure_of, was_guessed
-from .state import Assembled, AssemblerState, EventContext, ImageKey, StreamState, say, with_run
+from .state import Assembled, AssemblerState, EventContext, ImageKey, StreamState, notify, with_run
 from .values import MalformedDocument, integer, pixels
 
 _CODES: Mapping[Any, Role] = {0: Role.SAMPLE, 1: Role.FLAT, 2: Role.DARK}
@@ -71,7 +71,7 @@ def context_of(
     out: tuple[Assembled, ...] = ()
     if role is None:
         code = repr(data.get(state.settings.role_key or ""))[:40]
-        state, out = say(
+        state, out = notify(
             state,
             stream.run,
             "role",
@@ -97,7 +97,7 @@ def _energy_notices(
         if context.role is not Role.SAMPLE:
             return state, ()
         why = f": {source.key!r} holds no positive number" if source and source.key else ""
-        return say(
+        return notify(
             state,
             stream.run,
             "energy",
@@ -107,7 +107,7 @@ def _energy_notices(
     if source is None or not was_guessed(source, data):
         return state, ()
     where = f" of {source.key!r}" if source.key else ""
-    return say(
+    return notify(
         state,
         stream.run,
         "energy_unit",
@@ -219,7 +219,7 @@ def _shape_notice(
     """Say once that the pixels have another shape than the descriptor declares."""
     if image.declared is None or image.declared == tuple(actual):
         return state, ()
-    return say(
+    return notify(
         state,
         key.run,
         "shape",

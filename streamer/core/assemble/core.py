@@ -22,8 +22,8 @@ from .state import (
     RunStarted,
     RunState,
     RunStopped,
-    say,
-    say_all,
+    notify,
+    notify_all,
     with_run,
     with_stream,
     without,
@@ -64,7 +64,7 @@ def update(
     handler = _HANDLERS.get(name) if isinstance(name, str) else None
     if handler is None:
         message = f"documents named {str(name)[:60]!r} are left out"
-        return say(state, "", "unknown_document", message, str(name)[:60])
+        return notify(state, "", "unknown_document", message, str(name)[:60])
     if not isinstance(doc, Mapping):
         return _malformed(state, "", name, f"it is a {type(doc).__name__}, not a mapping")
     state = replace(state, count=state.count + 1)
@@ -76,7 +76,7 @@ def update(
 
 
 def _malformed(state: AssemblerState, run: str, name: str, why: str) -> Outcome:
-    return say(state, run, "malformed", f"a {name} document is left out: {why}", name)
+    return notify(state, run, "malformed", f"a {name} document is left out: {why}", name)
 
 
 def _run_of(state: AssemblerState, doc: Mapping[Any, Any]) -> str:
@@ -88,7 +88,7 @@ def _run_of(state: AssemblerState, doc: Mapping[Any, Any]) -> str:
 def _on_start(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     uid = text(doc, "uid")
     if uid in state.runs:
-        return say(
+        return notify(
             state, uid, "duplicate", "documents come twice (two publishers?); start left out"
         )
     return _open(state, uid, doc)
@@ -119,32 +119,34 @@ def _open_without_start(state: AssemblerState, uid: str, doc: Mapping[str, Any])
     """Open a run whose start document was lost, which a late joiner must live with."""
     state, out = _open(state, uid, {"uid": uid, "time": doc.get("time")})
     message = "the start document was lost (joined late?); going on with what the others say"
-    state, said = say(state, uid, "orphan", message, "start")
+    state, said = notify(state, uid, "orphan", message, "start")
     return state, out + said
 
 
 def _on_descriptor(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     run, uid = text(doc, "run_start"), text(doc, "uid")
     if uid in state.streams:
-        return say(
+        return notify(
             state, run, "duplicate", "documents come twice (two publishers?); descriptor left out"
         )
     out: tuple[Assembled, ...] = ()
     if run not in state.runs:
         if run in state.finished:
-            return say(state, "", "orphan", f"descriptor of run {run[:80]!r}, which has ended", run)
+            return notify(
+                state, "", "orphan", f"descriptor of run {run[:80]!r}, which has ended", run
+            )
         state, out = _open_without_start(state, run, doc)
     known = state.runs[run]
     if len(known.streams) >= _STREAMS_KEPT:
         message = f"more than {_STREAMS_KEPT} streams in a run; further ones are left out"
-        state, said = say(state, run, "streams", message)
+        state, said = notify(state, run, "streams", message)
         return state, out + said
     stream, remarks = stream_state(doc, known, state.settings)
     line = f"{stream.name}: {stream.summary or 'no data keys'}"
     if stream.role is None and stream.image is not None:
         line += " (images, but no role in assemble.streams)"
     state = with_stream(with_run(state, replace(known, streams=(*known.streams, line))), stream)
-    state, said = say_all(state, run, remarks)
+    state, said = notify_all(state, run, remarks)
     return state, out + said
 
 
@@ -190,7 +192,7 @@ def _add_datums(state: AssemblerState, resource: str, new: dict[str, DatumState]
     if resource in state.resources:
         return state, ()
     message = f"datum of resource {resource[:80]!r}, which was never seen"
-    return say(state, "", "orphan", message, resource)
+    return notify(state, "", "orphan", message, resource)
 
 
 def _on_event_page(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
@@ -208,11 +210,11 @@ def _on_stop(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     run = text(doc, "run_start")
     if run not in state.runs:
         message = f"stop of run {run[:80]!r}, which is not open"
-        return say(state, "", "orphan", message, f"stop:{run}")
+        return notify(state, "", "orphan", message, f"stop:{run}")
     out: list[Assembled] = []
     for stale in stale_runs(state, state.runs[run], doc):
         message = "it is ended without its stop document, as a newer run has been stopped"
-        state, more = say(state, stale, "no_stop", f"{message} (assemble.stale_run_s)")
+        state, more = notify(state, stale, "no_stop", f"{message} (assemble.stale_run_s)")
         state, ended = end_run(state, stale)
         out += more + ended
     state, ended = end_run(state, run, doc)
@@ -329,7 +331,7 @@ def stale_runs(state: AssemblerState, run: RunState, stop: Mapping[str, Any]) ->
 # Events that came, and that the source had no room for.
 
 
-def given_up(state: AssemblerState, told: Mapping[str, Any]) -> Outcome:
+def count_dropped(state: AssemblerState, told: Mapping[str, Any]) -> Outcome:
     """Count the images of events that a source gave up: they came, and nobody will see them.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 from .announce import Outcome, context_of, from_value, key_of, reject
 from .arrivals import LARGEST_SEQ_NUM
 from .energy import energy_of
-from .state import Assembled, AssemblerState, ImageKey, StreamState, say, with_run, with_stream
+from .state import Assembled, AssemblerState, ImageKey, StreamState, notify, with_run, with_stream
 from .streaming import event_arrived
 from .values import MalformedDocument, integer, optional_text, seconds, section, sequence, text
 
@@ -21,7 +21,7 @@ def on_event(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     uid = text(doc, "descriptor")
     stream = state.streams.get(uid)
     if stream is None:
-        return say(
+        return notify(
             state,
             "",
             "orphan",
@@ -34,7 +34,7 @@ def on_event(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
         raise MalformedDocument(f"seq_num should be a count from 1, got {doc.get('seq_num')!r:.40}")
     event = optional_text(doc, "uid")
     if event and event == stream.last_event:
-        return say(
+        return notify(
             state,
             stream.run,
             "duplicate",
@@ -60,7 +60,7 @@ def _event(
     out: tuple[Assembled, ...] = ()
     if adopted:
         state = with_stream(state, stream)
-        state, out = say(state, stream.run, "shape", adopted)
+        state, out = notify(state, stream.run, "shape", adopted)
     image = stream.image
     state, context, said = context_of(state, stream, data, seq_num, time)
     out += said

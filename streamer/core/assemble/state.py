@@ -44,7 +44,7 @@ class EventContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class PendingImages:
     """Images of one event that a stream_datum announced before the event came."""
 
     seq_num: int
@@ -77,7 +77,7 @@ class StreamState:
     energy: Quantity | None
     exposure: Quantity | None
     delivery: Delivery = "unknown"
-    held: tuple[Held, ...] = ()
+    held: tuple[PendingImages, ...] = ()
     contexts: Mapping[int, EventContext] = field(default_factory=dict)
     last_event: str = ""
     resource: str = ""
@@ -252,7 +252,7 @@ Assembled: TypeAlias = RunStarted | FrameRef | Rejected | Declined | Notice | Mi
 # Notices that are given once per run and subject, however often their cause comes back.
 
 
-def say(
+def notify(
     state: AssemblerState, run: str, kind: str, message: str, subject: str = ""
 ) -> tuple[AssemblerState, tuple[Assembled, ...]]:
     """Give a notice unless this run had one of this kind about this subject.
@@ -278,12 +278,12 @@ def say(
     return state, (Notice(run=run, kind=kind, message=shown),)
 
 
-def say_all(
+def notify_all(
     state: AssemblerState, run: str, remarks: Iterable[tuple[str, str]]
 ) -> tuple[AssemblerState, tuple[Assembled, ...]]:
     """Give several notices, (kind, message)."""
     out: tuple[Assembled, ...] = ()
     for kind, message in remarks:
-        state, said = say(state, run, kind, message)
+        state, said = notify(state, run, kind, message)
         out += said
     return state, out

@@ -18,11 +18,11 @@ from .state import (
     Assembled,
     AssemblerState,
     EventContext,
-    Held,
     ImageKey,
+    PendingImages,
     ResourceState,
     StreamState,
-    say,
+    notify,
     with_stream,
 )
 from .values import MalformedDocument, text
@@ -38,11 +38,11 @@ def on_stream_datum(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     stream = state.streams.get(descriptor)
     if stream is None:
         message = f"stream_datum of descriptor {descriptor[:80]!r}, which was never seen, left out"
-        return say(state, "", "orphan", message, descriptor)
+        return notify(state, "", "orphan", message, descriptor)
     resource = state.resources.get(uid)
     if resource is None:
         message = f"stream_datum of stream_resource {uid[:80]!r}, which was never seen, left out"
-        return say(state, stream.run, "orphan", message, uid)
+        return notify(state, stream.run, "orphan", message, uid)
     image = stream.image
     if stream.role is None or image is None or resource.data_key not in ("", image.name):
         return state, ()
@@ -62,7 +62,7 @@ def on_stream_datum(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:
     stream = _numbered(stream, uid, number, indices[1] - indices[0])
     number += stream.carry
     held = tuple(
-        Held(seq_num=number + i, asset=asset(resource, first, first + 1, per))
+        PendingImages(seq_num=number + i, asset=asset(resource, first, first + 1, per))
         for i, first in enumerate(range(*indices))
     )
     return _place(state, stream, held)
@@ -91,7 +91,7 @@ def _refusal(state: AssemblerState, resource: ResourceState, count: int) -> tupl
     return None
 
 
-def _place(state: AssemblerState, stream: StreamState, new: tuple[Held, ...]) -> Outcome:
+def _place(state: AssemblerState, stream: StreamState, new: tuple[PendingImages, ...]) -> Outcome:
     """Release frames whose event is known or will not come, and hold the others."""
     out: tuple[Assembled, ...] = ()
     if _shows_flight(stream, new):
@@ -118,7 +118,7 @@ def _place(state: AssemblerState, stream: StreamState, new: tuple[Held, ...]) ->
     return state, out + more
 
 
-def _shows_flight(stream: StreamState, new: tuple[Held, ...]) -> bool:
+def _shows_flight(stream: StreamState, new: tuple[PendingImages, ...]) -> bool:
     """Whether a later datum came where the event of an earlier one should have come first.
 
     Where the energy is in the events it is worth waiting longer: a recording may hold all
@@ -135,13 +135,15 @@ def _shows_flight(stream: StreamState, new: tuple[Held, ...]) -> bool:
 
 
 def _release(
-    state: AssemblerState, stream: StreamState, item: Held, context: EventContext
+    state: AssemblerState, stream: StreamState, item: PendingImages, context: EventContext
 ) -> Outcome:
     image = stream.image or ImageKey(name="", declared=None, per_event=1, streamed=True)
     return accept(state, key_of(stream, image, item.seq_num), context, image, item.asset)
 
 
-def _release_all(state: AssemblerState, stream: StreamState, items: Iterable[Held]) -> Outcome:
+def _release_all(
+    state: AssemblerState, stream: StreamState, items: Iterable[PendingImages]
+) -> Outcome:
     """Release frames without an event: their times are counted from the descriptor's."""
     out: list[Assembled] = []
     for item in items:
@@ -149,7 +151,7 @@ def _release_all(state: AssemblerState, stream: StreamState, items: Iterable[Hel
         period = state.settings.fly_period or context.exposure or _FALLBACK_PERIOD
         context = replace(context, time=stream.time + (item.seq_num - 1) * period)
         out += said
-        state, said = say(
+        state, said = notify(
             state,
             stream.run,
             "time",
@@ -183,7 +185,7 @@ def event_arrived(
     state = with_stream(state, stream)
     out: list[Assembled] = []
     if earlier:
-        state, said = say(
+        state, said = notify(
             state,
             stream.run,
             "lost_event",

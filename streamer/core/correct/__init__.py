@@ -10,14 +10,14 @@ from .checks import BadFrameError, check_pixels
 from .corrector import finish, init, skip, update
 from .reference import apply, prepare_flat
 from .settings import CorrectSettings
-from .state import Correction, CorrectorState, Reference
+from .state import Correction, CorrectorState, PreparedReference
 
 __all__ = [
     "BadFrameError",
     "CorrectSettings",
     "Correction",
     "CorrectorState",
-    "Reference",
+    "PreparedReference",
     "apply",
     "check_pixels",
     "finish",

@@ -19,7 +19,7 @@ from .checks import check_light, check_pixels, check_shape
 from .illumination import bright_level
 from .reference import prepare_estimate
 from .settings import CorrectSettings
-from .state import Correction, CorrectorState, Mean, Pending, Reference
+from .state import Correction, CorrectorState, Mean, Pending, PreparedReference
 
 _LIT = 0.1
 
@@ -204,7 +204,7 @@ def _last(state: CorrectorState, pending: Pending, settings: CorrectSettings) ->
 def _exact(
     state: CorrectorState,
     pending: Pending,
-    reference: Reference,
+    reference: PreparedReference,
     settings: CorrectSettings,
     *,
     revision: int,
@@ -214,14 +214,14 @@ def _exact(
 
 
 def _scaled(
-    state: CorrectorState, pending: Pending, reference: Reference, *, revision: int
+    state: CorrectorState, pending: Pending, reference: PreparedReference, *, revision: int
 ) -> Correction:
     """Scale the flat of another energy so that the bright parts transmit what they did last."""
     own = _correction(state, pending, reference, revision=revision)
     return replace(own, log_scale=_ratio(pending.coarse, reference, own) - state.background)
 
 
-def _ratio(coarse: NDArray[np.float32], reference: Reference, own: Correction) -> float:
+def _ratio(coarse: NDArray[np.float32], reference: PreparedReference, own: Correction) -> float:
     """Return ln of the transmission of the bright parts of the sample under a correction."""
     lit = reference.coarse_valid & (reference.coarse_log > np.log(_LIT * reference.level))
     lit &= coarse > 0
@@ -232,7 +232,7 @@ def _ratio(coarse: NDArray[np.float32], reference: Reference, own: Correction) -
 
 
 def _correction(
-    state: CorrectorState, pending: Pending, reference: Reference, *, revision: int
+    state: CorrectorState, pending: Pending, reference: PreparedReference, *, revision: int
 ) -> Correction:
     dark = means.pick_dark(state, pending.exposure)
     return Correction(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from .state import Illumination
+from .state import IlluminationSums
 
 _ITERATIONS = 10
 _FLOOR = 1e-3
@@ -27,8 +27,8 @@ _BLOCKS = 64
 
 
 def observe(
-    memory: Illumination | None, coarse: NDArray[np.float32], order: int
-) -> tuple[Illumination, NDArray[np.float64], float]:
+    memory: IlluminationSums | None, coarse: NDArray[np.float32], order: int
+) -> tuple[IlluminationSums, NDArray[np.float64], float]:
     """Take one frame into account.
 
     Parameters
@@ -46,7 +46,7 @@ def observe(
     logs = np.log(np.maximum(np.nan_to_num(coarse, nan=0.0), _FLOOR * frame_level) / frame_level)
     lit = (coarse > _FLOOR * frame_level).astype(np.float64)
     if memory is None or memory.weight.shape != coarse.shape:
-        memory = Illumination(weight=np.zeros(coarse.shape), total=np.zeros(coarse.shape))
+        memory = IlluminationSums(weight=np.zeros(coarse.shape), total=np.zeros(coarse.shape))
     own = _weights(logs, _fit(logs, lit, order)[0]) * lit
     weight = memory.weight + own + 1e-3 * lit
     total = memory.total + (own + 1e-3 * lit) * logs
@@ -55,7 +55,7 @@ def observe(
     difference = (logs - surface)[own > 0.5]
     offset = float(np.median(difference)) if difference.size else 0.0
     return (
-        Illumination(weight=weight, total=total),
+        IlluminationSums(weight=weight, total=total),
         coefficients,
         frame_level * float(np.exp(offset)),
     )

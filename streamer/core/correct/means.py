@@ -11,7 +11,7 @@ from ..frames import Frame
 from .illumination import bright_level, coarsen
 from .reference import prepare_flat
 from .settings import CorrectSettings
-from .state import CorrectorState, Mean, Reference
+from .state import CorrectorState, Mean, PreparedReference
 
 
 def add_dark(state: CorrectorState, frame: Frame) -> CorrectorState:
@@ -118,7 +118,7 @@ def brightest_rate(state: CorrectorState, settings: CorrectSettings) -> float | 
 
 
 def exposure_shift(
-    reference: Reference, exposure: float | None, settings: CorrectSettings
+    reference: PreparedReference, exposure: float | None, settings: CorrectSettings
 ) -> float:
     """Return ln of (exposure of the frame / exposure of the flat), 0 where one is not known."""
     if not (settings.normalise_exposure and exposure and reference.exposure):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frames import Corrected
+from ..frames import OpticalDensityFrame
 from .checks import BadFrameError
 from .illumination import bright_level, coarsen
 from .settings import CorrectSettings
-from .state import Correction, Reference
+from .state import Correction, PreparedReference
 
 _BAND = 16384  # px, of which the temporaries stay in the cache of a processor
 
@@ -24,7 +24,7 @@ def prepare_flat(
     *,
     energy: float | None = None,
     exposure: float | None = None,
-) -> Reference:
+) -> PreparedReference:
     """Turn a flat into its logarithm and the mask of pixels that may be used.
 
     Parameters
@@ -51,7 +51,9 @@ def prepare_flat(
     return _with_coarse(log_counts, valid, energy=energy, exposure=exposure, level=level)
 
 
-def prepare_estimate(log_counts: NDArray[np.float32], settings: CorrectSettings) -> Reference:
+def prepare_estimate(
+    log_counts: NDArray[np.float32], settings: CorrectSettings
+) -> PreparedReference:
     """Turn an estimated illumination, ln counts (H, W), into a reference."""
     level = float(np.exp(np.percentile(coarsen(log_counts), 95)))
     valid = log_counts > np.log(max(settings.min_illumination * level, np.finfo(np.float32).tiny))
@@ -67,8 +69,8 @@ def _with_coarse(
     energy: float | None,
     exposure: float | None,
     level: float,
-) -> Reference:
-    return Reference(
+) -> PreparedReference:
+    return PreparedReference(
         source="flat",
         energy=energy,
         exposure=exposure,
@@ -121,7 +123,9 @@ def _residuals(net: NDArray[np.float32], out: NDArray[np.float32]) -> None:
 # One frame to optical density: one logarithm, no medians over the frame.
 
 
-def apply(image: NDArray[Any], correction: Correction, settings: CorrectSettings) -> Corrected:
+def apply(
+    image: NDArray[Any], correction: Correction, settings: CorrectSettings
+) -> OpticalDensityFrame:
     """Return the optical density -ln((image - dark) / (flat - dark)).
 
     Pixels without a single count through a thick particle stay valid at ``od_max``: a hole in its
@@ -153,7 +157,7 @@ def apply(image: NDArray[Any], correction: Correction, settings: CorrectSettings
     log_net += np.float32(correction.log_scale)
     od = np.clip(log_net, settings.od_min, settings.od_max, out=log_net)
     od[~valid] = 0
-    return Corrected(
+    return OpticalDensityFrame(
         key=correction.key,
         frame=correction.frame,
         energy=correction.energy,

@@ -15,7 +15,7 @@ from ..frames import FrameKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class PreparedReference:
     """What a sample frame is divided by, prepared once so that ``apply`` is one logarithm.
 
     Attributes
@@ -66,7 +66,7 @@ class Correction:
     provisional: bool
     final: bool
     dark: NDArray[np.float32] | None
-    reference: Reference
+    reference: PreparedReference
     log_scale: float
     note: str = ""
 
@@ -91,7 +91,7 @@ class Mean:
     n: int
     is_open: bool = True
     serial: int = 0
-    reference: Reference | None = None
+    reference: PreparedReference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Illumination:
+class IlluminationSums:
     """Running sums for the illumination estimate: what each block showed when nothing covered it.
 
     Attributes
@@ -152,6 +152,6 @@ class CorrectorState:
     n_groups: int = 0
     flats_first: bool = True
     pending: tuple[Pending, ...] = ()
-    illumination: Illumination | None = None
+    illumination: IlluminationSums | None = None
     background: float = 0.0
     level: float | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ....models.detector import Detections
 from .settings import LinkSettings
-from .tracks import LinkResult, LinkState, Sighting, Track, TrackState
+from .tracks import LinkResult, LinkState, Observation, Track, TrackState
 
 __all__ = [
     "LINKERS",
@@ -19,7 +19,7 @@ __all__ = [
     "LinkSettings",
     "LinkState",
     "Linker",
-    "Sighting",
+    "Observation",
     "Track",
     "TrackState",
     "make_linker",
@@ -47,7 +47,7 @@ class Linker(Protocol):
         state: LinkState,
         detections: Detections,
         od: NDArray[np.float32],
-        claims: tuple[Sighting, ...] = (),
+        claims: tuple[Observation, ...] = (),
         valid: NDArray[np.bool_] | None = None,
     ) -> tuple[LinkState, LinkResult]:
         """Link the detections of the next frame.

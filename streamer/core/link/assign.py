@@ -14,7 +14,16 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ....models.arrays import Array, Mask
-from .look import Look, Placed, Scene, overlap, place, similarity, visible_part, within
+from .look import (
+    DetectionView,
+    PlacedMask,
+    UnlinkedFrame,
+    overlap,
+    place,
+    similarity,
+    visible_part,
+    within,
+)
 from .settings import LinkSettings
 from .tracks import Track, TrackState
 
@@ -31,7 +40,7 @@ _WEAK_MASK = 0.5
 Cost = Callable[[int, int], float]
 
 
-def assign(scene: Scene, settings: LinkSettings) -> dict[int, int]:
+def assign(scene: UnlinkedFrame, settings: LinkSettings) -> dict[int, int]:
     """Find the detection of each track.
 
     Returns
@@ -51,12 +60,12 @@ def assign(scene: Scene, settings: LinkSettings) -> dict[int, int]:
     return found | _match(scene, wide, _left(scene, found), free, alike)
 
 
-def _left(scene: Scene, found: dict[int, int]) -> list[int]:
+def _left(scene: UnlinkedFrame, found: dict[int, int]) -> list[int]:
     return [t for t in range(len(scene.tracks)) if t not in found]
 
 
 def _match(
-    scene: Scene, reach: Array, tracks: list[int], looks: list[int], cost: Cost
+    scene: UnlinkedFrame, reach: Array, tracks: list[int], looks: list[int], cost: Cost
 ) -> dict[int, int]:
     """Assign detections to tracks that lie within reach (T,), px, of their expected places."""
     if not tracks or not looks:
@@ -71,7 +80,9 @@ def _match(
     }
 
 
-def _near(scene: Scene, settings: LinkSettings, t: int, n: int, *, least: float = 0.0) -> float:
+def _near(
+    scene: UnlinkedFrame, settings: LinkSettings, t: int, n: int, *, least: float = 0.0
+) -> float:
     """Cost of a detection near the expected place of a track."""
     track, expected, look = scene.tracks[t], scene.expected[t], scene.looks[n]
     fitted = place(track, expected, look, scene.valid)
@@ -89,7 +100,7 @@ def _near(scene: Scene, settings: LinkSettings, t: int, n: int, *, least: float 
     return distance**2 + 2.0 * (1.0 - iou) + (float(np.log(area)) / 0.3) ** 2 * 0.5 + tentative
 
 
-def _alike(scene: Scene, settings: LinkSettings, reach: Array, t: int, n: int) -> float:
+def _alike(scene: UnlinkedFrame, settings: LinkSettings, reach: Array, t: int, n: int) -> float:
     """Cost of a detection further away, which must look the same."""
     track, expected, look = scene.tracks[t], scene.expected[t], scene.looks[n]
     fitted = place(track, expected, look, scene.valid)
@@ -108,13 +119,15 @@ def _alike(scene: Scene, settings: LinkSettings, reach: Array, t: int, n: int) -
     return distance / float(reach[t]) + 1.0 - iou
 
 
-def _is_outside(expected: Placed, valid: Mask) -> bool:
+def _is_outside(expected: PlacedMask, valid: Mask) -> bool:
     """Whether most of an expected mask cannot be seen."""
     seen = np.count_nonzero(visible_part(expected, valid))
     return bool(2 * seen < np.count_nonzero(expected.mask))
 
 
-def _agreement(track: Track, fitted: Placed, look: Look, valid: Mask) -> tuple[float, float]:
+def _agreement(
+    track: Track, fitted: PlacedMask, look: DetectionView, valid: Mask
+) -> tuple[float, float]:
     """Area of the detection over that of the track, and intersection over union of the masks."""
     area = look.area / max(track.area, 1.0)
     if look.cut and track.whole:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ....models.arrays import Array
-from .look import Look
+from .look import DetectionView
 from .settings import LinkSettings
 from .tracks import Track, TrackState
 
@@ -16,7 +16,9 @@ _MOVES_PX = 2.0  # own motion per frame below which it may be the wander of a ma
 _FADE = 0.7
 
 
-def hit(track: Track, look: Look, yx: Array, total: Array, settings: LinkSettings) -> Track:
+def hit(
+    track: Track, look: DetectionView, yx: Array, total: Array, settings: LinkSettings
+) -> Track:
     """Continue a track with a detection.
 
     Parameters
@@ -43,7 +45,7 @@ def hit(track: Track, look: Look, yx: Array, total: Array, settings: LinkSetting
     )
 
 
-def _shape(track: Track, look: Look) -> Track:
+def _shape(track: Track, look: DetectionView) -> Track:
     """Take over the mask; a partial one is not the shape of the particle: keep what is known."""
     partial = look.cut or look.divided
     if partial and track.whole:
@@ -89,7 +91,7 @@ def miss(track: Track, settings: LinkSettings) -> Track:
     )
 
 
-def birth(particle: int, look: Look, total: Array, settings: LinkSettings) -> Track:
+def birth(particle: int, look: DetectionView, total: Array, settings: LinkSettings) -> Track:
     """Found a track with a detection."""
     once = settings.confirm_frames <= 1
     return Track(

@@ -12,11 +12,11 @@ from ....models.arrays import Array, Mask
 from ....models.detector import Detections
 from . import life
 from .assign import assign
-from .look import Look, Scene, expect, gates, look_at, place, similarity
+from .look import DetectionView, UnlinkedFrame, expect, gates, place, similarity, view_detections
 from .settings import LinkSettings
 from .shift import field_shift
 from .touching import Regrouped, regroup
-from .tracks import LinkResult, LinkState, Sighting, Track, TrackState
+from .tracks import LinkResult, LinkState, Observation, Track, TrackState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ahead:
+class PreparedFrame:
     """A frame before its detections are matched with the tracks.
 
     Attributes
@@ -46,7 +46,7 @@ class Ahead:
     total : (2,) float64, common shift since the first frame, px.
     """
 
-    scene: Scene
+    scene: UnlinkedFrame
     groups: Regrouped
     shift: Array
     votes: float
@@ -64,13 +64,13 @@ def begin_run(state: LinkState) -> LinkState:
     return replace(state, tracks=tuple(still), new_run=True)
 
 
-def look_ahead(
+def prepare(
     state: LinkState,
     detections: Detections,
     od: NDArray[np.float32],
     valid: Mask,
     settings: LinkSettings,
-) -> Ahead:
+) -> PreparedFrame:
     """Prepare the next frame for its matches.
 
     The order matters: the common shift first (it may be tens of pixels while particles move by
@@ -80,21 +80,21 @@ def look_ahead(
     total = state.shift + shift
     expected = expect(state, total)
     groups = regroup(detections, state.tracks, expected, valid, settings)
-    scene = Scene(
-        looks=look_at(groups.detections, od, groups.divided),
+    scene = UnlinkedFrame(
+        looks=view_detections(groups.detections, od, groups.divided),
         tracks=state.tracks,
         expected=expected,
         gates=gates(state, float(np.hypot(shift[0], shift[1])), settings),
         valid=valid,
     )
-    return Ahead(scene=scene, groups=groups, shift=shift, votes=votes, total=total)
+    return PreparedFrame(scene=scene, groups=groups, shift=shift, votes=votes, total=total)
 
 
-def conclude(
+def apply_matches(
     state: LinkState,
-    ahead: Ahead,
+    ahead: PreparedFrame,
     matches: Mapping[int, Match],
-    claims: tuple[Sighting, ...],
+    claims: tuple[Observation, ...],
     settings: LinkSettings,
 ) -> tuple[LinkState, LinkResult]:
     """Continue the tracks with their matches; what is left over founds particles.
@@ -149,8 +149,8 @@ def confirm(state: LinkState, measured: Mapping[int, Array], settings: LinkSetti
 
 
 def _continue(
-    ahead: Ahead, matches: Mapping[int, Match], settings: LinkSettings
-) -> list[tuple[Track, Sighting | None]]:
+    ahead: PreparedFrame, matches: Mapping[int, Match], settings: LinkSettings
+) -> list[tuple[Track, Observation | None]]:
     """Advance every known track, with what is told about it."""
     scene, total = ahead.scene, ahead.total
     held = _held(ahead.groups, matches)
@@ -172,16 +172,16 @@ def _continue(
 
 def _births(
     state: LinkState,
-    ahead: Ahead,
-    known: tuple[set[int], tuple[Sighting, ...]],
+    ahead: PreparedFrame,
+    known: tuple[set[int], tuple[Observation, ...]],
     settings: LinkSettings,
-) -> list[tuple[Track, Sighting | None]]:
+) -> list[tuple[Track, Observation | None]]:
     """Found particles with what is left over, unless it is part of one that is known."""
     taken, claims = known
     living = {track.particle for track in state.tracks}
     free = [c for c in claims if c.particle not in living and c.detection >= 0]
     number = state.next_particle
-    born: list[tuple[Track, Sighting | None]] = []
+    born: list[tuple[Track, Observation | None]] = []
     for column, look in enumerate(ahead.scene.looks):
         if column in taken or look.score < settings.min_score:
             continue
@@ -207,8 +207,8 @@ def _held(groups: Regrouped, matches: Mapping[int, Match]) -> frozenset[int]:
     return frozenset(joined | others)
 
 
-def _seen(track: Track, match: Match, yx: Array, look: Look) -> Sighting:
-    return Sighting(
+def _seen(track: Track, match: Match, yx: Array, look: DetectionView) -> Observation:
+    return Observation(
         particle=track.particle,
         state=track.state,
         detection=match.row,
@@ -218,16 +218,16 @@ def _seen(track: Track, match: Match, yx: Array, look: Look) -> Sighting:
     )
 
 
-def _unseen(before: Track, after: Track, yx: Array) -> Sighting | None:
+def _unseen(before: Track, after: Track, yx: Array) -> Observation | None:
     """Coasting is told in every frame, the end of a track once, a tentative one's gap never."""
     if after.state != TrackState.COASTING and after.state == before.state:
         return None
-    return Sighting(
+    return Observation(
         particle=after.particle, state=after.state, detection=-1, yx=yx, similarity=float("nan")
     )
 
 
-def _nearest(claims: list[Sighting], yx: Array, gate: float) -> Sighting | None:
+def _nearest(claims: list[Observation], yx: Array, gate: float) -> Observation | None:
     near = [(float(np.hypot(*(c.yx - yx))), i) for i, c in enumerate(claims)]
     distance, index = min(near, default=(np.inf, -1))
     return claims[index] if distance <= gate else None
@@ -260,7 +260,7 @@ class VotingLinker:
         state: LinkState,
         detections: Detections,
         od: NDArray[np.float32],
-        claims: tuple[Sighting, ...] = (),
+        claims: tuple[Observation, ...] = (),
         valid: Mask | None = None,
     ) -> tuple[LinkState, LinkResult]:
         """Link the detections of the next frame.
@@ -279,13 +279,13 @@ class VotingLinker:
         The state after this frame, and the identities in it.
         """
         valid = np.ones(od.shape, bool) if valid is None else valid
-        ahead = look_ahead(state, detections, od, valid, self.settings)
+        ahead = prepare(state, detections, od, valid, self.settings)
         scene = ahead.scene
         matches = {
             t: Match(row=n, similarity=similarity(scene.tracks[t].thumbnail, scene.looks[n].view))
             for t, n in assign(scene, self.settings).items()
         }
-        return conclude(state, ahead, matches, claims, self.settings)
+        return apply_matches(state, ahead, matches, claims, self.settings)
 
     def confirm(self, state: LinkState, measured: Mapping[int, Array]) -> LinkState:
         """Keep particles that were measured, at (2,) px in the image, without a detection."""

@@ -22,7 +22,7 @@ _CLOSE_PX = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class PlacedMask:
     """A mask with its centre of mass at a place of the frame.
 
     Attributes
@@ -55,7 +55,7 @@ def crop_mask(detections: Detections, index: int) -> tuple[Mask, Array]:
     return mask, detections.yx[index] - (y0, x0)
 
 
-def overlap(first: Placed, second: Placed) -> float:
+def overlap(first: PlacedMask, second: PlacedMask) -> float:
     """Intersection over union of two masks where they lie (whole pixels)."""
     offset = first.corner - second.corner
     low = np.maximum(0, -offset)
@@ -70,7 +70,7 @@ def overlap(first: Placed, second: Placed) -> float:
     return common / max(union, 1)
 
 
-def visible_part(placed: Placed, valid: Mask) -> Mask:
+def visible_part(placed: PlacedMask, valid: Mask) -> Mask:
     """Pixels (h, w) of a placed mask that fall on valid pixels of the frame."""
     out = np.zeros_like(placed.mask)
     low = np.maximum(0, -placed.corner)
@@ -82,7 +82,7 @@ def visible_part(placed: Placed, valid: Mask) -> Mask:
     return out
 
 
-def place_cut(placed: Placed, seen_yx: Array, valid: Mask) -> Placed:
+def place_cut(placed: PlacedMask, seen_yx: Array, valid: Mask) -> PlacedMask:
     """Move a whole mask to where its visible part has its centre of mass at `seen_yx`.
 
     A particle that the frame cuts is seen with a centre that stays behind; the place of the whole
@@ -109,11 +109,11 @@ def place_cut(placed: Placed, seen_yx: Array, valid: Mask) -> Placed:
         yx = yx + step
         if np.abs(step).max() < _CLOSE_PX:
             break
-    return Placed(mask=placed.mask, mask_yx=placed.mask_yx, yx=yx)
+    return PlacedMask(mask=placed.mask, mask_yx=placed.mask_yx, yx=yx)
 
 
 def coverage(
-    masks: Sequence[Placed], labels: NDArray[np.int32], count: int, valid: Mask
+    masks: Sequence[PlacedMask], labels: NDArray[np.int32], count: int, valid: Mask
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """How many pixels of each of T placed masks fall on each of `count` detections.
 
@@ -176,7 +176,7 @@ def similarity(first: NDArray[np.float32], second: NDArray[np.float32]) -> float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class DetectionView:
     """One detection as the linker compares it.
 
     Attributes
@@ -186,7 +186,7 @@ class Look:
     divided : it is a share of a detection of several particles.
     """
 
-    placed: Placed
+    placed: PlacedMask
     area: float
     moments: Array
     score: float
@@ -196,7 +196,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class UnlinkedFrame:
     """One frame before its detections have identities.
 
     Attributes
@@ -207,24 +207,24 @@ class Scene:
     valid : (H, W) bool, pixels that can be seen.
     """
 
-    looks: tuple[Look, ...]
+    looks: tuple[DetectionView, ...]
     tracks: tuple[Track, ...]
-    expected: tuple[Placed, ...]
+    expected: tuple[PlacedMask, ...]
     gates: Array
     valid: Mask
 
 
-def look_at(
+def view_detections(
     detections: Detections, od: NDArray[np.float32], divided: frozenset[int]
-) -> tuple[Look, ...]:
+) -> tuple[DetectionView, ...]:
     """Prepare the detections of a frame; the rows `divided` are shares of larger ones."""
     views = thumbnails(od, detections)
     looks = []
     for row in range(len(detections)):
         mask, mask_yx = crop_mask(detections, row)
         looks.append(
-            Look(
-                placed=Placed(mask=mask, mask_yx=mask_yx, yx=detections.yx[row]),
+            DetectionView(
+                placed=PlacedMask(mask=mask, mask_yx=mask_yx, yx=detections.yx[row]),
                 area=float(detections.area[row]),
                 moments=detections.moments[row],
                 score=float(detections.score[row]),
@@ -236,14 +236,15 @@ def look_at(
     return tuple(looks)
 
 
-def expect(state: LinkState, total: Array) -> tuple[Placed, ...]:
+def expect(state: LinkState, total: Array) -> tuple[PlacedMask, ...]:
     """Masks of the tracks where they are expected; `total` is the common shift so far, px."""
     return tuple(
-        Placed(mask=t.mask, mask_yx=t.mask_yx, yx=t.yx + t.velocity + total) for t in state.tracks
+        PlacedMask(mask=t.mask, mask_yx=t.mask_yx, yx=t.yx + t.velocity + total)
+        for t in state.tracks
     )
 
 
-def place(track: Track, expected: Placed, look: Look, valid: Mask) -> Placed:
+def place(track: Track, expected: PlacedMask, look: DetectionView, valid: Mask) -> PlacedMask:
     """Where the mask of a track lies if it is what is seen."""
     if look.cut and track.whole:
         return place_cut(expected, look.placed.yx, valid)
@@ -262,7 +263,7 @@ def gates(state: LinkState, jump: float, settings: LinkSettings) -> Array:
     return cast("Array", np.minimum(width, settings.gate_max_px))
 
 
-def within(scene: Scene, reach: Array) -> NDArray[np.bool_]:
+def within(scene: UnlinkedFrame, reach: Array) -> NDArray[np.bool_]:
     """Tell which detections may lie within reach (T,), px, of where tracks are expected, (T, N)."""
     expected = positions([e.yx for e in scene.expected])
     offset = positions([look.placed.yx for look in scene.looks])[None] - expected[:, None]

@@ -17,9 +17,9 @@ from ....models.masks import fill_defects
 from ....models.ssim import ssim
 from . import linker as frame
 from .linker import Match
-from .look import Scene, place, place_cut, positions, within
+from .look import UnlinkedFrame, place, place_cut, positions, within
 from .settings import LinkSettings
-from .tracks import LinkResult, LinkState, Sighting, Track
+from .tracks import LinkResult, LinkState, Observation, Track
 
 _PLACE = 0.25  # share of its worth that a pair loses at the gate
 _ENTERING = 0.01  # what a pair is worth at least of which the track was never seen whole
@@ -77,7 +77,7 @@ class SsimLinker:
         state: LinkState,
         detections: Detections,
         od: NDArray[np.float32],
-        claims: tuple[Sighting, ...] = (),
+        claims: tuple[Observation, ...] = (),
         valid: Mask | None = None,
     ) -> tuple[LinkState, LinkResult]:
         """Link the detections of the next frame.
@@ -96,10 +96,10 @@ class SsimLinker:
         The state after this frame, and the identities in it.
         """
         valid = np.ones(od.shape, bool) if valid is None else valid
-        ahead = frame.look_ahead(state, detections, od, valid, self.settings)
+        ahead = frame.prepare(state, detections, od, valid, self.settings)
         found = bodies(od, valid, ahead.groups.detections)
         matches = _match(ahead.scene, found, self.settings)
-        after, result = frame.conclude(state, ahead, matches, claims, self.settings)
+        after, result = frame.apply_matches(state, ahead, matches, claims, self.settings)
         return _remember(after, result, found, self.settings.ssim_size), result
 
     def confirm(self, state: LinkState, measured: Mapping[int, Array]) -> LinkState:
@@ -126,7 +126,7 @@ class _Pairs:
     away: Array
 
 
-def _match(scene: Scene, found: Bodies, settings: LinkSettings) -> dict[int, Match]:
+def _match(scene: UnlinkedFrame, found: Bodies, settings: LinkSettings) -> dict[int, Match]:
     """Find the detections of tracks: among the sure ones, then among the weak ones."""
     pairs = _pairs(scene, np.maximum(settings.wide_gate_px, scene.gates))
     if not pairs.rois:
@@ -143,14 +143,14 @@ def _match(scene: Scene, found: Bodies, settings: LinkSettings) -> dict[int, Mat
     return {t: Match(row=n, similarity=float(table[t, n])) for t, n in [*first, *_assign(weak)]}
 
 
-def _likeness(pairs: _Pairs, scene: Scene, found: Bodies, size: int) -> NDArray[np.float32]:
+def _likeness(pairs: _Pairs, scene: UnlinkedFrame, found: Bodies, size: int) -> NDArray[np.float32]:
     """Structural similarity (K,) of the last ROIs of tracks with what is seen now."""
     sides = np.array([side_of(scene.tracks[t].area) for t in pairs.tracks])
     now = views(found, pairs.looks, pairs.centres, sides, size)
     return pair_ssim(torch.from_numpy(np.stack(pairs.rois))[:, None], now)
 
 
-def _pairs(scene: Scene, reach: Array) -> _Pairs:
+def _pairs(scene: UnlinkedFrame, reach: Array) -> _Pairs:
     tracks, looks, rois, centres, away = [], [], [], [], []
     for t, n in np.argwhere(within(scene, reach)):
         track, expected = scene.tracks[t], scene.expected[t]
@@ -171,7 +171,7 @@ def _pairs(scene: Scene, reach: Array) -> _Pairs:
     )
 
 
-def _centre(scene: Scene, t: int, n: int) -> Array:
+def _centre(scene: UnlinkedFrame, t: int, n: int) -> Array:
     """Place (2,) of the centre of a track if it is what is seen, px."""
     track, expected, look = scene.tracks[t], scene.expected[t], scene.looks[n]
     seen = look.placed.yx
@@ -182,7 +182,7 @@ def _centre(scene: Scene, t: int, n: int) -> Array:
     return yx
 
 
-def _worth(table: NDArray[np.float32], scene: Scene, settings: LinkSettings) -> Array:
+def _worth(table: NDArray[np.float32], scene: UnlinkedFrame, settings: LinkSettings) -> Array:
     """By how much each pair (T, N) is better than to leave its track alone; 0 if it is not."""
     worth = np.where(np.isnan(table), 0.0, table - settings.ssim_floor).clip(min=0.0)
     # what enters shows another share of itself in every frame, which is no likeness to ask for
@@ -214,7 +214,7 @@ def _remember(state: LinkState, result: LinkResult, found: Bodies, size: int) ->
     return replace(state, tracks=_with_rois(state.tracks, fresh_rois))
 
 
-def _shows(track: Track, sighting: Sighting, result: LinkResult) -> bool:
+def _shows(track: Track, sighting: Observation, result: LinkResult) -> bool:
     """Whether what was seen is all that is known of the particle: a part is not its ROI."""
     part = sighting.divided or bool(result.detections.cut[sighting.detection])
     return track.roi is None or not (part and track.whole)

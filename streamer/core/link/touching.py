@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ....models.arrays import Mask
 from ....models.detector import Detections
 from ....models.divide import Seed, divide, join
-from .look import Placed, coverage
+from .look import PlacedMask, coverage
 from .settings import LinkSettings
 from .tracks import Track, TrackState
 
@@ -46,7 +46,7 @@ class Regrouped:
 def regroup(
     detections: Detections,
     tracks: tuple[Track, ...],
-    expected: tuple[Placed, ...],
+    expected: tuple[PlacedMask, ...],
     valid: Mask,
     settings: LinkSettings,
 ) -> Regrouped:
@@ -92,7 +92,7 @@ class _Cover:
     pixels: NDArray[np.int64]
 
 
-def _cover(detections: Detections, masks: tuple[Placed, ...], valid: Mask) -> _Cover:
+def _cover(detections: Detections, masks: tuple[PlacedMask, ...], valid: Mask) -> _Cover:
     common, visible = coverage(masks, detections.labels, len(detections), valid)
     pixels = [
         np.count_nonzero(detections.labels[y0:y1, x0:x1] == row)
@@ -107,7 +107,7 @@ def _is_known(track: Track) -> bool:
 
 
 def _divide(
-    detections: Detections, masks: tuple[Placed, ...], cover: _Cover, valid: Mask
+    detections: Detections, masks: tuple[PlacedMask, ...], cover: _Cover, valid: Mask
 ) -> tuple[Detections, frozenset[int]]:
     on = cover.common >= _COVERED * np.maximum(cover.visible, 1)[:, None]
     # a detection much smaller than what is expected in it is one of them, the others are hidden;

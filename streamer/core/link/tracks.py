@@ -81,7 +81,7 @@ class LinkState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Observation:
     """One particle in one frame.
 
     Attributes
@@ -117,7 +117,7 @@ class LinkResult:
         particles divided and parts of one particle joined.
     """
 
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[Observation, ...]
     shift: NDArray[np.float64]
     votes: float
     detections: Detections

@@ -14,22 +14,22 @@ from torch import Tensor
 from ....models.arrays import Array
 from ....models.detector import Detections
 from ....models.ssim import Smoothed, joined, similarity, smooth
-from ..frames import Corrected, Rung
-from ..link import LinkState, Sighting, TrackState
+from ..frames import DetectionMode, OpticalDensityFrame
+from ..link import LinkState, Observation, TrackState
 from ..register import motion as motion_core
 from ..register.background import picture
 from ..register.fuse import crop_rois, fuse, prepare, unaligned
 from ..register.gauge import BACKGROUND
 from ..register.kinematics import UNKNOWN
-from ..register.motion import FieldMotion, Instant, MotionState, Moved
+from ..register.motion import FieldMotion, FrameMeasurement, MotionState, ParticleShift
 from ..register.outline import UNKNOWN as NO_OUTLINE
 from ..register.outline import outlines
 from ..register.settings import RegisterSettings
-from ..register.templates import Memory
+from ..register.templates import TemplateSet
 from ..results import FrameResult, ParticleResult, Status
 from .learning import remember
-from .places import Known, Places, find_places
-from .records import Record, record
+from .places import Places, PriorKnowledge, find_places
+from .records import FrameRecord, record
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Branch:
     rois: dict[int, Smoothed]
     moments: dict[int, Array]
     misses: dict[int, int]
-    memories: dict[int, Memory]
+    memories: dict[int, TemplateSet]
     unsearched: int = 0
 
 
@@ -60,12 +60,12 @@ class Branch:
 class Linked:
     """One frame with its identities."""
 
-    corrected: Corrected
+    corrected: OpticalDensityFrame
     detections: Detections
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[Observation, ...]
 
     @property
-    def alive(self) -> list[Sighting]:
+    def alive(self) -> list[Observation]:
         """Particles that are seen or coast."""
         ended = (TrackState.LOST, TrackState.RETIRED)
         return [s for s in self.sightings if s.state not in ended]
@@ -84,7 +84,7 @@ def locate(
     misses = {
         s.particle: branch.misses.get(s.particle, 0) + 1 for s in frame.alive if s.detection < 0
     }
-    known = Known(
+    known = PriorKnowledge(
         memories=branch.memories,
         misses=misses,
         anchored=frozenset(p for p, m in branch.motion.particles.items() if m.anchored),
@@ -108,7 +108,7 @@ def register(
     places: Places,
     side: int,
     settings: RegisterSettings,
-) -> tuple[Branch, FrameResult, Record]:
+) -> tuple[Branch, FrameResult, FrameRecord]:
     """Advance the motion by one frame, and take its pictures.
 
     Parameters
@@ -179,7 +179,7 @@ def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
 
 
 def _moments(
-    before: dict[int, Array], alive: list[Sighting], detections: Detections
+    before: dict[int, Array], alive: list[Observation], detections: Detections
 ) -> dict[int, Array]:
     after = dict(before)
     for sighting in alive:
@@ -190,13 +190,13 @@ def _moments(
     return after
 
 
-def _instant(frame: Linked, places: Places, settings: RegisterSettings) -> Instant:
+def _instant(frame: Linked, places: Places, settings: RegisterSettings) -> FrameMeasurement:
     corrected = frame.corrected
     behind = None
     if settings.gauge == BACKGROUND:
         behind = picture(corrected.od, corrected.valid, frame.detections.labels)
     height, width = corrected.od.shape
-    return Instant(
+    return FrameMeasurement(
         frame=corrected.frame,
         time=corrected.time,
         energy=corrected.energy,
@@ -210,9 +210,9 @@ def _instant(frame: Linked, places: Places, settings: RegisterSettings) -> Insta
 
 
 def particle_results(
-    sightings: tuple[Sighting, ...],
+    sightings: tuple[Observation, ...],
     field: FieldMotion,
-    corrected: Corrected,
+    corrected: OpticalDensityFrame,
     detections: Detections,
     views: tuple[Tensor, Array],
 ) -> tuple[ParticleResult, ...]:
@@ -246,10 +246,10 @@ def particle_results(
     return tuple(rows)
 
 
-def _ended(sighting: Sighting) -> Moved:
+def _ended(sighting: Observation) -> ParticleShift:
     """Lost and retired particles have a last expected place and no motion."""
     unknown = np.full(2, np.nan)
-    return Moved(
+    return ParticleShift(
         particle=sighting.particle,
         yx=sighting.yx,
         sigma=unknown,
@@ -262,7 +262,7 @@ def _ended(sighting: Sighting) -> Moved:
 
 
 def _outlines(
-    sightings: tuple[Sighting, ...], detections: Detections, places: dict[int, Array]
+    sightings: tuple[Observation, ...], detections: Detections, places: dict[int, Array]
 ) -> dict[int, NDArray[np.float32]]:
     """Outlines of the particles that are seen, about their places."""
     seen = [s for s in sightings if s.detection >= 0 and s.particle in places]
@@ -272,7 +272,7 @@ def _outlines(
     return {s.particle: rim for s, rim in zip(seen, found, strict=True)}
 
 
-def _mean_od(corrected: Corrected, detections: Detections) -> Array:
+def _mean_od(corrected: OpticalDensityFrame, detections: Detections) -> Array:
     means = np.full(len(detections), np.nan)
     for row, (y0, x0, y1, x1) in enumerate(detections.bbox):
         window = (slice(y0, y1), slice(x0, x1))
@@ -283,7 +283,7 @@ def _mean_od(corrected: Corrected, detections: Detections) -> Array:
 
 
 def frame_result(
-    corrected: Corrected,
+    corrected: OpticalDensityFrame,
     field: FieldMotion,
     images: tuple[NDArray[np.float32], NDArray[np.float32]],
     particles: tuple[ParticleResult, ...],
@@ -314,11 +314,11 @@ def frame_result(
     )
 
 
-def _poor(corrected: Corrected, particles: tuple[ParticleResult, ...]) -> str:
+def _poor(corrected: OpticalDensityFrame, particles: tuple[ParticleResult, ...]) -> str:
     """What is wrong with the image, or with what was detected in it."""
     if corrected.blurred:
         return "blurred"
-    if corrected.effort.rung == Rung.COASTING:  # nobody has looked
+    if corrected.effort.rung == DetectionMode.COASTING:  # nobody has looked
         return ""
     if not any(np.isfinite(p.area) for p in particles):
         return "no_particles"

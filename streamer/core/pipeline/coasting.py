@@ -12,9 +12,9 @@ from scipy.ndimage import gaussian_filter
 
 from ....models.arrays import Array
 from ....models.detector import Expected
-from ..frames import Corrected
+from ..frames import OpticalDensityFrame
 from ..link import LinkState, Track, TrackState
-from ..link.look import Placed, visible_part
+from ..link.look import PlacedMask, visible_part
 
 _UNSURE = (TrackState.TENTATIVE, TrackState.COASTING)
 _LEAST_SHARE = 0.3  # of a particle that the frame must show
@@ -25,7 +25,9 @@ _LIKENESS = 0.3  # least correlation of masks and image
 _SHORTER = 0.25  # how much more a zero jump is worth than the longest
 
 
-def expected(link: LinkState, corrected: Corrected, unsearched: int, every: int) -> Expected | None:
+def expected(
+    link: LinkState, corrected: OpticalDensityFrame, unsearched: int, every: int
+) -> Expected | None:
     """Where to look for the particles of the next frame.
 
     The whole frame is searched at the start of a run, while a particle coasts or leaves the frame,
@@ -51,7 +53,7 @@ def expected(link: LinkState, corrected: Corrected, unsearched: int, every: int)
     seen = [t for t in link.tracks if t.state == TrackState.TRACKED and not t.confirmed]
     if not seen:
         return None
-    total = jumped(link, corrected).shift
+    total = predict_shift(link, corrected).shift
     shown = [_shown(track, total, corrected) for track in seen]
     if any(area < _LEAST_SHARE * track.area for track, (_, area) in zip(seen, shown, strict=True)):
         return None
@@ -61,7 +63,7 @@ def expected(link: LinkState, corrected: Corrected, unsearched: int, every: int)
     )
 
 
-def _shown(track: Track, total: Array, corrected: Corrected) -> tuple[Array, float]:
+def _shown(track: Track, total: Array, corrected: OpticalDensityFrame) -> tuple[Array, float]:
     """Centre of mass (2,) px and area, px^2, of what the frame shows of a particle."""
     placed = _placed(track, total)
     part = visible_part(placed, corrected.valid)
@@ -72,17 +74,17 @@ def _shown(track: Track, total: Array, corrected: Corrected) -> tuple[Array, flo
     return placed.yx + off, share * track.area
 
 
-def _placed(track: Track, total: Array) -> Placed:
+def _placed(track: Track, total: Array) -> PlacedMask:
     """The mask of a track where it is expected; `total` is the common shift so far, px."""
     yx = track.yx + track.velocity + total
-    return Placed(mask=track.mask, mask_yx=track.mask_yx, yx=yx)
+    return PlacedMask(mask=track.mask, mask_yx=track.mask_yx, yx=yx)
 
 
-def jumped(link: LinkState, corrected: Corrected) -> LinkState:
+def predict_shift(link: LinkState, corrected: OpticalDensityFrame) -> LinkState:
     """Let the common shift be that of a frame in which nobody has detected particles yet."""
     known = (TrackState.TRACKED, TrackState.COASTING)
     masks = [_placed(t, link.shift) for t in link.tracks if t.state in known]
-    shift, _ = jump(corrected.od, corrected.valid, masks)
+    shift, _ = estimate_jump(corrected.od, corrected.valid, masks)
     return replace(link, shift=link.shift + shift)
 
 
@@ -94,8 +96,8 @@ def can_coast(link: LinkState) -> bool:
 # How far all particles have moved together since the frame before, without detecting them.
 
 
-def jump(
-    od: NDArray[np.float32], valid: NDArray[np.bool_], masks: Sequence[Placed]
+def estimate_jump(
+    od: NDArray[np.float32], valid: NDArray[np.bool_], masks: Sequence[PlacedMask]
 ) -> tuple[Array, float]:
     """Shift known masks together until they fit the image best.
 
@@ -147,7 +149,7 @@ def _cells(od: NDArray[np.float32], valid: NDArray[np.bool_], step: int) -> Arra
     return np.where(seen, out, np.median(out[seen]) if seen.any() else 0.0)
 
 
-def _draw(masks: Sequence[Placed], step: int, shape: tuple[int, int]) -> Array:
+def _draw(masks: Sequence[PlacedMask], step: int, shape: tuple[int, int]) -> Array:
     """Masks in cells, from a few samples of each; what lies outside of the frame is left out."""
     out = np.zeros(shape)
     every = max(1, step // 4)

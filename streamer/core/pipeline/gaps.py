@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....models.arrays import Array
-from ..register.fit import Refined, Request, refine
+from ..register.fit import FitRequest, TemplateFit, refine
 from ..register.steady import common_path
-from ..register.templates import Anchor
-from .records import Record
+from ..register.templates import Template
+from .records import FrameRecord
 
-Fits = dict[int, dict[int, Refined]]
+Fits = dict[int, dict[int, TemplateFit]]
 
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
 
@@ -56,7 +56,7 @@ class _Scan:
 
 
 def fill_gaps(
-    records: Sequence[Record], fits: Fits, best: Mapping[int, Anchor], load: Load
+    records: Sequence[FrameRecord], fits: Fits, best: Mapping[int, Template], load: Load
 ) -> Fits:
     """Look for each particle in the frames that have no fit of it.
 
@@ -88,7 +88,7 @@ def fill_gaps(
     return out
 
 
-def _arrays(records: Sequence[Record], fits: Fits, best: Mapping[int, Anchor]) -> _Scan:
+def _arrays(records: Sequence[FrameRecord], fits: Fits, best: Mapping[int, Template]) -> _Scan:
     particles = sorted(best)
     yx = np.full((len(records), len(particles), 2), np.nan)
     gain = np.full(yx.shape[:2], np.nan)
@@ -113,7 +113,7 @@ def _nearest(scan: _Scan, row: int, column: int) -> int:
     return int(seen[np.argmin(np.abs(seen - row))])
 
 
-def _requests(scan: _Scan, row: int, best: Mapping[int, Anchor]) -> list[Request]:
+def _requests(scan: _Scan, row: int, best: Mapping[int, Template]) -> list[FitRequest]:
     requests = []
     for column, particle in enumerate(scan.particles):
         near = -1 if np.isfinite(scan.gain[row, column]) else _nearest(scan, row, column)
@@ -121,7 +121,7 @@ def _requests(scan: _Scan, row: int, best: Mapping[int, Anchor]) -> list[Request
             continue
         reach = _REACH_PX + _REACH_PER_FRAME_PX * abs(row - near)
         requests.append(
-            Request(
+            FitRequest(
                 particle=particle,
                 anchor=best[particle],
                 start=scan.yx[near, column] + scan.path[row] - scan.path[near],
@@ -132,7 +132,7 @@ def _requests(scan: _Scan, row: int, best: Mapping[int, Anchor]) -> list[Request
     return requests
 
 
-def _plausible(scan: _Scan, row: int, particle: int, found: Refined) -> bool:
+def _plausible(scan: _Scan, row: int, particle: int, found: TemplateFit) -> bool:
     """Whether its contrast has changed as that of the others has since it was seen."""
     column = scan.particles.index(particle)
     near = _nearest(scan, row, column)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median_low
 
-from ..frames import Rung
+from ..frames import DetectionMode
 
 _REMEMBERED = 9  # frames whose cost is remembered, of each rung
 
@@ -33,16 +33,16 @@ class LadderState:
     coasted : frames in a row that nobody has looked at.
     """
 
-    rungs: tuple[Rung, ...]
-    rung: Rung
-    costs: Mapping[Rung, tuple[float, ...]] = field(default_factory=dict)
+    rungs: tuple[DetectionMode, ...]
+    rung: DetectionMode
+    costs: Mapping[DetectionMode, tuple[float, ...]] = field(default_factory=dict)
     calm: int = 0
     since: int = 0
     coasted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class QueueStatus:
     """What the choice for a frame depends on.
 
     Attributes
@@ -59,12 +59,12 @@ class Observation:
     known: bool
 
 
-def init(rungs: tuple[Rung, ...]) -> LadderState:
+def init(rungs: tuple[DetectionMode, ...]) -> LadderState:
     """Stand on the best of the rungs."""
     return LadderState(rungs=rungs, rung=rungs[0])
 
 
-def update(state: LadderState, now: Observation) -> tuple[LadderState, Rung]:
+def update(state: LadderState, now: QueueStatus) -> tuple[LadderState, DetectionMode]:
     """Choose the rung of the next frame.
 
     If ``spent + queued * cost`` of the present rung exceeds the deadline, the next cheaper one that
@@ -76,7 +76,9 @@ def update(state: LadderState, now: Observation) -> tuple[LadderState, Rung]:
 
     Nobody's particles can coast for ever: every so many frames one is looked at all the same.
     """
-    rungs = state.rungs if now.known else tuple(r for r in state.rungs if r != Rung.COASTING)
+    rungs = (
+        state.rungs if now.known else tuple(r for r in state.rungs if r != DetectionMode.COASTING)
+    )
     state = _refreshed(state, now)
     present = min(state.rungs.index(state.rung), len(rungs) - 1)
     chosen = present
@@ -87,8 +89,8 @@ def update(state: LadderState, now: Observation) -> tuple[LadderState, Rung]:
         calm = state.calm + 1
         if calm == _CALM_FRAMES:
             chosen, calm = present - 1, 0
-    coasts = rungs[chosen] == Rung.COASTING and state.coasted < _MOST_COASTING
-    looks = rungs[chosen] == Rung.COASTING and not coasts
+    coasts = rungs[chosen] == DetectionMode.COASTING and state.coasted < _MOST_COASTING
+    looks = rungs[chosen] == DetectionMode.COASTING and not coasts
     after = replace(
         state,
         rung=rungs[chosen],
@@ -99,19 +101,19 @@ def update(state: LadderState, now: Observation) -> tuple[LadderState, Rung]:
     return after, rungs[chosen - 1] if looks else rungs[chosen]
 
 
-def timed(state: LadderState, rung: Rung, cost: float) -> LadderState:
+def timed(state: LadderState, rung: DetectionMode, cost: float) -> LadderState:
     """Remember what a frame has cost on a rung, s."""
     costs = (*state.costs.get(rung, ()), cost)[-_REMEMBERED:]
     return replace(state, costs={**state.costs, rung: costs})
 
 
-def _in_time(state: LadderState, rung: Rung, now: Observation, share: float = 1.0) -> bool:
+def _in_time(state: LadderState, rung: DetectionMode, now: QueueStatus, share: float = 1.0) -> bool:
     costs = state.costs.get(rung)
     cost = median_low(costs) if costs else 0.0
     return now.spent + now.queued * cost <= share * now.deadline
 
 
-def _refreshed(state: LadderState, now: Observation) -> LadderState:
+def _refreshed(state: LadderState, now: QueueStatus) -> LadderState:
     """Forget what better rungs have cost long ago, if there is room to try them."""
     if state.since < _STALE_FRAMES or not _in_time(state, state.rung, now, _CALM_SHARE):
         return state

@@ -12,10 +12,18 @@ from scipy.ndimage import binary_dilation
 
 from ....models.arrays import Array, Image, Mask
 from ....models.detector import Detections
-from ..frames import Corrected
+from ..frames import OpticalDensityFrame
 from ..register.fuse import crop_rois, prepare
-from ..register.templates import Anchor, Memory, add, background_response, begin, learn, window_side
-from .places import Place, Places
+from ..register.templates import (
+    Template,
+    TemplateSet,
+    add,
+    background_response,
+    begin,
+    learn,
+    window_side,
+)
+from .places import MeasuredPlace, Places
 
 _AROUND = 3
 
@@ -23,12 +31,12 @@ _GOOD_PX = 0.5
 
 
 def remember(
-    memories: Mapping[int, Memory],
+    memories: Mapping[int, TemplateSet],
     places: Places,
     pictures: Mapping[int, tuple[Array, Image]],
-    corrected: Corrected,
+    corrected: OpticalDensityFrame,
     detections: Detections,
-) -> dict[int, Memory]:
+) -> dict[int, TemplateSet]:
     """Take the ROIs of a frame into the templates.
 
     Parameters
@@ -61,12 +69,12 @@ def remember(
     return after
 
 
-def _free(corrected: Corrected, detections: Detections) -> Mask:
+def _free(corrected: OpticalDensityFrame, detections: Detections) -> Mask:
     taken = binary_dilation(detections.labels > 0, iterations=_AROUND)
     return np.logical_and(corrected.valid, np.logical_not(taken))
 
 
-def _view(corrected: Corrected, yx: Array, roi: Image, side: int) -> Image:
+def _view(corrected: OpticalDensityFrame, yx: Array, roi: Image, side: int) -> Image:
     """The particle in a window of its own size, (S, S); the published ROI may cut it."""
     spare = len(roi) - side
     if spare >= 0 and spare % 2 == 0:
@@ -76,7 +84,7 @@ def _view(corrected: Corrected, yx: Array, roi: Image, side: int) -> Image:
     return crop_rois(image, yx[None], side)[0, 0].numpy()
 
 
-def _teaches(place: Place, known: Memory | None, sigma: Array) -> bool:
+def _teaches(place: MeasuredPlace, known: TemplateSet | None, sigma: Array) -> bool:
     """Whether a frame says what a particle looks like: seen, and at a place that is known."""
     if place.row < 0:
         return False
@@ -85,7 +93,7 @@ def _teaches(place: Place, known: Memory | None, sigma: Array) -> bool:
     return np.isfinite(place.contrast) and place.contrast > 0 and bool((sigma < _GOOD_PX).all())
 
 
-def _with_response(anchor: Anchor, od: Image, free: Mask) -> Anchor:
+def _with_response(anchor: Template, od: Image, free: Mask) -> Template:
     if anchor.rim is None:
         return anchor
     return replace(anchor, response=background_response(anchor.rim, od, free))

@@ -8,8 +8,8 @@ import torch
 
 from ....models.arrays import Array
 from ....models.detector import Detections, Expected
-from ..frames import Corrected, Rung
-from ..link import Linker, Sighting, TrackState
+from ..frames import DetectionMode, OpticalDensityFrame
+from ..link import Linker, Observation, TrackState
 from ..register import motion as motion_core
 from ..register.kinematics import UNKNOWN
 from ..register.motion import MotionState
@@ -17,7 +17,7 @@ from ..register.settings import RegisterSettings, auto_roi
 from ..results import FrameResult
 from . import coasting as incremental
 from .branch import Branch, Linked, locate, register
-from .records import Record
+from .records import FrameRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ class PipelineState:
 
     live: Branch
     final: Branch
-    waiting: dict[int, tuple[Sighting, ...]]
+    waiting: dict[int, tuple[Observation, ...]]
     roi: int = 0
     before: MotionState
-    record: Record | None = None
+    record: FrameRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,14 @@ class Pipeline:
         return max(state.live.link.next_particle, state.final.link.next_particle)
 
     @staticmethod
-    def can_coast(state: PipelineState, corrected: Corrected) -> bool:
+    def can_coast(state: PipelineState, corrected: OpticalDensityFrame) -> bool:
         """Whether particles are known that could do without detection in a frame."""
         return incremental.can_coast(_continued(state, corrected).link)
 
     @staticmethod
-    def expected(state: PipelineState, corrected: Corrected, every: int) -> Expected | None:
+    def expected(
+        state: PipelineState, corrected: OpticalDensityFrame, every: int
+    ) -> Expected | None:
         """Where particles are expected in a frame; None if all of it shall be searched.
 
         Parameters
@@ -117,7 +119,7 @@ class Pipeline:
     def update(
         self,
         state: PipelineState,
-        corrected: Corrected,
+        corrected: OpticalDensityFrame,
         detections: Detections,
         next_particle: int = 0,
     ) -> tuple[PipelineState, FrameResult]:
@@ -144,7 +146,7 @@ class Pipeline:
         return self._revise(state, corrected, detections)
 
     def _first(
-        self, state: PipelineState, corrected: Corrected, detections: Detections
+        self, state: PipelineState, corrected: OpticalDensityFrame, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
         live, sightings, result, record = self._advance(state, state.live, corrected, detections)
         state = replace(state, live=live, record=record)
@@ -159,7 +161,7 @@ class Pipeline:
         return replace(state, final=live), result
 
     def _revise(
-        self, state: PipelineState, corrected: Corrected, detections: Detections
+        self, state: PipelineState, corrected: OpticalDensityFrame, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
         claims = state.waiting.get(corrected.frame, ())
         final, _, result, record = self._advance(state, state.final, corrected, detections, claims)
@@ -175,16 +177,16 @@ class Pipeline:
         self,
         state: PipelineState,
         branch: Branch,
-        corrected: Corrected,
+        corrected: OpticalDensityFrame,
         detections: Detections,
-        claims: tuple[Sighting, ...] = (),
-    ) -> tuple[Branch, tuple[Sighting, ...], FrameResult, Record]:
+        claims: tuple[Observation, ...] = (),
+    ) -> tuple[Branch, tuple[Observation, ...], FrameResult, FrameRecord]:
         """Link and register one frame along a branch."""
         # no identity is given twice, whichever branch gave it
         given = max(state.live.link.next_particle, state.final.link.next_particle)
         before = replace(branch.link, next_particle=given)
-        if corrected.effort.rung == Rung.COASTING:
-            before = incremental.jumped(before, corrected)
+        if corrected.effort.rung == DetectionMode.COASTING:
+            before = incremental.predict_shift(before, corrected)
         link, linked = self.linker.update(before, detections, corrected.od, claims, corrected.valid)
         frame = Linked(
             corrected=corrected, detections=linked.detections, sightings=linked.sightings
@@ -201,7 +203,7 @@ class Pipeline:
         return branch, frame.sightings, result, record
 
 
-def _continued(state: PipelineState, corrected: Corrected) -> Branch:
+def _continued(state: PipelineState, corrected: OpticalDensityFrame) -> Branch:
     """The branch that a frame goes on with."""
     return state.live if corrected.revision == 0 else state.final
 
@@ -219,7 +221,9 @@ def _without_rates(result: FrameResult) -> FrameResult:
     return replace(result, particles=tuple(particles))
 
 
-def _told(sightings: tuple[Sighting, ...], confirmed: dict[int, Array]) -> tuple[Sighting, ...]:
+def _told(
+    sightings: tuple[Observation, ...], confirmed: dict[int, Array]
+) -> tuple[Observation, ...]:
     """Sightings, those that a template found being tracked although they were not detected."""
     return tuple(
         replace(s, state=TrackState.TRACKED, yx=confirmed[s.particle])

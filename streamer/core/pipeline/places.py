@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ....models.arrays import Array
 from ....models.detector import Detections
-from ..link import Sighting
-from ..register.fit import Refined, Request, mask_sigma, refine
-from ..register.motion import Measured
+from ..link import Observation
+from ..register.fit import FitRequest, TemplateFit, mask_sigma, refine
+from ..register.motion import PositionMeasurement
 from ..register.settings import RegisterSettings
-from ..register.templates import Memory
+from ..register.templates import TemplateSet
 
 _COAST_STEP_PX = 0.5
 
@@ -33,7 +33,7 @@ _LIKE = 1.8  # by how much the contrast may change while a particle is not detec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class MeasuredPlace:
     """How one particle was found.
 
     Attributes
@@ -52,7 +52,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class PriorKnowledge:
     """What is known of the particles before a frame.
 
     Attributes
@@ -63,7 +63,7 @@ class Known:
     last : (2,) px, where each was in the frame before.
     """
 
-    memories: Mapping[int, Memory]
+    memories: Mapping[int, TemplateSet]
     misses: Mapping[int, int]
     anchored: frozenset[int]
     last: Mapping[int, Array]
@@ -81,8 +81,8 @@ class Places:
     confirmed : places of particles that were not detected, but matched their templates.
     """
 
-    measured: tuple[Measured, ...]
-    found: dict[int, Place]
+    measured: tuple[PositionMeasurement, ...]
+    found: dict[int, MeasuredPlace]
     misses: dict[int, int]
     confirmed: dict[int, Array]
 
@@ -91,8 +91,8 @@ def find_places(
     image: Tensor,
     noise: float,
     detections: Detections,
-    alive: list[Sighting],
-    known: Known,
+    alive: list[Observation],
+    known: PriorKnowledge,
     settings: RegisterSettings,
 ) -> Places:
     """Match each particle's template near its mask, or near where it is expected.
@@ -105,7 +105,7 @@ def find_places(
     sigma = mask_sigma(
         detections.area, detections.contrast, detections.cut, noise=noise, psf=settings.psf_px
     )
-    refined: dict[int, Refined] = {}
+    refined: dict[int, TemplateFit] = {}
     if settings.refine:
         requests = [_request(s, detections, known) for s in alive if s.particle in known.memories]
         refined = _refine_twice(image, detections.labels, requests, known.last)
@@ -125,9 +125,9 @@ def find_places(
 def _refine_twice(
     image: Tensor,
     labels: NDArray[np.int32],
-    requests: list[Request],
+    requests: list[FitRequest],
     last: Mapping[int, Array],
-) -> dict[int, Refined]:
+) -> dict[int, TemplateFit]:
     """Start at the masks; where that leads astray, where the field has carried the particle.
 
     Masks of faint or touching particles may be off by more than a fit can make good.
@@ -154,7 +154,7 @@ def _refine_twice(
     return {**first, **better}
 
 
-def _request(sighting: Sighting, detections: Detections, known: Known) -> Request:
+def _request(sighting: Observation, detections: Detections, known: PriorKnowledge) -> FitRequest:
     row = sighting.detection
     anchor = known.memories[sighting.particle].nearest
     reach = _REACH_PX
@@ -165,12 +165,12 @@ def _request(sighting: Sighting, detections: Detections, known: Known) -> Reques
         # a share of a mask, or what is left of one, says less
         loose = detections.cut[row] or sighting.divided
         reach = max(_REACH_PX, _REACH_SHARE * radius) * (2.0 if loose else 1.0)
-    return Request(
+    return FitRequest(
         particle=sighting.particle, anchor=anchor, start=sighting.yx, reach=reach, label=row + 1
     )
 
 
-def _plausible(particle: int, found: Refined, known: Known) -> bool:
+def _plausible(particle: int, found: TemplateFit, known: PriorKnowledge) -> bool:
     """Whether something found without a detection is a particle: often seen, of like contrast."""
     if particle not in known.misses:
         return True
@@ -182,12 +182,12 @@ def _plausible(particle: int, found: Refined, known: Known) -> bool:
 
 
 def _place(
-    sighting: Sighting,
-    refined: Refined | None,
+    sighting: Observation,
+    refined: TemplateFit | None,
     detections: Detections,
     sigma: Array,
-    known: Known,
-) -> tuple[Measured, Place]:
+    known: PriorKnowledge,
+) -> tuple[PositionMeasurement, MeasuredPlace]:
     row, particle = sighting.detection, sighting.particle
     seen = row >= 0
     cut = seen and bool(detections.cut[row])
@@ -202,7 +202,7 @@ def _place(
         yx, error = refined.yx, refined.sigma
         if np.isfinite(anchor.response).all():
             error = np.hypot(error, anchor.response / refined.gain)
-    item = Measured(
+    item = PositionMeasurement(
         particle=particle,
         yx=yx,
         sigma=error,
@@ -211,7 +211,7 @@ def _place(
         cut=cut and (refined is None or particle not in known.anchored),
         followed=refined is not None,
     )
-    place = Place(
+    place = MeasuredPlace(
         mask_yx=detections.yx[row] if clean else None, contrast=contrast, row=row, clean=clean
     )
     return item, place

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.arrays import Array
-from ..register.motion import Instant
+from ..register.motion import FrameMeasurement
 from ..results import FrameResult
-from .places import Place, Places
+from .places import MeasuredPlace, Places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class FrameRecord:
     """One frame without its pictures.
 
     Attributes
@@ -27,23 +27,23 @@ class Record:
     """
 
     result: FrameResult
-    instant: Instant
-    found: dict[int, Place]
+    instant: FrameMeasurement
+    found: dict[int, MeasuredPlace]
     moments: dict[int, Array]
     labels: NDArray[np.int32]
 
 
 def record(
     result: FrameResult,
-    instant: Instant,
+    instant: FrameMeasurement,
     places: Places,
     moments: dict[int, Array],
     labels: NDArray[np.int32],
-) -> Record:
+) -> FrameRecord:
     """Keep what a later look needs."""
     empty = np.zeros((0, 0), np.float32)
     bare = tuple(replace(p, roi=empty) for p in result.particles)
-    return Record(
+    return FrameRecord(
         result=replace(result, aligned=None, unaligned=None, particles=bare),
         instant=replace(instant, picture=None),
         found=places.found,

@@ -19,19 +19,19 @@ from ....models.arrays import Array
 from ....models.ssim import Smoothed
 from ..link import TrackState
 from ..register import motion as motion_core
-from ..register.background import Picture, picture
-from ..register.blend import Track, blend
-from ..register.fit import Refined, Request, refine
+from ..register.background import BackgroundView, picture
+from ..register.blend import ScanTrack, blend
+from ..register.fit import FitRequest, TemplateFit, refine
 from ..register.fuse import crop_rois, fuse, unaligned
 from ..register.gauge import BACKGROUND
-from ..register.motion import FieldMotion, Measured, MotionState, Moved
+from ..register.motion import FieldMotion, MotionState, ParticleShift, PositionMeasurement
 from ..register.settings import RegisterSettings
 from ..register.steady import steady
-from ..register.templates import Anchor, Memory
+from ..register.templates import Template, TemplateSet
 from ..results import FrameResult, ParticleResult
 from .branch import compare
 from .gaps import fill_gaps
-from .records import Record
+from .records import FrameRecord
 
 Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
 
@@ -53,9 +53,9 @@ class Scan:
     side : of the ROIs, px.
     """
 
-    records: Sequence[Record]
+    records: Sequence[FrameRecord]
     load: Load
-    memories: Mapping[int, Memory]
+    memories: Mapping[int, TemplateSet]
     before: MotionState
     side: int
 
@@ -86,7 +86,7 @@ def reregister_scan(
     return marked, _results(scan, revisions, settings)
 
 
-def _picture(scan: Scan, item: Record, settings: RegisterSettings) -> Picture | None:
+def _picture(scan: Scan, item: FrameRecord, settings: RegisterSettings) -> BackgroundView | None:
     """What lies between the particles, for the gauge that needs it."""
     loaded = scan.load(item.result.frame) if settings.gauge == BACKGROUND else None
     if loaded is None:
@@ -100,7 +100,7 @@ def _picture(scan: Scan, item: Record, settings: RegisterSettings) -> Picture | 
 class _Revision:
     """Motion in one frame, and the particles whose places were fitted."""
 
-    record: Record
+    record: FrameRecord
     field: FieldMotion
     fitted: frozenset[int]
 
@@ -135,19 +135,19 @@ def _places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]
     return out, {p: both.centre for p, both in zip(numbers, blended, strict=True)}
 
 
-def _fits(scan: Scan, best: Mapping[int, Anchor], item: Record) -> dict[int, Refined]:
+def _fits(scan: Scan, best: Mapping[int, Template], item: FrameRecord) -> dict[int, TemplateFit]:
     loaded = scan.load(item.result.frame)
     return {} if loaded is None else refine(loaded[0], loaded[1], _requests(item, best))
 
 
-def _requests(item: Record, best: Mapping[int, Anchor]) -> list[Request]:
+def _requests(item: FrameRecord, best: Mapping[int, Template]) -> list[FitRequest]:
     requests = []
     for m in item.instant.measured:
         place = item.found.get(m.particle)
         if m.particle not in best or place is None or not m.seen:
             continue
         requests.append(
-            Request(
+            FitRequest(
                 particle=m.particle,
                 anchor=best[m.particle],
                 start=m.yx,
@@ -159,11 +159,11 @@ def _requests(item: Record, best: Mapping[int, Anchor]) -> list[Request]:
 
 
 def _track(
-    records: Sequence[Record],
-    fits: Mapping[int, Mapping[int, Refined]],
+    records: Sequence[FrameRecord],
+    fits: Mapping[int, Mapping[int, TemplateFit]],
     particle: int,
-    best: Anchor,
-) -> Track:
+    best: Template,
+) -> ScanTrack:
     fitted, mask, noise = (np.full((len(records), 2), np.nan) for _ in range(3))
     faintness, tilt = (np.full(len(records), np.nan) for _ in range(2))
     for row, item in enumerate(records):
@@ -175,7 +175,7 @@ def _track(
         seen = item.found.get(particle)
         if seen is not None and seen.mask_yx is not None:
             mask[row] = seen.mask_yx
-    return Track(
+    return ScanTrack(
         fitted=fitted,
         noise=noise,
         mask=mask,
@@ -185,7 +185,7 @@ def _track(
     )
 
 
-def _measured(record: Record, places: Mapping[int, _Found]) -> tuple[Measured, ...]:
+def _measured(record: FrameRecord, places: Mapping[int, _Found]) -> tuple[PositionMeasurement, ...]:
     """Revised places of a frame; those of particles that nobody saw at first come last."""
     told = {m.particle for m in record.instant.measured}
     known = [
@@ -193,14 +193,14 @@ def _measured(record: Record, places: Mapping[int, _Found]) -> tuple[Measured, .
         for m in record.instant.measured
     ]
     new = [
-        Measured(particle=p, yx=f.yx, sigma=f.sigma, seen=True, cut=False, followed=True)
+        PositionMeasurement(particle=p, yx=f.yx, sigma=f.sigma, seen=True, cut=False, followed=True)
         for p, f in places.items()
         if p not in told
     ]
     return (*known, *new)
 
 
-def _revised(item: Measured, found: _Found) -> Measured:
+def _revised(item: PositionMeasurement, found: _Found) -> PositionMeasurement:
     cut = item.cut and item.seen
     return replace(item, yx=found.yx, sigma=found.sigma, seen=True, cut=cut, followed=True)
 
@@ -263,7 +263,7 @@ def _particles(
     return (*out, *(replace(p, roi=empty) for p in before.values()))
 
 
-def _found_late(m: Moved) -> ParticleResult:
+def _found_late(m: ParticleShift) -> ParticleResult:
     nan = float("nan")
     return ParticleResult(
         particle=m.particle,

@@ -1,11 +1,11 @@
 """Frames that must not be fitted: repeated, late, blank, blurred.
 
 What is wrong with the pixels as such (shape, saturation, too little light) is for ``correct``;
-here a frame is compared with those before it. Pure functions: `arrived` looks at a raw frame before
-it is corrected, `assess` at its optical density before it is linked.
+here a frame is compared with those before it. Pure functions: `check_arrival` looks at a raw frame
+before it is corrected, `assess` at its optical density before it is linked.
 """
 
-from .arrival import GOOD, ArrivalState, Verdict, arrived
+from .arrival import GOOD, ArrivalState, Verdict, check_arrival
 from .settings import QualitySettings
 from .sharpness import SharpnessState, assess
 
@@ -15,6 +15,6 @@ __all__ = [
     "QualitySettings",
     "SharpnessState",
     "Verdict",
-    "arrived",
     "assess",
+    "check_arrival",
 ]

@@ -36,7 +36,7 @@ class ArrivalState:
     contrasts: tuple[float, ...] = ()
 
 
-def arrived(
+def check_arrival(
     state: ArrivalState, frame: Frame, settings: QualitySettings
 ) -> tuple[ArrivalState, Verdict]:
     """Judge a sample frame by the frames before it.

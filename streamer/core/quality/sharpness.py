@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ....models.arrays import Array
 from ....models.detector import Detections
-from ..frames import Corrected
+from ..frames import OpticalDensityFrame
 from .arrival import GOOD, Verdict
 from .settings import QualitySettings
 
@@ -64,7 +64,7 @@ class SharpnessState:
 
 def assess(
     state: SharpnessState,
-    corrected: Corrected,
+    corrected: OpticalDensityFrame,
     detections: Detections,
     settings: QualitySettings,
 ) -> tuple[SharpnessState, Verdict]:
@@ -121,7 +121,7 @@ def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
     return cast("Array", np.median([kept[i].share for i in nearest], axis=0))
 
 
-def _measure(corrected: Corrected, detections: Detections) -> Sharpness | None:
+def _measure(corrected: OpticalDensityFrame, detections: Detections) -> Sharpness | None:
     found = [_along(axis, corrected, detections.labels) for axis in (0, 1)]
     pairs = [pair for pair in found if pair is not None]
     if len(pairs) < len(found):
@@ -138,7 +138,7 @@ def _measure(corrected: Corrected, detections: Detections) -> Sharpness | None:
 
 
 def _along(
-    axis: int, corrected: Corrected, labels: NDArray[np.int32]
+    axis: int, corrected: OpticalDensityFrame, labels: NDArray[np.int32]
 ) -> tuple[float, float, float] | None:
     """Share of fine structure in the rims, its error, and the step: medians of the particles."""
     lines, owner = _lines(axis, corrected.od, corrected.valid, labels)

@@ -60,7 +60,7 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Background:
+class BackgroundTemplate:
     """Running template of the background in the frame of the electrode.
 
     Attributes
@@ -91,7 +91,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class BackgroundView:
     """The background of one frame.
 
     Attributes
@@ -104,7 +104,7 @@ class Picture:
     weight: Image
 
 
-def picture(od: Image, valid: Mask, labels: NDArray[np.int32]) -> Picture:
+def picture(od: Image, valid: Mask, labels: NDArray[np.int32]) -> BackgroundView:
     """Band-pass what lies outside all particles.
 
     Parameters
@@ -117,10 +117,12 @@ def picture(od: Image, valid: Mask, labels: NDArray[np.int32]) -> Picture:
     size = 2 * _SKIRT_PX + 1
     weight = 1.0 - np.asarray(maximum_filter(taken, size, mode="constant", cval=1), np.float32)
     fine, coarse = (_smooth(od, weight, width) for width in (_FINE_PX, _COARSE_PX))
-    return Picture(image=np.asarray((fine - coarse) * weight, np.float32), weight=weight)
+    return BackgroundView(image=np.asarray((fine - coarse) * weight, np.float32), weight=weight)
 
 
-def at_reference(seen: Picture, scale: float, axis_yx: tuple[float, float]) -> Picture:
+def at_reference(
+    seen: BackgroundView, scale: float, axis_yx: tuple[float, float]
+) -> BackgroundView:
     """Resample a picture whose magnification is `scale` about `axis_yx`, px, to that of 1."""
     if scale == 1.0:
         return seen
@@ -128,11 +130,15 @@ def at_reference(seen: Picture, scale: float, axis_yx: tuple[float, float]) -> P
     weight = affine_transform(seen.weight, matrix, order=1, prefilter=False)
     weight = np.asarray(weight > _WHOLE, np.float32)
     image = np.asarray(affine_transform(seen.image, matrix, order=3), np.float32)
-    return Picture(image=image * weight, weight=weight)
+    return BackgroundView(image=image * weight, weight=weight)
 
 
 def find(
-    template: Background | None, seen: Picture, expected: Array, reach: float, least: float
+    template: BackgroundTemplate | None,
+    seen: BackgroundView,
+    expected: Array,
+    reach: float,
+    least: float,
 ) -> Found:
     """Where the background lies, sought around a motion that is expected.
 
@@ -156,17 +162,21 @@ def find(
     return Found(yx=yx, sigma=sigma, peak=peak, reason="")
 
 
-def absorb(template: Background | None, seen: Picture, drift: Array) -> Background:
+def absorb(
+    template: BackgroundTemplate | None, seen: BackgroundView, drift: Array
+) -> BackgroundTemplate:
     """Let the template learn the background of a frame whose drift (2,), px, is known."""
     if template is None or template.image.shape != seen.image.shape:
-        template = Background(image=np.zeros_like(seen.image), weight=np.zeros_like(seen.weight))
+        template = BackgroundTemplate(
+            image=np.zeros_like(seen.image), weight=np.zeros_like(seen.weight)
+        )
     known = np.clip(shift(seen.weight, -drift, order=1, prefilter=False), 0, 1)
     known[known < _WHOLE] = 0.0
     image = shift(seen.image, -drift, order=3) * known
     # a mean at first, an exponential memory later: what deforms slowly is followed
     share = known * np.maximum(_MEMORY, 1.0 / (1.0 + template.weight / _MEMORY))
     weight = np.minimum(template.weight + _MEMORY * known, 1.0)
-    return Background(
+    return BackgroundTemplate(
         image=((1 - share) * template.image + share * image).astype(np.float32),
         weight=weight.astype(np.float32),
     )
@@ -182,7 +192,9 @@ def _smooth(od: Image, weight: Image, width: float) -> Image:
     return np.asarray(mean, np.float32)
 
 
-def _nearest(template: Background, seen: Picture, middle: Array, reach: int) -> Array:
+def _nearest(
+    template: BackgroundTemplate, seen: BackgroundView, middle: Array, reach: int
+) -> Array:
     """Whole-pixel shift of the highest cross-correlation within `reach` of `middle`.
 
     Both images are 0 where they are not known and 0 on average, so that holes have no say.
@@ -199,7 +211,9 @@ def _nearest(template: Background, seen: Picture, middle: Array, reach: int) -> 
     return middle + step[list(best)]
 
 
-def _refine(template: Background, seen: Picture, start: Array) -> tuple[Array, Array, float]:
+def _refine(
+    template: BackgroundTemplate, seen: BackgroundView, start: Array
+) -> tuple[Array, Array, float]:
     """Gauss-Newton with a free gain: place, its error, and the correlation over shared pixels.
 
     The error is that of the residual, whose grain is that of the band.

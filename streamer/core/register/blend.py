@@ -38,7 +38,7 @@ _SLIDING = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
+class ScanTrack:
     """One particle over F frames of a scan; NaN where it was not found.
 
     Attributes
@@ -73,7 +73,7 @@ class Blended:
     centre: Array
 
 
-def blend(tracks: list[Track]) -> list[Blended]:
+def blend(tracks: list[ScanTrack]) -> list[Blended]:
     """Combine fits and masks of all particles of a scan.
 
     How much masks count is learned from all particles together: their disagreement with the fits
@@ -92,7 +92,7 @@ class _Slope:
     per_faintness: Array
 
 
-def _slope(track: Track) -> _Slope | None:
+def _slope(track: ScanTrack) -> _Slope | None:
     difference = track.mask - track.fitted
     known = np.isfinite(difference).all(axis=1) & np.isfinite(track.faintness)
     x, d = track.faintness[known], difference[known]
@@ -111,7 +111,7 @@ def _slope(track: Track) -> _Slope | None:
     return _Slope(solution[0], solution[1])
 
 
-def _disagreement(tracks: list[Track], slopes: list[_Slope | None]) -> float:
+def _disagreement(tracks: list[ScanTrack], slopes: list[_Slope | None]) -> float:
     """Variance of mask less fit, in units of what is expected of the fits; NaN if unknown."""
     ratios = [
         _square(s.per_faintness) / _square(_PART * t.response)
@@ -126,14 +126,14 @@ def _square(vector: Array) -> float:
     return float((vector**2).sum())
 
 
-def _share(track: Track, slope: _Slope, disagreement: float) -> float:
+def _share(track: ScanTrack, slope: _Slope, disagreement: float) -> float:
     """Weight of the masks: from the errors of all, less where a mask is far worse than others."""
     expected = disagreement * _square(_PART * np.nan_to_num(track.response))
     apart = np.sqrt(_square(slope.per_faintness) / max(expected, 1e-12))
     return min(_MOST, 1.0 / max(disagreement, 1.0)) * min(1.0, (_OUTLYING / 2 / apart) ** 2)
 
 
-def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended:
+def _combine(track: ScanTrack, slope: _Slope | None, disagreement: float) -> Blended:
     faint = np.nan_to_num(track.faintness)
     pull = _PART * np.nan_to_num(track.response) * np.hypot(faint, _SLIDING)[:, None]
     if slope is None or not np.isfinite(disagreement):
@@ -153,7 +153,7 @@ def _combine(track: Track, slope: _Slope | None, disagreement: float) -> Blended
     )
 
 
-def _centre(track: Track) -> Array:
+def _centre(track: ScanTrack) -> Array:
     difference = track.mask - track.fitted
     known = np.isfinite(difference).all(axis=1)
     return np.median(difference[known], axis=0) if known.any() else np.zeros(2)

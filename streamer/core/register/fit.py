@@ -13,7 +13,7 @@ from torch import Tensor
 from ....models.arrays import Array, Labels
 from ....models.rim import Rim, RimFit, fit_rims
 from ....models.warp import point_sampler
-from .templates import Anchor
+from .templates import Template
 
 _AROUND = 3  # px, kept from other particles
 _SHARE = 0.35
@@ -26,7 +26,7 @@ _SHAPE = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class FitRequest:
     """One particle that is sought.
 
     Attributes
@@ -36,14 +36,14 @@ class Request:
     """
 
     particle: int
-    anchor: Anchor
+    anchor: Template
     start: Array
     reach: float
     label: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refined:
+class TemplateFit:
     """Place of one particle.
 
     Attributes
@@ -60,7 +60,7 @@ class Refined:
     tilt: float
 
 
-def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[int, Refined]:
+def refine(image: Tensor, labels: Labels, requests: Sequence[FitRequest]) -> dict[int, TemplateFit]:
     """Fit the rims of particles; those that cannot be told are left out.
 
     Parameters
@@ -85,7 +85,7 @@ def refine(image: Tensor, labels: Labels, requests: Sequence[Request]) -> dict[i
     good = _good(fit, start, np.array([r.reach for r in chosen]))
     sigma = _CORRELATED * np.sqrt(np.abs(np.diagonal(fit.covariance, axis1=1, axis2=2)))
     return {
-        r.particle: Refined(
+        r.particle: TemplateFit(
             yx=fit.yx[i],
             sigma=sigma[i],
             gain=float(fit.gain[i]),
@@ -104,7 +104,7 @@ def _good(fit: RimFit, start: Array, reach: Array) -> NDArray[np.bool_]:
         return near & sure & fit.settled & (fit.share >= _SHARE)
 
 
-def _blocked(labels: Labels, requests: list[Request], rims: list[Rim]) -> Tensor:
+def _blocked(labels: Labels, requests: list[FitRequest], rims: list[Rim]) -> Tensor:
     """Points (N, M) on or next to the mask of another particle."""
     blocked = np.zeros((len(rims), max(len(rim.value) for rim in rims)), bool)
     margin = _AROUND + 1

@@ -10,7 +10,7 @@ import numpy as np
 from ....models.arrays import Array
 from . import magnification as zone_plate
 from .affine import Affine, fit_affine
-from .background import Background, Picture, absorb, at_reference, find
+from .background import BackgroundTemplate, BackgroundView, absorb, at_reference, find
 from .drift import Drift, Steps, error_variance, own_motion, robust_mean
 from .gauge import Gauge, Usable, choose
 from .kinematics import UNKNOWN, Rates, rates
@@ -19,7 +19,7 @@ from .settings import RegisterSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class PositionMeasurement:
     """Position of one particle in one frame.
 
     Attributes
@@ -88,12 +88,12 @@ class MotionState:
     drift: Array
     steps: Steps
     magnification: MagnificationState
-    background: Background | None = None
+    background: BackgroundTemplate | None = None
     frame: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class ParticleShift:
     """Motion of one particle in one frame; every vector is (2,) float64 (y, x).
 
     `yx`, `sigma`, `displacement`, `path` and the rates are those of the image; `residual` and
@@ -131,11 +131,11 @@ class FieldMotion:
     affine: Affine
     view: View
     magnification: Magnification
-    moved: tuple[Moved, ...]
+    moved: tuple[ParticleShift, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instant:
+class FrameMeasurement:
     """One frame as registration needs it.
 
     Attributes
@@ -150,8 +150,8 @@ class Instant:
     time: float
     energy: float | None
     shape: tuple[int, int]
-    measured: tuple[Measured, ...]
-    picture: Picture | None = None
+    measured: tuple[PositionMeasurement, ...]
+    picture: BackgroundView | None = None
 
 
 def init() -> MotionState:
@@ -194,7 +194,7 @@ def start_run(state: MotionState) -> MotionState:
 
 
 def update(
-    state: MotionState, now: Instant, settings: RegisterSettings
+    state: MotionState, now: FrameMeasurement, settings: RegisterSettings
 ) -> tuple[MotionState, FieldMotion]:
     """Advance through one frame.
 
@@ -262,7 +262,7 @@ class _Scene:
     view: View
 
 
-def _usable(state: MotionState, measured: tuple[Measured, ...], view: View) -> Usable:
+def _usable(state: MotionState, measured: tuple[PositionMeasurement, ...], view: View) -> Usable:
     known = [m for m in measured if m.seen and m.particle in state.particles]
     whole = [m for m in known if not m.cut and state.particles[m.particle].anchored]
     chosen = whole or known
@@ -295,7 +295,7 @@ def _affine(usable: Usable, drift: Array, settings: RegisterSettings) -> Affine:
     return fit_affine(usable.reference, motion, variance, settings.min_particles_affine)
 
 
-def _birth(item: Measured, scene: _Scene) -> ParticleMotion:
+def _birth(item: PositionMeasurement, scene: _Scene) -> ParticleMotion:
     # taken back through today's deformation, so that a late birth does not bias later strain
     at = scene.view.to_reference(item.yx) - scene.drift.yx
     reference = scene.affine.invert(at[None])[0]
@@ -316,8 +316,8 @@ def _birth(item: Measured, scene: _Scene) -> ParticleMotion:
 
 
 def _advance(
-    known: ParticleMotion, item: Measured, scene: _Scene, settings: RegisterSettings
-) -> tuple[ParticleMotion, Moved]:
+    known: ParticleMotion, item: PositionMeasurement, scene: _Scene, settings: RegisterSettings
+) -> tuple[ParticleMotion, ParticleShift]:
     view, drift = scene.view, scene.drift
     expected = view.to_image(known.reference_yx + drift.yx + known.residual)
     found = UNKNOWN
@@ -334,7 +334,7 @@ def _advance(
         known = _remember(known, yx, item.sigma, scene.time, settings.velocity_frames)
         found = rates(known.times, known.positions, known.sigmas)
     own = view.to_reference(yx) - drift.yx - known.reference_yx
-    motion = Moved(
+    motion = ParticleShift(
         particle=known.particle,
         yx=yx,
         sigma=item.sigma,

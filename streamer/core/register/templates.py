@@ -34,7 +34,7 @@ _NORMAL = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
+class Template:
     """Template of one particle at one contrast.
 
     Attributes
@@ -58,19 +58,19 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class TemplateSet:
     """All templates of one particle; `contrast` is that of the last frame."""
 
-    anchors: tuple[Anchor, ...]
+    anchors: tuple[Template, ...]
     contrast: float
 
     @property
-    def nearest(self) -> Anchor:
+    def nearest(self) -> Template:
         """The template whose contrast is most like that of the last frame."""
         return self.anchors[_nearest(self, self.contrast)]
 
     @property
-    def best(self) -> Anchor:
+    def best(self) -> Template:
         """The template that tells places best: strong, and the mean of many frames."""
         able = [a for a in self.anchors if a.rim is not None]
         return max(able or self.anchors, key=lambda a: a.contrast**2 * min(a.frames, 8))
@@ -88,10 +88,10 @@ class Memory:
         return anchor.image.shape[0] if anchor.frames < _ENOUGH else 0
 
 
-def begin(roi: Image, inside: Mask, contrast: float = 1.0) -> Anchor:
+def begin(roi: Image, inside: Mask, contrast: float = 1.0) -> Template:
     """Make a template of one ROI."""
     return _with_rim(
-        Anchor(
+        Template(
             image=roi,
             inside=inside,
             contrast=contrast,
@@ -118,18 +118,18 @@ def band_px(radius: float) -> float:
     return max(_BAND_PX, _BAND_SHARE * radius)
 
 
-def add(memory: Memory | None, anchor: Anchor) -> Memory:
+def add(memory: TemplateSet | None, anchor: Template) -> TemplateSet:
     """Remember a further template."""
     known = () if memory is None else memory.anchors
-    return Memory(anchors=(*known, anchor), contrast=anchor.contrast)
+    return TemplateSet(anchors=(*known, anchor), contrast=anchor.contrast)
 
 
-def learn(memory: Memory, roi: Image, contrast: float) -> Memory:
+def learn(memory: TemplateSet, roi: Image, contrast: float) -> TemplateSet:
     """Take an aligned ROI into the template of its contrast.
 
     Parameters
     ----------
-    roi : (S, S) float32, NaN where unusable; S as `Memory.side` says.
+    roi : (S, S) float32, NaN where unusable; S as `TemplateSet.side` says.
     contrast : relative to the first template.
     """
     index = _nearest(memory, contrast)
@@ -144,15 +144,15 @@ def learn(memory: Memory, roi: Image, contrast: float) -> Memory:
     if n & (n - 1) == 0:
         anchor = _with_rim(anchor)
     known = (*memory.anchors[:index], anchor, *memory.anchors[index + 1 :])
-    return Memory(anchors=known, contrast=contrast)
+    return TemplateSet(anchors=known, contrast=contrast)
 
 
-def _nearest(memory: Memory, contrast: float) -> int:
+def _nearest(memory: TemplateSet, contrast: float) -> int:
     distance = [abs(log(contrast / a.contrast)) for a in memory.anchors]
     return int(np.argmin(distance))
 
 
-def _with_rim(anchor: Anchor) -> Anchor:
+def _with_rim(anchor: Template) -> Template:
     usable = np.isfinite(anchor.image)
     radius = np.sqrt(np.count_nonzero(anchor.inside) / np.pi)
     band = band_px(float(radius))

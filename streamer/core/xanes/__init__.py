@@ -6,8 +6,8 @@
 >>> told = finish(state, basis, settings)                  # at the stop of the run
 """
 
-from .basis import Basis, Reference, digest, make_basis, make_reference
-from .rows import MapsRow, SpectrumRow, Told
+from .basis import Basis, PhaseReference, digest, make_basis, make_reference
+from .rows import MapsRow, SpectrumRow, XanesUpdate
 from .settings import ReferenceSettings, XanesSettings
 from .state import XanesState
 from .update import finish, init, revise, update
@@ -15,12 +15,12 @@ from .update import finish, init, revise, update
 __all__ = [
     "Basis",
     "MapsRow",
-    "Reference",
+    "PhaseReference",
     "ReferenceSettings",
     "SpectrumRow",
-    "Told",
     "XanesSettings",
     "XanesState",
+    "XanesUpdate",
     "digest",
     "finish",
     "init",

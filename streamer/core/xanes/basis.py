@@ -38,7 +38,7 @@ _UNKNOWN_SIGMA = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class PhaseReference:
     """One phase.
 
     Attributes
@@ -55,7 +55,7 @@ class Reference:
     edge: float
 
 
-def make_reference(name: str, energy: Array, mu: Array, settings: XanesSettings) -> Reference:
+def make_reference(name: str, energy: Array, mu: Array, settings: XanesSettings) -> PhaseReference:
     """Order a spectrum by energy, shift it, and normalise it if the settings say so.
 
     Parameters
@@ -79,11 +79,11 @@ def make_reference(name: str, energy: Array, mu: Array, settings: XanesSettings)
         raise ConfigError(
             f"{name}: {energy[0]:.0f} to {energy[-1]:.0f} eV does not span the edge at {near:.0f}"
         )
-    raw = Reference(name=name, energy=energy, mu=mu, edge=_edge(name, curve, mu))
+    raw = PhaseReference(name=name, energy=energy, mu=mu, edge=_edge(name, curve, mu))
     return _normalised(raw, settings) if settings.normalise_references else raw
 
 
-def digest(references: tuple[Reference, ...]) -> str:
+def digest(references: tuple[PhaseReference, ...]) -> str:
     """Hash of the content of references, "" without any: it is part of what makes results."""
     if not references:
         return ""
@@ -99,7 +99,7 @@ def _edge(name: str, curve: Curve, mu: Array) -> float:
     return energy
 
 
-def _normalised(raw: Reference, settings: XanesSettings) -> Reference:
+def _normalised(raw: PhaseReference, settings: XanesSettings) -> PhaseReference:
     curve = make_curve(raw.energy, raw.edge, settings)
     line = pre_edge_line(raw.energy, raw.energy, raw.edge, settings)
     if curve is None or line is None:
@@ -123,7 +123,7 @@ class Basis:
 
     centre: float
     degree: int
-    references: tuple[Reference, ...]
+    references: tuple[PhaseReference, ...]
     curves: tuple[Akima1DInterpolator, ...]
     window: tuple[float, float]
 
@@ -149,7 +149,7 @@ class Basis:
         return np.where((used & np.isfinite(rows).all(axis=1))[:, None], rows, 0.0)
 
 
-def make_basis(settings: XanesSettings, references: tuple[Reference, ...] = ()) -> Basis:
+def make_basis(settings: XanesSettings, references: tuple[PhaseReference, ...] = ()) -> Basis:
     """Columns for settings and references."""
     low, high = settings.window or (0.0, np.inf)
     for reference in references:

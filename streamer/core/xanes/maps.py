@@ -16,7 +16,7 @@ from .reading import Reading
 from .rows import MapsRow
 from .settings import XanesSettings
 from .spectrum import offsets
-from .state import Particle, Sampling, Seen, settled
+from .state import AddedFrame, Particle, Sampling, settled
 
 Spectra = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ class _Stack:
 def make_maps(
     number: int,
     particle: Particle,
-    seen: Mapping[int, Seen],
+    seen: Mapping[int, AddedFrame],
     reading: Reading,
     basis: Basis,
     settings: XanesSettings,
@@ -142,7 +142,7 @@ def _without(normal: Array, sampling: Sampling, gone: NDArray[np.bool_]) -> Arra
     return inverse(normal - taken)[kind]
 
 
-def _stack(number: int, particle: Particle, seen: Mapping[int, Seen]) -> _Stack:
+def _stack(number: int, particle: Particle, seen: Mapping[int, AddedFrame]) -> _Stack:
     count = len(particle.sampling.frame)
     pixels = particle.mask & (2 * particle.missing < count)
     images = [_image_of(seen[int(frame)], number)[pixels] for frame in particle.sampling.frame]
@@ -157,7 +157,7 @@ def _stack(number: int, particle: Particle, seen: Mapping[int, Seen]) -> _Stack:
     return _Stack(pixels, spectra, known, whole)
 
 
-def _image_of(seen: Seen, number: int) -> NDArray[np.int32]:
+def _image_of(seen: AddedFrame, number: int) -> NDArray[np.int32]:
     return seen.images[seen.particles.index(number)]
 
 

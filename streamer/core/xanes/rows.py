@@ -75,7 +75,7 @@ class MapsRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class XanesUpdate:
     """Rows that a frame, or the end of the run, has brought."""
 
     spectra: tuple[SpectrumRow, ...] = ()

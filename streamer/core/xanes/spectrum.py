@@ -12,7 +12,7 @@ from skimage.measure import label as connected
 
 from ....models.arrays import Array, Mask
 from .basis import INVALID, PIXEL
-from .state import Particle, Seen, XanesState, settled
+from .state import AddedFrame, Particle, XanesState, settled
 
 _REDRAWN = 4
 _REDRAWN_TOGETHER = 8
@@ -97,7 +97,7 @@ def _mean_image(particle: Particle) -> Array:
 
 
 def _measured(
-    particle: Particle, number: int, places: NDArray[np.intp], seen: Mapping[int, Seen]
+    particle: Particle, number: int, places: NDArray[np.intp], seen: Mapping[int, AddedFrame]
 ) -> Particle:
     """Average the ROIs of some frames over the mask, and take the median of what is around it.
 

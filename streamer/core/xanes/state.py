@@ -16,7 +16,7 @@ _LOW_BITS = 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class AddedFrame:
     """ROIs of one frame, as they were added.
 
     Attributes
@@ -120,7 +120,7 @@ class Particle:
 
     sums: NDArray[np.int64]
     missing: NDArray[np.int32]
-    behind: Mapping[int, Seen | None] = field(default_factory=dict)
+    behind: Mapping[int, AddedFrame | None] = field(default_factory=dict)
     mask: Mask
     around: Mask
     mask_at: int
@@ -146,7 +146,7 @@ class XanesState:
 
     side: int = 0
     binning: int = 1
-    seen: Mapping[int, Seen] = field(default_factory=dict)
+    seen: Mapping[int, AddedFrame] = field(default_factory=dict)
     particles: Mapping[int, Particle] = field(default_factory=dict)
     held: int = 0
     full: bool = False
@@ -175,7 +175,7 @@ def unseen(side: int, columns: int) -> Particle:
 
 
 def outdated(
-    particle: Particle, number: int, frame: int, seen: Mapping[int, Seen], sampling: Sampling
+    particle: Particle, number: int, frame: int, seen: Mapping[int, AddedFrame], sampling: Sampling
 ) -> Particle:
     """Change the sampling of a particle in a frame; `seen` is what there was before."""
     if len(particle.behind) >= _BLOCK:
@@ -184,7 +184,7 @@ def outdated(
     return replace(particle, behind=before, sampling=sampling)
 
 
-def settled(particle: Particle, number: int, seen: Mapping[int, Seen]) -> Particle:
+def settled(particle: Particle, number: int, seen: Mapping[int, AddedFrame]) -> Particle:
     """Bring the sums of a particle up to date.
 
     Parameters

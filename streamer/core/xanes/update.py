@@ -19,10 +19,10 @@ from ..results import FrameResult, ParticleResult, Status
 from .basis import SIGMA, Basis, fixed_pixels, fixed_rows, weights
 from .maps import enlarged, make_maps
 from .reading import Reading, read
-from .rows import MapsRow, SpectrumRow, Told
+from .rows import MapsRow, SpectrumRow, XanesUpdate
 from .settings import XanesSettings
 from .spectrum import refreshed
-from .state import Particle, Sampling, Seen, XanesState, outdated, unseen
+from .state import AddedFrame, Particle, Sampling, XanesState, outdated, unseen
 
 _SHARED = {f.name for f in fields(Reading)} & {f.name for f in fields(SpectrumRow)}
 _FOLLOWED = frozenset({"tentative", "tracked", "coasting"})
@@ -43,7 +43,7 @@ def revise(
 
 def update(
     state: XanesState, result: FrameResult, basis: Basis, settings: XanesSettings
-) -> tuple[XanesState, Told]:
+) -> tuple[XanesState, XanesUpdate]:
     """Take a frame, or another revision of one, into account.
 
     Parameters
@@ -60,7 +60,7 @@ def update(
     after = revise(state, result, basis, settings)
     seen = after.seen.get(result.frame)
     if after is state or seen is None:
-        return after, Told()
+        return after, XanesUpdate()
     after = refreshed(after, seen.particles, result.frame)
     readings = read({p: after.particles[p] for p in seen.particles}, basis, settings)
     rows = tuple(
@@ -70,10 +70,10 @@ def update(
     after = _told(after, rows)
     turn = {p: readings[p] for p in due(after.particles, readings, settings)}
     maps = _maps(after, turn, basis, settings)
-    return _mapped(after, turn, maps), Told(spectra=rows, maps=maps)
+    return _mapped(after, turn, maps), XanesUpdate(spectra=rows, maps=maps)
 
 
-def finish(state: XanesState, basis: Basis, settings: XanesSettings) -> Told:
+def finish(state: XanesState, basis: Basis, settings: XanesSettings) -> XanesUpdate:
     """Tell all spectra once more, each of one mask for all of its energies, and all maps."""
     state = refreshed(state, state.particles, None)
     readings = read(state.particles, basis, settings)
@@ -83,7 +83,7 @@ def finish(state: XanesState, basis: Basis, settings: XanesSettings) -> Told:
         for index in np.argsort(particle.sampling.frame)
     )
     maps = _maps(state, readings, basis, settings)
-    return Told(spectra=rows, maps=tuple(replace(item, final=True) for item in maps))
+    return XanesUpdate(spectra=rows, maps=tuple(replace(item, final=True) for item in maps))
 
 
 def _index(particle: Particle, frame: int) -> int:
@@ -159,17 +159,17 @@ def _mapped(state: XanesState, turn: Mapping[int, Reading], maps: Iterable[MapsR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class UsableRois:
     """ROIs of one frame that can be used, and the sampling of each particle of this frame alone."""
 
     result: FrameResult
-    seen: Seen
+    seen: AddedFrame
     samplings: tuple[Sampling, ...]
 
 
 def arrival(
     state: XanesState, result: FrameResult, basis: Basis, settings: XanesSettings
-) -> Arrival:
+) -> UsableRois:
     """Take the ROIs out of a result."""
     usable = [p for p in result.particles if _usable(p, state.side, settings.max_sigma)]
     blurred = "blurred" in result.reason.split(";")
@@ -180,17 +180,19 @@ def arrival(
     rois = binned(rois, state.binning if state.side else binning(side, settings))
     weight = weights(result.noise, _middle(rois))
     row = basis.rows(np.array([result.energy]))[0]
-    seen = Seen(
+    seen = AddedFrame(
         particles=tuple(p.particle for p in usable),
         images=fixed_pixels(rois),
         rows=fixed_rows(row, weight),
     )
     area = np.array([p.area for p in usable])
-    return Arrival(result=result, seen=seen, samplings=_samplings(result, seen, row, weight, area))
+    return UsableRois(
+        result=result, seen=seen, samplings=_samplings(result, seen, row, weight, area)
+    )
 
 
 def _samplings(
-    result: FrameResult, seen: Seen, row: Array, weight: Array, area: Array
+    result: FrameResult, seen: AddedFrame, row: Array, weight: Array, area: Array
 ) -> tuple[Sampling, ...]:
     whole = np.empty((len(area), 1, 2 + len(row)), np.int64)
     whole[:, 0, 0], whole[:, 0, 1], whole[:, 0, 2:] = result.frame, result.revision, seen.rows
@@ -200,7 +202,7 @@ def _samplings(
     return tuple(Sampling(whole=w, real=r) for w, r in zip(whole, real, strict=True))
 
 
-def put(state: XanesState, new: Arrival, basis: Basis, settings: XanesSettings) -> XanesState:
+def put(state: XanesState, new: UsableRois, basis: Basis, settings: XanesSettings) -> XanesState:
     """Replace what was added of a frame, if anything, by what has arrived."""
     frame = new.result.frame
     old = state.seen.get(frame)

@@ -1,6 +1,6 @@
 """Recordings out of data that people already have: .xrm folders, TIFF stacks, FXI HDF5."""
 
-from .plan import ImportPlan, ImportReport, Shot, Skipped
+from .plan import Exposure, ImportPlan, ImportReport, Skipped
 from .registry import (
     IMPORTERS,
     Importer,
@@ -12,10 +12,10 @@ from .registry import (
 
 __all__ = [
     "IMPORTERS",
+    "Exposure",
     "ImportPlan",
     "ImportReport",
     "Importer",
-    "Shot",
     "Skipped",
     "detect_importer",
     "get_importer",

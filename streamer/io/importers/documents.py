@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.frames import Document, NamedDocument, Role
 from ...errors import ImportDataError
-from .plan import ImportPlan, Shot, Skipped
+from .plan import Exposure, ImportPlan, Skipped
 
 STREAMS: Mapping[Role, str] = {Role.DARK: "dark", Role.SAMPLE: "primary", Role.FLAT: "flat"}
 
@@ -94,7 +94,7 @@ class _Run:
             **self.plan.metadata,
         }
 
-    def shot(self, shot: Shot) -> Iterator[NamedDocument]:
+    def shot(self, shot: Exposure) -> Iterator[NamedDocument]:
         try:
             image = self.checked(shot.read(), shot)
         except ImportDataError as error:
@@ -111,7 +111,7 @@ class _Run:
             self.tally.energies.add(shot.energy)
         yield "event", self.event(shot, image)
 
-    def checked(self, image: NDArray[Any], shot: Shot) -> NDArray[Any]:
+    def checked(self, image: NDArray[Any], shot: Exposure) -> NDArray[Any]:
         if image.ndim != 2:
             raise ImportDataError(f"{shot.source}: wanted an image (H, W), got {image.shape}")
         shape = (image.shape[0], image.shape[1])
@@ -122,7 +122,7 @@ class _Run:
         self.shape = shape
         return image
 
-    def descriptor(self, shot: Shot, image: NDArray[Any]) -> Document:
+    def descriptor(self, shot: Exposure, image: NDArray[Any]) -> Document:
         data_keys = {name: spec for name, (_, spec) in _values(shot, image).items()}
         stream = STREAMS[shot.role]
         return {
@@ -139,7 +139,7 @@ class _Run:
             "hints": {"camera": {"fields": [IMAGE_KEY]}},
         }
 
-    def event(self, shot: Shot, image: NDArray[Any]) -> Document:
+    def event(self, shot: Exposure, image: NDArray[Any]) -> Document:
         stream = STREAMS[shot.role]
         seq_num = self.tally.images[stream]
         data = {name: value for name, (value, _) in _values(shot, image).items()}
@@ -165,7 +165,7 @@ class _Run:
         }
 
 
-def _values(shot: Shot, image: NDArray[Any]) -> dict[str, tuple[Any, Document]]:
+def _values(shot: Exposure, image: NDArray[Any]) -> dict[str, tuple[Any, Document]]:
     """Value and data key of all that an event of this shot holds."""
     found: dict[str, tuple[Any, Document]] = {
         IMAGE_KEY: (

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
+class Exposure:
     """One exposure that becomes one event.
 
     Attributes
@@ -62,7 +62,7 @@ class ImportPlan:
     importer: str
     identity: str
     sample: str
-    shots: tuple[Shot, ...]
+    shots: tuple[Exposure, ...]
     skipped: tuple[Skipped, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ def scheduled(
     exposures: Mapping[Role, float | None],
     start: float,
     period: float,
-) -> tuple[Shot, ...]:
+) -> tuple[Exposure, ...]:
     """Return darks, then per energy the sample images and its flats.
 
     Flats whose number does not fit the energies belong to no energy and come before the sample.
@@ -130,7 +130,7 @@ def scheduled(
             mine = found[index * count : (index + 1) * count]
             order += [(role, energy, frame) for frame in mine]
     return tuple(
-        Shot(
+        Exposure(
             role=role,
             energy=energy,
             exposure=exposures.get(role),

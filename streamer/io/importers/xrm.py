@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...core.frames import Role
 from ...errors import ImportDataError
-from .plan import ImportPlan, Shot, Skipped, energy_in_name, to_ev
+from .plan import Exposure, ImportPlan, Skipped, energy_in_name, to_ev
 
 _SUFFIXES = (".xrm", ".txrm")
 _FLAT = re.compile(r"(^|[_\-. ])(ref|flat|bkg)([_\-. ]|$)", re.IGNORECASE)
@@ -52,7 +52,7 @@ class XrmImporter:
         ImportDataError
             If there is no usable sample image; the first reasons are named.
         """
-        shots: list[tuple[tuple[object, ...], Shot]] = []
+        shots: list[tuple[tuple[object, ...], Exposure]] = []
         skipped: list[Skipped] = []
         pixel_size: float | None = None
         for file in _files(path):
@@ -102,7 +102,7 @@ def _role(file: Path, root: Path) -> Role:
     return Role.SAMPLE
 
 
-def _shots(header: XrmHeader, root: Path) -> list[tuple[tuple[object, ...], Shot]]:
+def _shots(header: XrmHeader, root: Path) -> list[tuple[tuple[object, ...], Exposure]]:
     """Return the exposures of a file, each with what it is sorted by."""
     role = _role(header.path, root)
     found = _REPETITION.search(header.path.stem)
@@ -112,7 +112,7 @@ def _shots(header: XrmHeader, root: Path) -> list[tuple[tuple[object, ...], Shot
     for index in range(header.n_images):
         stored = header.energies[index]
         energy = to_ev([stored])[0] if stored > 0 else told
-        shot = Shot(
+        shot = Exposure(
             role=role,
             energy=energy,
             exposure=header.exposures[index] or None,
@@ -127,7 +127,7 @@ def _shots(header: XrmHeader, root: Path) -> list[tuple[tuple[object, ...], Shot
     return made
 
 
-def _scan_name(shots: tuple[Shot, ...]) -> str:
+def _scan_name(shots: tuple[Exposure, ...]) -> str:
     """Return what the beamline called the scan, from the name of the first sample file."""
     first = next(shot for shot in shots if shot.role is Role.SAMPLE)
     found = _SCAN.match(first.source.stem)

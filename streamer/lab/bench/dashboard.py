@@ -31,7 +31,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ViewerRecord:
     """What the viewers saw of one run.
 
     Attributes
@@ -73,7 +73,7 @@ class RunFigures:
     tiled_cpu: float
     load: float
     cores: int
-    seen: Seen | None
+    seen: ViewerRecord | None
 
 
 def measure_dashboard(
@@ -170,7 +170,7 @@ class _Audience:
         """Save a picture of a page."""
         self._pages[-1].screenshot(path=str(path), full_page=True)
 
-    def seen(self, times: Times, results: Times) -> Seen:
+    def seen(self, times: Times, results: Times) -> ViewerRecord:
         """Ask the pages what they showed when."""
         elapsed = time.monotonic() - self._began
         cpu = cpu_seconds(self._child.process.pid) / elapsed
@@ -190,7 +190,7 @@ class _Audience:
         if not delays:
             raise RigError("the run was over before a page showed it; make it longer")
         p50, p95, longest = (float(v) for v in np.percentile(delays, (50, 95, 100)))
-        return Seen(
+        return ViewerRecord(
             first_picture=tuple(self._firsts),
             delay_p50=p50,
             delay_p95=p95,

@@ -15,8 +15,8 @@ from ....models.device import resolve_device
 from ...config import Settings
 from ...core import assemble, correct, documents, xanes
 from ...core.assemble.chunks import frames_from_chunk
-from ...core.frames import Corrected, FrameRef, NamedDocument, Role
-from ...core.link import LinkResult, LinkState, Sighting, make_linker
+from ...core.frames import FrameRef, NamedDocument, OpticalDensityFrame, Role
+from ...core.link import LinkResult, LinkState, Observation, make_linker
 from ...core.pipeline.pipeline import Pipeline
 from ...core.results import FrameResult, Ledger
 from ...io.reference_files import load_references
@@ -64,7 +64,7 @@ class _TimedLinker:
         state: LinkState,
         detections: Detections,
         od: Any,
-        claims: tuple[Sighting, ...] = (),
+        claims: tuple[Observation, ...] = (),
         valid: Any = None,
     ) -> tuple[LinkState, LinkResult]:
         return self.times.measure(
@@ -130,7 +130,7 @@ def time_stages(
     return times, particles
 
 
-def _documents(result: FrameResult, told: xanes.Told) -> list[dict[str, Any]]:
+def _documents(result: FrameResult, told: xanes.XanesUpdate) -> list[dict[str, Any]]:
     rows = [documents.particle_data(result, particle) for particle in result.particles]
     rows += [documents.spectrum_data(row) for row in told.spectra]
     rows += [documents.map_data(item) for item in told.maps]
@@ -138,7 +138,7 @@ def _documents(result: FrameResult, told: xanes.Told) -> list[dict[str, Any]]:
     return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 
 
-def _detect(detector: Any, corrected: Corrected, device: torch.device) -> Detections:
+def _detect(detector: Any, corrected: OpticalDensityFrame, device: torch.device) -> Detections:
     od = torch.from_numpy(corrected.od)[None, None].to(device)
     valid = torch.from_numpy(corrected.valid)[None, None].to(device)
     return detector.detect(od, valid)[0]

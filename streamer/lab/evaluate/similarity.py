@@ -29,7 +29,7 @@ _ENOUGH_PX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Similarity:
+class AlignedSsim:
     """SSIM of n adjacent aligned pairs (NaN if there are none).
 
     Attributes
@@ -108,7 +108,7 @@ def adjacent_ssim(
     return values
 
 
-def compare_ssim(values: NDArray[np.float32], oracle: NDArray[np.float32]) -> Similarity:
+def compare_ssim(values: NDArray[np.float32], oracle: NDArray[np.float32]) -> AlignedSsim:
     """Put the SSIM of an estimator beside that of the oracle, on the pairs that both have.
 
     Parameters
@@ -119,8 +119,8 @@ def compare_ssim(values: NDArray[np.float32], oracle: NDArray[np.float32]) -> Si
     ours, best = values[both].astype(np.float64), oracle[both].astype(np.float64)
     nan = float("nan")
     if not ours.size:
-        return Similarity(n=0, mean=nan, variance=nan, oracle_mean=nan, oracle_variance=nan)
-    return Similarity(
+        return AlignedSsim(n=0, mean=nan, variance=nan, oracle_mean=nan, oracle_variance=nan)
+    return AlignedSsim(
         n=ours.size,
         mean=float(ours.mean()),
         variance=float(ours.var()),

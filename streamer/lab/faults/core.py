@@ -25,8 +25,8 @@ from .script import (
 from .state import (
     EVENTS,
     NEVER,
+    DelayedDocument,
     FaultState,
-    Held,
     Sent,
     Subject,
     counted,
@@ -216,12 +216,12 @@ def _copy(fault: Duplicate, sent: Sent, number: int) -> Sent:
     return replace(sent, doc=with_uid(sent.name, sent.doc, uid))
 
 
-def _held(subject: Subject, sent: Sent, left: int = 0) -> Held:
+def _held(subject: Subject, sent: Sent, left: int = 0) -> DelayedDocument:
     stream = "" if subject.stream is None else subject.stream.uid
-    return Held(sent=sent, run=subject.run, stream=stream, left=left)
+    return DelayedDocument(sent=sent, run=subject.run, stream=stream, left=left)
 
 
-def _hold(state: FaultState, kind: str, held: Held) -> FaultState:
+def _hold(state: FaultState, kind: str, held: DelayedDocument) -> FaultState:
     return replace(counted(state, "injected", kind), held=(*state.held, held))
 
 

@@ -115,7 +115,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Held:
+class DelayedDocument:
     """A document that is on its way.
 
     Attributes
@@ -146,7 +146,7 @@ class FaultState:
     """
 
     streams: Streams = field(default_factory=dict)
-    held: tuple[Held, ...] = ()
+    held: tuple[DelayedDocument, ...] = ()
     clear: float = float("-inf")
     joined: frozenset[tuple[int, str]] = frozenset()
     injected: Mapping[str, int] = field(default_factory=dict)

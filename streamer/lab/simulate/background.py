@@ -43,7 +43,7 @@ def texture(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> N
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Background:
+class SimulatedBackground:
     """Structured absorption of carbon, binder and electrolyte; moves with the electrode."""
 
     field: NDArray[np.float32] | None
@@ -78,7 +78,7 @@ class Background:
         return moved
 
 
-def make_background(settings: SimSettings) -> Background:
+def make_background(settings: SimSettings) -> SimulatedBackground:
     """Draw the background of an electrode."""
     scale = 2 if max(settings.shape) <= _FINE_UP_TO else 1
     field = None
@@ -86,11 +86,11 @@ def make_background(settings: SimSettings) -> Background:
         rng = np.random.default_rng([settings.seed, 6])
         shape = (settings.shape[0] * scale, settings.shape[1] * scale)
         field = np.float32(settings.background) * (_BASE + texture(rng, shape, scale))
-    return Background(field=field, scale=float(scale), shape=settings.shape)
+    return SimulatedBackground(field=field, scale=float(scale), shape=settings.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Illumination:
+class SimulatedIllumination:
     """Intensity without a sample, 1 at its brightest; the pattern stays with the detector."""
 
     pattern: NDArray[np.float32]
@@ -129,13 +129,13 @@ class Illumination:
         return profile.astype(np.float32)
 
 
-def make_illumination(settings: SimSettings) -> Illumination:
+def make_illumination(settings: SimSettings) -> SimulatedIllumination:
     """Draw the light and the fixed pattern of a scintillator."""
     rng = np.random.default_rng([settings.seed, 7])
     shape = np.array(settings.shape)
     angle = rng.uniform(0, 2 * np.pi)
     energies = settings.scan_energies
-    return Illumination(
+    return SimulatedIllumination(
         pattern=_leather(rng, settings.shape, settings.structure),
         centre=(shape - 1) / 2 + rng.uniform(-0.06, 0.1, 2) * shape,
         travel=settings.illumination_shift_px * np.array([np.sin(angle), np.cos(angle)]),

@@ -105,7 +105,7 @@ def grow(box: Box, by: int, shape: tuple[int, ...]) -> Box:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class PlacedParticle:
     """A particle where it lies in one frame.
 
     Attributes
@@ -141,7 +141,11 @@ class Patch:
 
 
 def draw_patch(
-    scene: Mapping[int, Placed], particle: int, moves: Array, background: Image, **optics: float
+    scene: Mapping[int, PlacedParticle],
+    particle: int,
+    moves: Array,
+    background: Image,
+    **optics: float,
 ) -> Patch | None:
     """Draw a particle at several places among its neighbours, which stay.
 
@@ -176,7 +180,9 @@ def draw_patch(
     return Patch(particle=particle, box=inner, moved=soft[1:], without=soft[0])
 
 
-def _add(stack: Image, placed: Placed, moves: Array, outer: Box, shape: tuple[int, int]) -> None:
+def _add(
+    stack: Image, placed: PlacedParticle, moves: Array, outer: Box, shape: tuple[int, int]
+) -> None:
     """Add a body, moved by each of the moves, to a stack of images of the pixels `outer`."""
     box = box_of(placed.body, placed.yx, placed.linear, shape)
     common = None if box is None else _overlap(box, outer)

@@ -14,7 +14,7 @@ from .background import make_background, make_illumination
 from .camera import Camera, brightness, haze
 from .layout import Actor, place_all
 from .motion import common_motion, ramp, rotation
-from .raster import Patch, Placed, blur, body_points, box_of, draw, draw_patch
+from .raster import Patch, PlacedParticle, blur, body_points, box_of, draw, draw_patch
 from .settings import SimSettings
 from .spectra import OXIDISED, REDUCED, absorption
 from .truth import Truth
@@ -255,11 +255,11 @@ class Simulator:
         changing = haze(self.settings, frame)
         return od if changing is None else od + changing
 
-    def _scene(self, frame: int, energy: float, poses: _Poses) -> dict[int, Placed]:
+    def _scene(self, frame: int, energy: float, poses: _Poses) -> dict[int, PlacedParticle]:
         """Particles that have contrast, in the pose number 0."""
         reduced, oxidised = self._absorption(np.array(energy))
         return {
-            i: Placed(
+            i: PlacedParticle(
                 body=actor.body,
                 yx=poses.yx[0, i],
                 linear=poses.body[0, i],

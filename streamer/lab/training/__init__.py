@@ -3,7 +3,7 @@
 from .difficulty import REGIMES
 from .pool import Pool, build_pool
 from .recorded import Domains, adapting, recorded_crops, unpaired
-from .scenes import Scene, random_scene, random_scenes
+from .scenes import TrainingScene, random_scene, random_scenes
 from .settings import Effects, random_settings
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Domains",
     "Effects",
     "Pool",
-    "Scene",
+    "TrainingScene",
     "adapting",
     "build_pool",
     "random_scene",

@@ -186,7 +186,7 @@ def _wide_blur(image: Image, sigma: float) -> Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exposed:
+class AugmentedFrame:
     """A corrected frame and what is known about it.
 
     Attributes
@@ -223,7 +223,9 @@ class Microscope:
         hot = rng.integers(self._offset.size, size=settings.hot_pixels)
         self._offset.ravel()[hot] += rng.uniform(1500, 30000, len(hot)).astype(np.float32)
 
-    def image(self, rng: np.random.Generator, frame: int, sample: Image, flats: int) -> Exposed:
+    def image(
+        self, rng: np.random.Generator, frame: int, sample: Image, flats: int
+    ) -> AugmentedFrame:
         """Expose a sample and its flat, and correct the mean of the exposures.
 
         Parameters
@@ -254,7 +256,9 @@ class Microscope:
         )
         corrected = apply(image, correction, self._correct)
         noise = np.sqrt(self._variance(seen, s.chunk) + self._variance(light, flats))
-        return Exposed(od=corrected.od, valid=corrected.valid, noise=noise, background=background)
+        return AugmentedFrame(
+            od=corrected.od, valid=corrected.valid, noise=noise, background=background
+        )
 
     def _mean(self, rng: np.random.Generator, light: Image, n: int) -> Image:
         """Mean (H, W) of n exposures, counts."""

@@ -24,7 +24,7 @@ _AT_A_TIME = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """Where a training stands.
 
     Attributes
@@ -41,15 +41,15 @@ class Checkpoint:
     seconds: float
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def save(path: Path, checkpoint: TrainingCheckpoint) -> None:
     """Write a checkpoint; an older one is replaced only by a whole one."""
-    content = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    content = {name: getattr(checkpoint, name) for name in TrainingCheckpoint.__slots__}
     beside = path.with_suffix(".new")
     torch.save({"format": _FORMAT, **content}, beside)
     os.replace(beside, path)  # noqa: PTH105 - atomic, also over an existing file
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path) -> TrainingCheckpoint:
     """Read a checkpoint; nothing in it is run.
 
     Raises
@@ -64,7 +64,7 @@ def load(path: Path) -> Checkpoint:
         # weights_only: a checkpoint is data; one that wants code to be run is refused
         content = torch.load(path, map_location="cpu", weights_only=True)
         form = content.pop("format")
-        found = Checkpoint(**content)
+        found = TrainingCheckpoint(**content)
     except (
         pickle.UnpicklingError,
         RuntimeError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .scenes import Scene
+from .scenes import TrainingScene
 from .targets import touching_pixels
 
 REGIMES = ("invisible", "noisy", "faint", "touching", "cut", "small", "large")
@@ -18,10 +18,10 @@ _NOISY, _FAINT = 1.0, 0.15
 _SMALL, _LARGE = 24.0, 90.0
 
 
-def regimes_of(scene: Scene) -> NDArray[np.bool_]:
+def regimes_of(scene: TrainingScene) -> NDArray[np.bool_]:
     """Tell what is difficult about each particle; any number of things may be.
 
-    ``invisible``: `Scene.visibility` below 2.5; nothing should be learnt about these.
+    ``invisible``: `TrainingScene.visibility` below 2.5; nothing should be learnt about these.
     ``noisy``: signal-to-noise ratio of a pixel below 1. ``faint``: contrast below 0.15 OD.
     ``touching``: next to another particle, or over it. ``cut``: by the frame. ``small``,
     ``large``: diameter below 24 px, above 90 px.
@@ -45,6 +45,6 @@ def regimes_of(scene: Scene) -> NDArray[np.bool_]:
     )
 
 
-def _touching(scene: Scene) -> NDArray[np.bool_]:
+def _touching(scene: TrainingScene) -> NDArray[np.bool_]:
     found = np.unique(scene.labels[touching_pixels(scene.labels)])
     return np.isin(np.arange(1, len(scene.yx) + 1), found)

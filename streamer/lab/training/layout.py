@@ -31,7 +31,7 @@ _NEAR = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class BodyPose:
     """A body in a frame: `yx` (2,) px, its centre of mass; `linear` (2, 2) from body to frame."""
 
     body: Body
@@ -44,7 +44,9 @@ class Place:
         return self.body.radius * float(np.sqrt(abs(np.linalg.det(self.linear))))
 
 
-def arrange(rng: np.random.Generator, cast: Sequence[Body], settings: SimSettings) -> list[Place]:
+def arrange(
+    rng: np.random.Generator, cast: Sequence[Body], settings: SimSettings
+) -> list[BodyPose]:
     """Place bodies in a frame.
 
     Each is turned, mirrored, stretched and scaled, then laid beside another one (share
@@ -61,7 +63,7 @@ def arrange(rng: np.random.Generator, cast: Sequence[Body], settings: SimSetting
     -------
     At most as many as there are bodies.
     """
-    placed: list[Place] = []
+    placed: list[BodyPose] = []
     reaches: list[Array] = []
     for body in cast:
         linear = _linear(rng, settings.irregularity)
@@ -72,7 +74,7 @@ def arrange(rng: np.random.Generator, cast: Sequence[Body], settings: SimSetting
             beside = bool(placed) and rng.random() < settings.touching
             spot = _spot(rng, reach, placed, reaches, settings, beside=beside)
             if spot is not None:
-                placed.append(Place(body=body, yx=spot, linear=linear))
+                placed.append(BodyPose(body=body, yx=spot, linear=linear))
                 reaches.append(reach)
                 break
             linear = linear * _SHRINK
@@ -106,7 +108,7 @@ def _towards(reach: Array, angle: Array) -> Array:
 def _spot(
     rng: np.random.Generator,
     reach: Array,
-    placed: list[Place],
+    placed: list[BodyPose],
     reaches: list[Array],
     settings: SimSettings,
     *,

@@ -23,7 +23,7 @@ from ...errors import TrainingError
 from .difficulty import REGIMES, regimes_of
 from .job import Job
 from .paired import RoiSet
-from .scenes import FRAMES, Scene, random_scenes
+from .scenes import FRAMES, TrainingScene, random_scenes
 from .sets import IGNORED, FrameSet
 from .settings import Effects
 from .targets import Rois, cells_of, generator_target, lit, rois
@@ -174,7 +174,7 @@ def _group(seed: int, effects: Effects | None, group: int, count: int) -> dict[s
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def frame_arrays(scene: Scene, step: int) -> dict[str, NDArray[Any]]:
+def frame_arrays(scene: TrainingScene, step: int) -> dict[str, NDArray[Any]]:
     """Input and target of the generator, by name as in `Pool`, with a first axis of 1."""
     od, valid = _tensors(scene)
     seen = frame_input(od, valid, step)
@@ -188,7 +188,7 @@ def frame_arrays(scene: Scene, step: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def roi_arrays(scene: Scene, windows: Rois) -> dict[str, NDArray[Any]]:
+def roi_arrays(scene: TrainingScene, windows: Rois) -> dict[str, NDArray[Any]]:
     """Inputs and targets of the Dual U-net, by name as in `Pool`."""
     od, valid = _tensors(scene)
     centres, sides = torch.from_numpy(windows.centres), torch.from_numpy(windows.sides)
@@ -211,7 +211,7 @@ def roi_arrays(scene: Scene, windows: Rois) -> dict[str, NDArray[Any]]:
     }
 
 
-def _tensors(scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
+def _tensors(scene: TrainingScene) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(scene.od)[None, None], torch.from_numpy(scene.valid)[None, None]
 
 
@@ -223,7 +223,7 @@ def _of(
     return out
 
 
-def _alone(scene: Scene, which: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+def _alone(scene: TrainingScene, which: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
     """Thickness and silhouette (M, 1, H, W) float32 of single particles; 0 for -1."""
     thickness = torch.zeros((len(which), 1, *scene.od.shape))
     silhouette = torch.zeros_like(thickness)

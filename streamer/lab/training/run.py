@@ -19,7 +19,7 @@ from ....models.networks.nets import Generator
 from ....models.networks.weights import SHIPPED
 from ...errors import TrainingError
 from . import checkpoint as checkpoints
-from .checkpoint import Checkpoint, familiar, features_of, rounded, write_weights
+from .checkpoint import TrainingCheckpoint, familiar, features_of, rounded, write_weights
 from .job import Job, read_start
 from .loop import Progress, Training, rate_at
 from .pool import Data, PoolProgress, make_data
@@ -88,7 +88,7 @@ class Outcome:
     scores: Mapping[str, float]
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path) -> TrainingCheckpoint:
     """Read the checkpoint of a training in this folder; raises TrainingError if there is none."""
     return checkpoints.load(folder / CHECKPOINT)
 
@@ -100,7 +100,7 @@ def run(
     device: torch.device,
     workers: int = 1,
     pools: Path | None = None,
-    resume: Checkpoint | None = None,
+    resume: TrainingCheckpoint | None = None,
     watch: Watch | None = None,
 ) -> Outcome:
     """Train, and write checkpoint.pt, log.csv and the weights.
@@ -145,7 +145,7 @@ class _Run:
         self._data, self._recorded, self._watch = data, recorded, watch
         self._began = time.monotonic()
 
-    def all(self, resume: Checkpoint | None) -> Outcome:
+    def all(self, resume: TrainingCheckpoint | None) -> Outcome:
         """All phases that are left, and the file of weights."""
         phases = self._job.phases
         keep = None
@@ -153,7 +153,7 @@ class _Run:
             phases = phases[phases.index(resume.phase) :]
             keep = resume.phase, int(resume.training["step"])
             self._began -= resume.seconds
-        log = Log(self._folder / LOG, self._job.phases, keep)
+        log = TrainingLog(self._folder / LOG, self._job.phases, keep)
         try:
             training = self._phases(phases, resume, log)
         finally:
@@ -161,7 +161,7 @@ class _Run:
         return Outcome(weights=None, scores={}) if training is None else self._finish(training)
 
     def _phases(
-        self, phases: tuple[str, ...], resume: Checkpoint | None, log: Log
+        self, phases: tuple[str, ...], resume: TrainingCheckpoint | None, log: TrainingLog
     ) -> Training | None:
         """The last training; None if it was stopped."""
         # what a resumed training began with is in its checkpoint
@@ -177,7 +177,7 @@ class _Run:
         return training
 
     def _training(
-        self, phase: str, start: Mapping[str, Tensor] | None, resume: Checkpoint | None
+        self, phase: str, start: Mapping[str, Tensor] | None, resume: TrainingCheckpoint | None
     ) -> Training:
         job = self._job
         task = make_task(phase, job, self._data, self._recorded, self._device, start)
@@ -186,7 +186,7 @@ class _Run:
             training.restore(resume.training)
         return training
 
-    def _phase(self, phase: str, training: Training, log: Log) -> bool:
+    def _phase(self, phase: str, training: Training, log: TrainingLog) -> bool:
         """Train to the end of a phase; False if it is stopped before."""
         if training.step == 0 and not training.weights:
             self._tell(phase, training.judge(), log)
@@ -204,7 +204,7 @@ class _Run:
         self._save(phase, training)
         return True
 
-    def _tell(self, phase: str, progress: Progress, log: Log) -> None:
+    def _tell(self, phase: str, progress: Progress, log: TrainingLog) -> None:
         wrong = [name for name, loss in progress.losses.items() if not math.isfinite(loss)]
         if wrong:
             raise TrainingError(
@@ -222,7 +222,7 @@ class _Run:
     def _save(self, phase: str, training: Training) -> None:
         checkpoints.save(
             self._folder / CHECKPOINT,
-            Checkpoint(
+            TrainingCheckpoint(
                 job=self._job.model_dump(mode="json"),
                 phase=phase,
                 training=training.state(),
@@ -265,7 +265,7 @@ class _Run:
 # The course of a training as a table: log.csv.
 
 
-class Log:
+class TrainingLog:
     """Rows of `COLUMNS`; each is in the file as soon as it is written.
 
     Parameters

@@ -15,8 +15,8 @@ from ..simulate.raster import Box, body_points, box_of, draw, grow
 from ..simulate.shapes import Body, make_body
 from ..simulate.spectra import OXIDISED, REDUCED, absorption
 from . import augment
-from .augment import Exposed, Microscope
-from .layout import Place, arrange
+from .augment import AugmentedFrame, Microscope
+from .layout import BodyPose, arrange
 from .settings import Effects, random_settings
 
 _CALM, _RARER = 0.35, 0.25
@@ -84,7 +84,7 @@ class Alone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class TrainingScene:
     """A frame and its truth, of P particles; the order is that of the labels 1..P.
 
     Attributes
@@ -116,14 +116,14 @@ class Scene:
     visibility: Array
 
 
-def random_scene(seed: int, side: int = 256, effects: Effects | None = None) -> Scene:
+def random_scene(seed: int, side: int = 256, effects: Effects | None = None) -> TrainingScene:
     """First scene of a seed; see `random_scenes`."""
     return next(random_scenes(seed, 1, side, effects))
 
 
 def random_scenes(
     seed: int, n: int, side: int = 256, effects: Effects | None = None
-) -> Iterator[Scene]:
+) -> Iterator[TrainingScene]:
     """Draw scenes; the k-th depends on nothing but the seed, k, the side and the effects.
 
     Parameters
@@ -161,7 +161,7 @@ def _cast(rng: np.random.Generator, settings: SimSettings) -> list[Body]:
 class _Drawn:
     """A particle with its silhouette and its sharp OD in a box."""
 
-    place: Place
+    place: BodyPose
     box: Box
     silhouette: NDArray[np.bool_]
     od: Image
@@ -174,7 +174,7 @@ def _scene(
     microscope: Microscope,
     frame: int,
     effects: Effects,
-) -> Scene:
+) -> TrainingScene:
     if rng.random() < _CALM:
         effects = effects.rarer(_RARER)
     energy = float(settings.scan_energies[frame])
@@ -193,7 +193,7 @@ def _scene(
 
 def _draw(
     rng: np.random.Generator,
-    place: Place,
+    place: BodyPose,
     settings: SimSettings,
     energy: float,
     effects: Effects,
@@ -264,7 +264,7 @@ def _other(rng: np.random.Generator, shape: tuple[int, int], effects: Effects) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Flawed:
-    """The final image: see `Scene`, `Exposed`; `structure` (H, W) is all but the particles."""
+    """The final image; `structure` (H, W) is what is no particle."""
 
     od: Image
     valid: NDArray[np.bool_]
@@ -273,7 +273,9 @@ class _Flawed:
     gain: float
 
 
-def _flawed(rng: np.random.Generator, seen: Exposed, other: Image, effects: Effects) -> _Flawed:
+def _flawed(
+    rng: np.random.Generator, seen: AugmentedFrame, other: Image, effects: Effects
+) -> _Flawed:
     """Add the flaws that come after the sample."""
     shape = (seen.od.shape[0], seen.od.shape[1])
     flaws = np.zeros(shape, np.float32)
@@ -302,7 +304,9 @@ def _flawed(rng: np.random.Generator, seen: Exposed, other: Image, effects: Effe
     )
 
 
-def _truth(drawn: list[_Drawn], labels: NDArray[np.int32], image: _Flawed, psf: float) -> Scene:
+def _truth(
+    drawn: list[_Drawn], labels: NDArray[np.int32], image: _Flawed, psf: float
+) -> TrainingScene:
     shape = labels.shape
     thickness = np.zeros(shape, np.float32)
     alone = [_alone(one, shape, psf) for one in drawn]
@@ -312,7 +316,7 @@ def _truth(drawn: list[_Drawn], labels: NDArray[np.int32], image: _Flawed, psf: 
     contrast = image.gain * _array(float(d.od[d.silhouette].mean()) for d in drawn)
     noise = _array(float(np.median(image.noise[d.box][d.silhouette])) for d in drawn)
     radius = _array(d.place.radius for d in drawn)
-    return Scene(
+    return TrainingScene(
         od=image.od,
         valid=image.valid,
         labels=labels,

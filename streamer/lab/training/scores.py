@@ -19,7 +19,7 @@ _INSIDE = 0.5
 
 
 @dataclass(slots=True)
-class _Tally:
+class _ScoreCounts:
     hits: int = 0
     found: int = 0
     truths: int = 0
@@ -43,7 +43,7 @@ def frame_scores(found: Tensor, mask: Tensor, threshold: float = 0.5) -> dict[st
     f1 : harmonic mean of precision and recall at an IoU of 0.5. precision, recall : its parts.
     iou : mean IoU of the matched ones. centre : median distance of their centres, cells.
     """
-    tally = _Tally(off=[])
+    tally = _ScoreCounts(off=[])
     for one, truth in zip(found[:, 0].numpy(), mask[:, 0].numpy(), strict=True):
         _count(tally, one > threshold, truth)
     precision = tally.hits / max(tally.found, 1)
@@ -57,7 +57,7 @@ def frame_scores(found: Tensor, mask: Tensor, threshold: float = 0.5) -> dict[st
     }
 
 
-def _count(tally: _Tally, found: NDArray[np.bool_], truth: NDArray[np.uint8]) -> None:
+def _count(tally: _ScoreCounts, found: NDArray[np.bool_], truth: NDArray[np.uint8]) -> None:
     mine, n = _labels(found)
     real, m = _labels(truth == 1)
     sizes = np.bincount(mine.ravel(), minlength=n + 1)[1:]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, uniform_filter
 
 from ....models.arrays import Labels, Mask
-from .scenes import Scene
+from .scenes import TrainingScene
 
 _FEWEST = 0.25  # valid share from which a cell counts, as in the input of the generator
 
@@ -117,7 +117,7 @@ class Rois:
 
 
 def rois(
-    scene: Scene,
+    scene: TrainingScene,
     rng: np.random.Generator,
     *,
     jitter: float = 0.2,
@@ -151,7 +151,9 @@ def rois(
     )
 
 
-def _seen(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _seen(
+    scene: TrainingScene,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Centre, equal-area diameter and index of what is seen of each particle, px."""
     middles, diameters, which = [], [], []
     for i, box in enumerate(find_objects(scene.labels, max_label=len(scene.yx))):
@@ -171,7 +173,7 @@ def _seen(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArr
 
 
 def _negatives(
-    scene: Scene, rng: np.random.Generator, count: int, sides: NDArray[np.float64]
+    scene: TrainingScene, rng: np.random.Generator, count: int, sides: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Windows whose middle shows no particle, or the place where two touch."""
     spots, widths = [], []
@@ -190,6 +192,6 @@ def _negatives(
     return np.array(spots, np.float64).reshape(-1, 2), np.array(widths, np.float64)
 
 
-def _is_clear(scene: Scene, spot: NDArray[np.float64], reach: float) -> bool:
+def _is_clear(scene: TrainingScene, spot: NDArray[np.float64], reach: float) -> bool:
     y, x = (slice(max(0, int(c - reach)), int(c + reach) + 2) for c in spot)
     return not scene.labels[y, x].any() and bool(scene.valid[y, x].mean() > 0.5)

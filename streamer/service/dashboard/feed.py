@@ -30,7 +30,7 @@ _LARGEST_MESSAGE = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class Push:
     """What was pushed of an array: rows from `start` on, or a preview (`start` None)."""
 
     run: str
@@ -59,7 +59,7 @@ class RunFeed:
         key: str,
         metadata: Mapping[str, Any],
         send: Callable[[str | bytes, bool], None],
-        arrive: Callable[[Arrival], None],
+        arrive: Callable[[Push], None],
     ) -> None:
         self.key = key
         self.metadata = metadata
@@ -102,7 +102,7 @@ class RunFeed:
                 found.append(messages.outlines(self.key, board, 0))
         return found
 
-    def take(self, arrival: Arrival, now: float) -> None:
+    def take(self, arrival: Push, now: float) -> None:
         """Take what was pushed."""
         self._pushed_at = now
         board = self.boards.get(arrival.stream)
@@ -204,7 +204,7 @@ class RunFeed:
     def _deliver(self, name: str, key: str) -> Callable[[int | None, NDArray[Any]], None]:
         def deliver(start: int | None, data: NDArray[Any]) -> None:
             first = (start or 0) if key == ROWS else None
-            self._arrive(Arrival(run=self.key, stream=name, array=key, start=first, data=data))
+            self._arrive(Push(run=self.key, stream=name, array=key, start=first, data=data))
 
         return deliver
 

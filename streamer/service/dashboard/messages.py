@@ -28,7 +28,7 @@ _LONGEST_TEXT = 300
 _RUN_KEYS = ("uid", "original_run_uid", "scan_id", "sample", "time")
 
 
-def status(trouble: Trouble | None, shown: str, *, pushed: bool) -> str:
+def status(trouble: TiledStatus | None, shown: str, *, pushed: bool) -> str:
     """Whether Tiled is read, and how."""
     told = {"what": "", "remedy": ""} if trouble is None else _plain_trouble(trouble)
     how = "pushed" if pushed else "polled"
@@ -88,7 +88,7 @@ def run_card(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return card
 
 
-def _plain_trouble(trouble: Trouble) -> dict[str, str]:
+def _plain_trouble(trouble: TiledStatus) -> dict[str, str]:
     return {"what": trouble.what, "remedy": trouble.remedy}
 
 
@@ -117,14 +117,14 @@ def _binary(header: Mapping[str, Any], data: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class TiledStatus:
     """One trouble: what it is, and its remedy."""
 
     what: str
     remedy: str
 
 
-def trouble_of(error: Exception, uri: str) -> Trouble:
+def trouble_of(error: Exception, uri: str) -> TiledStatus:
     """Put an error of a request to Tiled in words.
 
     Parameters
@@ -135,36 +135,36 @@ def trouble_of(error: Exception, uri: str) -> Trouble:
     if isinstance(error, httpx.HTTPStatusError):
         return _refused(error.response.status_code, shown)
     if isinstance(error, httpx.TimeoutException):
-        return Trouble(
+        return TiledStatus(
             what=f"the Tiled server at {shown} does not answer in time",
             remedy="It may be overloaded or restarting; this page tries again by itself.",
         )
     if isinstance(error, httpx.UnsupportedProtocol):
-        return Trouble(
+        return TiledStatus(
             what=f"{shown} is not the address of a Tiled server",
             remedy="Start the dashboard with --tiled http://HOST:PORT.",
         )
     if isinstance(error, httpx.HTTPError | OSError):
-        return Trouble(
+        return TiledStatus(
             what=f"no Tiled server answers at {shown}",
             remedy="Is it running, and does --tiled name the right machine and port? Nothing is "
             "lost: the processor keeps its results until the server is back. This page tries "
             "again by itself.",
         )
-    return Trouble(
+    return TiledStatus(
         what=f"what {shown} answers cannot be understood ({type(error).__name__})",
         remedy="The log of the dashboard tells more; this page tries again by itself.",
     )
 
 
-def _refused(status: int, shown: str) -> Trouble:
+def _refused(status: int, shown: str) -> TiledStatus:
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return Trouble(
+        return TiledStatus(
             what=f"the Tiled server at {shown} does not let the dashboard in",
             remedy="Set TILED_API_KEY to a key that may read, or store one with: keyring set "
             f"{SERVICE} {key_user(shown)}; then start the dashboard again.",
         )
-    return Trouble(
+    return TiledStatus(
         what=f"the Tiled server at {shown} answers with status {status}",
         remedy="Its log tells why; this page tries again by itself.",
     )

@@ -20,7 +20,7 @@ _STRIPES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class EncodedImage:
     """An image; pixel value 0 is unknown, 1 to 255 go from `low` to `high`.
 
     Attributes
@@ -35,7 +35,7 @@ class Picture:
     step: int
 
 
-def picture_of(image: NDArray[np.float32], step: int = 1) -> Picture:
+def picture_of(image: NDArray[np.float32], step: int = 1) -> EncodedImage:
     """Stretch the central 98 % of the values of an image over 1..255.
 
     Parameters
@@ -44,11 +44,11 @@ def picture_of(image: NDArray[np.float32], step: int = 1) -> Picture:
     """
     known = np.isfinite(image)
     if not known.any():
-        return Picture(data=np.zeros(image.shape, np.uint8), low=0.0, high=0.0, step=step)
+        return EncodedImage(data=np.zeros(image.shape, np.uint8), low=0.0, high=0.0, step=step)
     low, high = (float(v) for v in np.percentile(image[known], (1, 99)))
     scaled = (np.where(known, image, low) - low) / max(high - low, 1e-12)
     data = np.where(known, 1 + np.clip(scaled, 0, 1) * 254, 0).astype(np.uint8)
-    return Picture(data=data, low=low, high=high, step=step)
+    return EncodedImage(data=data, low=low, high=high, step=step)
 
 
 def step_for(shape: tuple[int, int], longest: int) -> int:
@@ -79,13 +79,13 @@ class PictureStore:
         self._read = read
         self._longest = longest
         self._most = most_bytes
-        self._kept: OrderedDict[Where, Picture] = OrderedDict()
+        self._kept: OrderedDict[Where, EncodedImage] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self._room = threading.Semaphore(_AT_ONCE)
         self._same = [threading.Lock() for _ in range(_STRIPES)]
 
-    def get(self, where: Where, shape: tuple[int, int]) -> Picture:
+    def get(self, where: Where, shape: tuple[int, int]) -> EncodedImage:
         """Return a picture; may be called from several threads.
 
         Raises
@@ -101,13 +101,13 @@ class PictureStore:
             known = self._recall(where)
             return known if known is not None else self._fetch(where, shape)
 
-    def _recall(self, where: Where) -> Picture | None:
+    def _recall(self, where: Where) -> EncodedImage | None:
         with self._lock:
             if where in self._kept:
                 self._kept.move_to_end(where)
             return self._kept.get(where)
 
-    def _fetch(self, where: Where, shape: tuple[int, int]) -> Picture:
+    def _fetch(self, where: Where, shape: tuple[int, int]) -> EncodedImage:
         step = step_for(shape, self._longest)
         left = _TRIES
         while True:  # Tiled announces an image before it can be read
@@ -123,7 +123,7 @@ class PictureStore:
             self._keep(where, picture)
         return picture
 
-    def _keep(self, where: Where, picture: Picture) -> None:
+    def _keep(self, where: Where, picture: EncodedImage) -> None:
         with self._lock:
             if where not in self._kept:
                 self._bytes += picture.data.nbytes

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ...io.tiled.reads import TiledReads
 from . import messages
-from .feed import Arrival, RunFeed
-from .messages import Trouble, trouble_of
+from .feed import Push, RunFeed
+from .messages import TiledStatus, trouble_of
 from .pictures import Where
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ Send = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Subscribe:
     """A viewer looks at a run (`NEWEST`: at whichever is the newest), or at nothing more (None)."""
 
     viewer: int
@@ -61,14 +61,14 @@ class Reader:
         self._uri = uri
         self._shown = uri.partition("?")[0]
         self._send = send
-        self._inbox: queue.SimpleQueue[Arrival | Look | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Push | Subscribe | None] = queue.SimpleQueue()
         self._looks: dict[int, str] = {}
         self._feeds: dict[str, RunFeed] = {}
         self._runs: list[Mapping[str, Any]] = []
         self._runs_due = 0.0
         self._all_runs_due = 0.0
         self._reads: TiledReads | None = None
-        self._trouble: Trouble | None = None
+        self._trouble: TiledStatus | None = None
         self._told = ""
         self._failures = 0
         self._thread = threading.Thread(target=self._work, name="dashboard-reader", daemon=True)
@@ -84,8 +84,8 @@ class Reader:
     # -- from any thread -------------------------------------------------------------------
 
     def look(self, viewer: int, run: str | None) -> None:
-        """Have a viewer look at a run, see `Look`."""
-        self._inbox.put(Look(viewer=viewer, run=run))
+        """Have a viewer look at a run, see `Subscribe`."""
+        self._inbox.put(Subscribe(viewer=viewer, run=run))
 
     def shape(self, where: Where) -> tuple[int, int] | None:
         """Shape of an image that somebody may look at now, (H, W); None if there is none."""
@@ -112,7 +112,7 @@ class Reader:
         return reads.image(run, stream, key, row, shape, step)
 
     @property
-    def trouble(self) -> Trouble | None:
+    def trouble(self) -> TiledStatus | None:
         """What is wrong with Tiled at the moment."""
         return self._trouble
 
@@ -159,7 +159,7 @@ class Reader:
                 return True
             if item is None:
                 return False
-            if isinstance(item, Look):
+            if isinstance(item, Subscribe):
                 self._looked(item)
                 return True  # a run that nobody has read yet is due at once
             feed = self._feeds.get(item.run)
@@ -210,7 +210,7 @@ class Reader:
     def _send_to_run(self, key: str, payload: str | bytes, droppable: bool) -> None:
         self._send(self._lookers(key), payload, droppable=droppable)
 
-    def _looked(self, look: Look) -> None:
+    def _looked(self, look: Subscribe) -> None:
         if look.run is None:
             self._looks.pop(look.viewer, None)
             return

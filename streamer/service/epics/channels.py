@@ -18,7 +18,7 @@ from caproto import (
     ChannelString,
 )
 
-from .records import Moment, Record, Severity, Value
+from .records import Moment, ProcessVariable, PvSeverity, Value
 
 _STRING_BYTES = 39
 
@@ -37,10 +37,10 @@ class Channel:
     record : what it tells.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: ProcessVariable) -> None:
         self.record = record
         self.data = _data(record)
-        self._told: tuple[Value, Severity] | None = None
+        self._told: tuple[Value, PvSeverity] | None = None
 
     async def refresh(self, moment: Moment) -> None:
         """Tell clients, if the value or its severity has changed."""
@@ -57,7 +57,7 @@ class Channel:
         self._told = (value, severity)
 
 
-def make_channels(records: Iterable[Record]) -> tuple[Channel, ...]:
+def make_channels(records: Iterable[ProcessVariable]) -> tuple[Channel, ...]:
     """A channel for each record."""
     return tuple(Channel(record) for record in records)
 
@@ -102,7 +102,7 @@ class _String(_ReadOnly, ChannelString): ...
 class _Text(_ReadOnly, ChannelChar): ...
 
 
-def _data(record: Record) -> Any:
+def _data(record: ProcessVariable) -> Any:
     if record.kind == "string":
         return _String(value="", string_encoding="utf-8")
     if record.kind == "text":
@@ -120,7 +120,7 @@ def _data(record: Record) -> Any:
     return _Double(value=math.nan, precision=record.precision, **limits)
 
 
-def _wire(record: Record, value: Value) -> Value:
+def _wire(record: ProcessVariable, value: Value) -> Value:
     if record.kind == "string":
         return _cut(str(value), _STRING_BYTES)
     if record.kind == "text":
@@ -136,15 +136,15 @@ def _cut(text: str, size: int) -> str:
     return printable.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
 
 
-def _status(severity: Severity, value: Value) -> AlarmStatus:
-    if severity is Severity.NO_ALARM:
+def _status(severity: PvSeverity, value: Value) -> AlarmStatus:
+    if severity is PvSeverity.NO_ALARM:
         return AlarmStatus.NO_ALARM
-    if severity is Severity.INVALID:
+    if severity is PvSeverity.INVALID:
         return AlarmStatus.UDF if isinstance(value, float) else AlarmStatus.COMM
     return AlarmStatus.STATE
 
 
-def _same(told: tuple[Value, Severity], now: tuple[Value, Severity]) -> bool:
+def _same(told: tuple[Value, PvSeverity], now: tuple[Value, PvSeverity]) -> bool:
     return told[1] is now[1] and (told[0] == now[0] or (_is_nan(told[0]) and _is_nan(now[0])))
 
 

@@ -20,7 +20,7 @@ from .metrics import CONTENT_TYPE, Family, Metrics, gpu_families, of_counts
 from .systemd import Watchdog, notify
 
 
-class Processor(Protocol):
+class MonitoredProcessor(Protocol):
     """What is watched."""
 
     def process(self, documents: Sequence[NamedDocument]) -> None:
@@ -41,7 +41,9 @@ class Watched:
     heartbeat, metrics : are told of it.
     """
 
-    def __init__(self, processor: Processor, heartbeat: Heartbeat, metrics: Metrics) -> None:
+    def __init__(
+        self, processor: MonitoredProcessor, heartbeat: Heartbeat, metrics: Metrics
+    ) -> None:
         self._processor = processor
         self._heartbeat = heartbeat
         self._metrics = metrics
@@ -88,7 +90,7 @@ class Monitor:
         self.metrics.add(gpu_families())
         self.metrics.add(self._own_families())
 
-    def watch(self, processor: Processor, provenance: dict[str, Any]) -> Watched:
+    def watch(self, processor: MonitoredProcessor, provenance: dict[str, Any]) -> Watched:
         """Watch a processor.
 
         Parameters
@@ -152,7 +154,7 @@ class Monitor:
             "/metrics": lambda: Answer(self.metrics.exposition(), CONTENT_TYPE),
         }
 
-    def _check_source(self) -> Finding:
+    def _check_source(self) -> CheckResult:
         counters, pulse = self._source.counters(), self.heartbeat.pulse()
         connected = self._source.wait_ready(0)
         details = {
@@ -164,9 +166,9 @@ class Monitor:
             "dropped": counters.dropped,
             "bad": counters.bad,
         }
-        return Finding(connected, details)
+        return CheckResult(connected, details)
 
-    def _check_processor(self) -> Finding:
+    def _check_processor(self) -> CheckResult:
         pulse = self.heartbeat.pulse()
         stuck = pulse.silent_for > self._stuck_after
         details = {
@@ -176,7 +178,7 @@ class Monitor:
             "busy_for": _rounded(pulse.busy_for),
             "documents": pulse.documents,
         }
-        return Finding(self._running and not stuck, details)
+        return CheckResult(self._running and not stuck, details)
 
     def _own_families(self) -> list[Family]:
         return [
@@ -215,7 +217,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a check found.
 
     Attributes
@@ -228,7 +230,7 @@ class Finding:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-Check = Callable[[], Finding]
+Check = Callable[[], CheckResult]
 
 
 class Health:
@@ -272,11 +274,11 @@ class Health:
         return well, body
 
 
-def _guarded(check: Check) -> Finding:
+def _guarded(check: Check) -> CheckResult:
     try:
         return check()
     except Exception as error:  # noqa: BLE001 - what cannot be looked at is not well
-        return Finding(False, {"error": redacted(f"{type(error).__name__}: {error}")})
+        return CheckResult(False, {"error": redacted(f"{type(error).__name__}: {error}")})
 
 
 # Whether the processing goes on: signs of life that any thread may look at.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.callbacks.feedback import FeedbackSettings, LatestResults, Measured, StageMatrix
-from operando.callbacks.feedback.decision import Known, Moves, ahead, decide
+from operando.callbacks.feedback import FeedbackSettings, LatestFrame, LatestResults, StageMatrix
+from operando.callbacks.feedback.decision import LoopState, Moves, ahead, decide
 from operando.callbacks.feedback.matrix import check_against, fit_matrix
 from operando.callbacks.feedback.response import Pair, first_move, pair_of, proven, refused, respond
 from operando.streamer.errors import FeedbackError
@@ -17,7 +17,7 @@ TOUR = 0.2 * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (0, 0)])
 
 
 def seen(y=0.0, x=0.0, *, time=100.0, sigma=0.05, particles=5):
-    return Measured(frame=1, time=time, drift=np.array([y, x]), sigma=sigma, particles=particles)
+    return LatestFrame(frame=1, time=time, drift=np.array([y, x]), sigma=sigma, particles=particles)
 
 
 # -- matrix --------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_what_is_no_matrix_is_refused(matrix):
 
 
 def known(measured, *, since=(0.0, 0.0), total=(0.0, 0.0), now=101.0, least=0.0):
-    return Known(
+    return LoopState(
         measured=measured, since=np.array(since), total=np.array(total), now=now, least=least
     )
 

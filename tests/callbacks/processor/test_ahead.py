@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from operando.callbacks.processor.detection import Ahead, Detection
+from operando.callbacks.processor.detection import Detection, DetectionPrefetch
 from operando.models.detector import make_detector
 from operando.models.settings import DetectSettings
-from operando.streamer.core.frames import Corrected, FrameKey
+from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def frame(number, radius):
     y, x = np.indices((160, 160), dtype=np.float32)
     noise = np.random.default_rng(number).normal(0, 0.02, (160, 160))
     disc = np.hypot(y - 70 - number, x - 80) < radius
-    return Corrected(
+    return OpticalDensityFrame(
         key=FrameKey(run="r", stream="primary", data_key="image", seq_num=number + 1),
         frame=number,
         energy=8400.0,
@@ -40,7 +40,7 @@ def detector():
 
 
 def test_each_frame_gets_its_own_detections_in_any_order_of_asking(detector):
-    ahead = Ahead(detector, CPU)
+    ahead = DetectionPrefetch(detector, CPU)
     frames = [frame(n, 18 + 4 * n) for n in range(4)]
     for one in frames:
         ahead.start(one)
@@ -55,7 +55,7 @@ def test_each_frame_gets_its_own_detections_in_any_order_of_asking(detector):
 
 
 def test_what_was_not_started_or_was_taken_already_is_nothing(detector):
-    ahead = Ahead(detector, CPU)
+    ahead = DetectionPrefetch(detector, CPU)
     one, other = frame(0, 20), frame(1, 20)
     ahead.start(one)
     assert ahead.take(other) is None
@@ -73,7 +73,7 @@ def test_a_fault_of_the_detector_reaches_who_asks_and_no_other_frame(detector):
                 raise RuntimeError("out of memory")
             return detector.detect(od, valid)
 
-    ahead = Ahead(Faulty(), CPU)
+    ahead = DetectionPrefetch(Faulty(), CPU)
     good, bad = frame(0, 20), frame(1, 20)
     bad.od[0, 0] = 10.0
     ahead.start(bad)
@@ -86,7 +86,7 @@ def test_a_fault_of_the_detector_reaches_who_asks_and_no_other_frame(detector):
 
 def test_what_is_forgotten_is_never_taken_for_another_frame(detector):
     """A frame may get the identity of one that is gone; found in it is nothing of the other."""
-    ahead = Ahead(detector, CPU)
+    ahead = DetectionPrefetch(detector, CPU)
     ahead.start(gone := frame(0, 20))
     number = id(gone)
     del gone
@@ -111,7 +111,7 @@ def test_a_flush_that_breaks_off_leaves_nothing_behind(detector):
 
 
 def test_close_ends_the_thread_and_drops_what_waits(detector):
-    ahead = Ahead(detector, CPU)
+    ahead = DetectionPrefetch(detector, CPU)
     for number in range(20):
         ahead.start(frame(number, 20))
     ahead.close()

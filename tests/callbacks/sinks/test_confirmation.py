@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from operando.callbacks.sinks.buffer import BufferedSink
-from operando.callbacks.sinks.protocols import ConfirmingSink, Settled
+from operando.callbacks.sinks.protocols import AckCursor, ConfirmingSink
 from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.io.tiled.settings import TiledSettings
 from operando.streamer.service.tiled_server import EmbeddedTiled, free_port
@@ -46,7 +46,7 @@ class Gate:
 
 
 def test_a_gap_holds_up_what_comes_after_it() -> None:
-    settled = Settled()
+    settled = AckCursor()
     for _ in range(5):
         number = settled.number()
         if number != 3:  # given up on the way

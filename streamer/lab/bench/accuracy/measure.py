@@ -17,7 +17,7 @@ from ...evaluate.identity import identity
 from ...evaluate.matching import MEASURED, where
 from ...evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim, sides_of, windows
 from ...simulate import Truth
-from .scene import Estimate, Reference, Scene
+from .scene import BenchScan, Estimate, SceneScales
 
 Pairs = NDArray[np.float32]
 Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -121,7 +121,7 @@ def paths(known: pd.DataFrame, truth: Truth) -> Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class EstimateFigures:
     """One estimate, measured.
 
     Attributes
@@ -138,7 +138,7 @@ class Measured:
     pairs: Pairs
 
 
-def measure(estimate: Estimate, scene: Scene, best: Reference) -> Measured:
+def measure(estimate: Estimate, scene: BenchScan, best: SceneScales) -> EstimateFigures:
     """Compare an estimate with the truth, and with the best that there could be."""
     truth = scene.truth
     found = score(estimate.rows, truth)
@@ -154,10 +154,10 @@ def measure(estimate: Estimate, scene: Scene, best: Reference) -> Measured:
         **_similarity(pairs, wanted, scene, best),
         "seconds": estimate.seconds,
     }
-    return Measured(figures=figures, paths=followed, errors=errors, pairs=pairs)
+    return EstimateFigures(figures=figures, paths=followed, errors=errors, pairs=pairs)
 
 
-def _bound(found: Score, best: Reference) -> dict[str, float]:
+def _bound(found: Score, best: SceneScales) -> dict[str, float]:
     ratio = rms_over_bound(found.errors, best.bound)
     return {"crb_above": ratio["above"], "crb_within": ratio["within above"]}
 
@@ -191,7 +191,9 @@ def _identity(found: Score, rows: pd.DataFrame, truth: Truth) -> dict[str, float
     }
 
 
-def _similarity(pairs: Pairs, paths: Array, scene: Scene, best: Reference) -> dict[str, float]:
+def _similarity(
+    pairs: Pairs, paths: Array, scene: BenchScan, best: SceneScales
+) -> dict[str, float]:
     similar = compare_ssim(pairs, best.oracle)
     maps = compare_maps(scene.od, paths, scene.simulator)
     return {
@@ -229,7 +231,9 @@ class Exhibit:
     difference: Mapping[str, Array]
 
 
-def exhibit(scene: Scene, measured: Mapping[str, Measured], best: Reference) -> Exhibit:
+def exhibit(
+    scene: BenchScan, measured: Mapping[str, EstimateFigures], best: SceneScales
+) -> Exhibit:
     """Collect what the picture shows of the estimates, beside the oracle."""
     truth = scene.truth
     particle = _typical(truth.whole, truth.radius)
@@ -261,7 +265,7 @@ def _typical(whole: NDArray[np.bool_], radius: Array) -> int:
     return int(often[np.argsort(radius[often])[len(often) // 2]])
 
 
-def _ends(scene: Scene, paths: Array, particle: int, spans: Spans) -> Array:
+def _ends(scene: BenchScan, paths: Array, particle: int, spans: Spans) -> Array:
     """Mean ROIs (2, S, S) of the particle over the first and the last frames, OD."""
     side = sides_of(scene.truth.radius[[particle]])
     means = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ....config import Settings
-from ..columns import COLUMNS, IDENTITY, POSITION, Column
+from ..columns import COLUMNS, IDENTITY, POSITION, Figure
 from .figure import draw
 from .runner import RegimeResult
 from .scene import ORACLE_STARTED, OURS
@@ -169,7 +169,7 @@ def markdown(results: Sequence[RegimeResult], title: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _rows(result: RegimeResult, columns: Sequence[Column]) -> list[list[str]]:
+def _rows(result: RegimeResult, columns: Sequence[Figure]) -> list[list[str]]:
     return [
         [name, *(column.text(figures.get(column.key)) for column in columns)]
         for name, figures in result.figures.items()

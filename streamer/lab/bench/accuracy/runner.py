@@ -9,9 +9,9 @@ from typing import Any
 from ....config import Settings
 from ...simulate import SimSettings
 from ..peers import Peer
-from .measure import Exhibit, Measured, exhibit, measure
+from .measure import EstimateFigures, Exhibit, exhibit, measure
 from .regimes import Regime
-from .scene import Estimate, Scene, our_estimates, peer_estimate, record_scene, reference
+from .scene import BenchScan, Estimate, our_estimates, peer_estimate, record_scene, reference
 
 Progress = Callable[[str, float], object]
 
@@ -57,7 +57,7 @@ def run_regime(
     settings : of the processor. peers : by name.
     progress : is called with what is going on and the share that is done.
     """
-    tell = progress or _silent
+    tell = progress or _no_progress
     documents = 2 * simulated.n_frames + 6 * simulated.scans
     steps = 4.0 + len(peers)
     count = 0
@@ -70,7 +70,7 @@ def run_regime(
     scene = record_scene(regime, simulated, settings, seen)
     tell("Cramer-Rao bound", 1.0 / steps)
     best = reference(scene)
-    measured: dict[str, Measured] = {}
+    measured: dict[str, EstimateFigures] = {}
     failures: dict[str, str] = {}
     for number, estimate in enumerate(_estimates(scene, peers)):
         tell(estimate.name, (2.0 + number) / steps)
@@ -90,11 +90,11 @@ def run_regime(
     )
 
 
-def _silent(what: str, share: float) -> None:
+def _no_progress(what: str, share: float) -> None:
     """Tell nobody."""
 
 
-def _estimates(scene: Scene, peers: Mapping[str, Peer]) -> Iterator[Estimate]:
+def _estimates(scene: BenchScan, peers: Mapping[str, Peer]) -> Iterator[Estimate]:
     ours: Iterable[Estimate] = our_estimates(scene)
     yield from ours
     for name, track in peers.items():

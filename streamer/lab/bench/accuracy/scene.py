@@ -30,7 +30,7 @@ OURS = ("ours, provisional", "ours, final")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class BenchScan:
     """F frames of all scans of a regime behind each other.
 
     Attributes
@@ -80,7 +80,7 @@ def record_scene(
     simulated: SimSettings,
     settings: Settings,
     progress: Callable[[], object] = lambda: None,
-) -> Scene:
+) -> BenchScan:
     """Simulate all scans of a regime and send them through one processor.
 
     Parameters
@@ -100,7 +100,7 @@ def record_scene(
         through = _through(regime.transform(documents), processor, progress)
         stacks.append(od_stack(through, settings))
     processor.close()
-    return Scene(
+    return BenchScan(
         regime=regime,
         simulator=simulator,
         truth=regime.judged(simulator.truth),
@@ -129,7 +129,7 @@ def _table(rows: list[Document]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class SceneScales:
     """The scales of a scene.
 
     Attributes
@@ -142,12 +142,12 @@ class Reference:
     oracle: NDArray[np.float32]
 
 
-def reference(scene: Scene) -> Reference:
+def reference(scene: BenchScan) -> SceneScales:
     """Work out the bound above the edge, and align by the truth."""
     truth = scene.truth
     above = np.flatnonzero(truth.region == "above")
     yx = np.where(truth.whole[..., None], truth.yx, np.nan)
-    return Reference(
+    return SceneScales(
         bound=cramer_rao(scene.simulator, above),
         oracle=adjacent_ssim(scene.od, yx, truth.radius),
     )
@@ -173,7 +173,7 @@ class Estimate:
     seconds: float = float("nan")
 
 
-def our_estimates(scene: Scene) -> Iterable[Estimate]:
+def our_estimates(scene: BenchScan) -> Iterable[Estimate]:
     """Results of the processor: as they came first, and as they stood in the end."""
     revisions: tuple[Revision, Revision] = ("first", "highest")
     for name, revision in zip(OURS, revisions, strict=True):

@@ -97,7 +97,7 @@ def detect_real(
         If the data are not there.
     """
     present(data, FOLDER)
-    tell = progress or _silent
+    tell = progress or _no_progress
     stream = import_documents(data / FOLDER, progress=lambda n, of: tell("reading", n, of))
     raw: list[NamedDocument] = list(stream)
     images = od_stack(raw, settings)
@@ -121,7 +121,7 @@ def detect_real(
     )
 
 
-def _silent(what: str, done: int, of: int) -> None:
+def _no_progress(what: str, done: int, of: int) -> None:
     """Tell nobody."""
 
 

@@ -25,7 +25,7 @@ _ALL = (8280.0, 8333.0, 8344.0, 8350.0, 8362.0, 8450.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Regime:
+class DetectionRegime:
     """Some samples of one kind, each seen at some energies.
 
     Attributes
@@ -71,24 +71,26 @@ class Regime:
 _LARGE = (50.0, 340.0)
 
 _ALL_REGIMES = (
-    Regime(number=0, name="above", description="above the edge", energies=_ABOVE),
-    Regime(number=1, name="at", description="at the edge", energies=_AT),
-    Regime(number=2, name="below", description="below the edge, up to just below", energies=_BELOW),
-    Regime(
+    DetectionRegime(number=0, name="above", description="above the edge", energies=_ABOVE),
+    DetectionRegime(number=1, name="at", description="at the edge", energies=_AT),
+    DetectionRegime(
+        number=2, name="below", description="below the edge, up to just below", energies=_BELOW
+    ),
+    DetectionRegime(
         number=3,
         name="low_counts_above",
         description="300 counts, one exposure, above the edge",
         preset="low_counts",
         energies=_ABOVE,
     ),
-    Regime(
+    DetectionRegime(
         number=4,
         name="low_counts_below",
         description="300 counts, one exposure, below the edge",
         preset="low_counts",
         energies=_BELOW,
     ),
-    Regime(
+    DetectionRegime(
         number=13,
         name="starved",
         description="60 counts, one exposure, below the edge",
@@ -96,14 +98,14 @@ _ALL_REGIMES = (
         changes={"counts": 60.0},
         energies=_BELOW,
     ),
-    Regime(
+    DetectionRegime(
         number=14,
         name="faint",
         description="below an edge with a quarter of the usual contrast before it",
         changes={"pre_edge": 0.05},
         energies=_BELOW,
     ),
-    Regime(
+    DetectionRegime(
         number=15,
         name="faint_low_counts",
         description="the same with 300 counts, one exposure",
@@ -111,40 +113,42 @@ _ALL_REGIMES = (
         changes={"pre_edge": 0.05},
         energies=_BELOW,
     ),
-    Regime(
+    DetectionRegime(
         number=16,
         name="blurred",
         description="three times the width of the PSF, 300 counts, one exposure",
         preset="low_counts",
         changes={"psf_px": 3.0},
     ),
-    Regime(number=5, name="crowd", description="forty small particles", preset="crowd", samples=2),
-    Regime(
+    DetectionRegime(
+        number=5, name="crowd", description="forty small particles", preset="crowd", samples=2
+    ),
+    DetectionRegime(
         number=6,
         name="touching",
         description="six in ten particles touch another",
         preset="touching",
     ),
-    Regime(
+    DetectionRegime(
         number=7,
         name="background",
         description="three times the background structure, light that moves after its flat",
         preset="background",
     ),
-    Regime(
+    DetectionRegime(
         number=8,
         name="vanishing",
         description="contrast below the edge of a few hundredths OD",
         preset="vanishing",
     ),
-    Regime(number=9, name="cut", description="particles cut by the rim", preset="cut"),
-    Regime(
+    DetectionRegime(number=9, name="cut", description="particles cut by the rim", preset="cut"),
+    DetectionRegime(
         number=10,
         name="off_centre",
         description="oxidation runs through each particle from one side",
         preset="off_centre",
     ),
-    Regime(
+    DetectionRegime(
         number=11,
         name="ssrl_like",
         description="1024 x 1024 px, light down to 4 % at two sides, large particles",
@@ -152,7 +156,7 @@ _ALL_REGIMES = (
         samples=2,
         diameters=_LARGE,
     ),
-    Regime(
+    DetectionRegime(
         number=12,
         name="large_2048",
         description="2048 x 2048 px, large particles",
@@ -163,4 +167,6 @@ _ALL_REGIMES = (
     ),
 )
 
-REGIMES: Mapping[str, Regime] = MappingProxyType({regime.name: regime for regime in _ALL_REGIMES})
+REGIMES: Mapping[str, DetectionRegime] = MappingProxyType(
+    {regime.name: regime for regime in _ALL_REGIMES}
+)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from ....config import Settings
 from .regimes import FIRST_SEED
-from .runner import DetectorResult, RegimeResult
+from .runner import DetectionResult, DetectorResult
 from .scenes import LEAST_CONTRAST, RULES
 
 _PACKAGES = ("operando", "numpy", "scipy", "torch")
@@ -32,7 +32,7 @@ _ROOM = 0.8
 
 
 def write_report(
-    results: Sequence[RegimeResult],
+    results: Sequence[DetectionResult],
     folder: Path,
     settings: Settings,
     left_out: Mapping[str, str],
@@ -63,7 +63,7 @@ def write_report(
 
 
 def as_json(
-    results: Sequence[RegimeResult],
+    results: Sequence[DetectionResult],
     settings: Settings,
     left_out: Mapping[str, str],
     *,
@@ -84,7 +84,7 @@ def as_json(
     return _plain(content)
 
 
-def _regime(result: RegimeResult, *, quick: bool) -> dict[str, Any]:
+def _regime(result: DetectionResult, *, quick: bool) -> dict[str, Any]:
     simulated = [one.model_dump_json() for one in result.regime.simulated(quick=quick)]
     return {
         "description": result.regime.description,
@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
 # The figures as rows: for a terminal, and for ``detection.csv``.
 
 
-def rows(results: Iterable[RegimeResult]) -> pd.DataFrame:
+def rows(results: Iterable[DetectionResult]) -> pd.DataFrame:
     """One row per regime and detector, with everything that was counted."""
     return pd.DataFrame(
         {
@@ -141,7 +141,7 @@ def _kinds(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
-def recall_by_contrast(results: Sequence[RegimeResult]) -> dict[str, list[dict[str, Any]]]:
+def recall_by_contrast(results: Sequence[DetectionResult]) -> dict[str, list[dict[str, Any]]]:
     """Recall at the pipeline's threshold for each class of contrast, all regimes together.
 
     Returns
@@ -162,7 +162,7 @@ def recall_by_contrast(results: Sequence[RegimeResult]) -> dict[str, list[dict[s
     return told
 
 
-def tables(results: Sequence[RegimeResult]) -> Iterator[Table]:
+def tables(results: Sequence[DetectionResult]) -> Iterator[Table]:
     """What a terminal shows: by regime, then by contrast."""
     table = Table(title="detection, IoU 0.5 or more", title_justify="left")
     heads = ("regime", "detector", "asked", "precision", "recall", "F1", "best F1", "at score")
@@ -187,7 +187,7 @@ def tables(results: Sequence[RegimeResult]) -> Iterator[Table]:
     yield table
 
 
-def _cells(result: RegimeResult, name: str, found: DetectorResult) -> list[str]:
+def _cells(result: DetectionResult, name: str, found: DetectorResult) -> list[str]:
     score = found.score
     shares = [_text(v, ".3f") for v in (score.precision, score.recall, score.f1, found.best.f1)]
     lengths = (score.position_median, score.position_rms)
@@ -219,7 +219,7 @@ def _text(value: float, form: str) -> str:
 # F1 of every detector by regime, and recall by contrast, as one picture.
 
 
-def draw(results: Sequence[RegimeResult], title: str) -> Figure:
+def draw(results: Sequence[DetectionResult], title: str) -> Figure:
     """Draw bars of F1 at the pipeline's threshold, marks at the best one, and recall by contrast.
 
     Parameters
@@ -235,7 +235,7 @@ def draw(results: Sequence[RegimeResult], title: str) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, results: Sequence[RegimeResult]) -> None:
+def _bars(axes: Axes, results: Sequence[DetectionResult]) -> None:
     names = list(results[0].detectors)
     height = _ROOM / len(names)
     for number, name in enumerate(names):
@@ -261,7 +261,7 @@ def _bars(axes: Axes, results: Sequence[RegimeResult]) -> None:
     axes.legend(fontsize=9, loc="lower left")
 
 
-def _recall_axes(axes: Axes, results: Sequence[RegimeResult]) -> None:
+def _recall_axes(axes: Axes, results: Sequence[DetectionResult]) -> None:
     for number, (name, classes) in enumerate(recall_by_contrast(results).items()):
         share = [one["found"] / one["required"] if one["required"] else np.nan for one in classes]
         axes.plot(share, "o-", color=COLOURS[number % len(COLOURS)], label=name)

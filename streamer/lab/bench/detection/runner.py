@@ -18,8 +18,8 @@ from .....models.settings import DetectSettings
 from ....config import Settings
 from ....errors import ConfigError
 from ...evaluate.detection import DetectionScore, Judged, best_threshold, judge, score_detections
-from .regimes import Regime
-from .scenes import REASONS, Shot, shots
+from .regimes import DetectionRegime
+from .scenes import REASONS, DetectionScene, shots
 
 Progress = Callable[[int, int], object]
 
@@ -117,18 +117,18 @@ class DetectorResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegimeResult:
+class DetectionResult:
     """What was measured in one regime.
 
     Attributes
     ----------
     regime : which. seeds : of its samples. frames : how many.
-    contrast : (N,) of the particles that were asked for, see `Shot.contrast`.
+    contrast : (N,) of the particles that were asked for, see `DetectionScene.contrast`.
     excused : how many were not, by `REASONS`; one may have several.
     detectors : by name.
     """
 
-    regime: Regime
+    regime: DetectionRegime
     seeds: tuple[int, ...]
     frames: int
     contrast: NDArray[np.float64]
@@ -145,7 +145,7 @@ class _Tally:
     found: list[NDArray[np.bool_]] = field(default_factory=list)
     times: list[Spent] = field(default_factory=list)
 
-    def add(self, shot: Shot, threshold: float) -> None:
+    def add(self, shot: DetectionScene, threshold: float) -> None:
         if not self.times:
             detect_one(self.detector, shot.od)  # what is set up at the first frame is not timed
         detections, spent = detect_one(self.detector, shot.od)
@@ -165,13 +165,13 @@ class _Tally:
 
 
 def run_regime(
-    regime: Regime,
+    regime: DetectionRegime,
     detectors: Sequence[str],
     settings: Settings,
     *,
     quick: bool = False,
     progress: Progress | None = None,
-) -> RegimeResult:
+) -> DetectionResult:
     """Simulate a regime, and score each detector on all of its frames.
 
     Parameters
@@ -181,7 +181,7 @@ def run_regime(
     quick : one sample at two energies.
     progress : is called with the samples that are done, and how many there are.
     """
-    tell = progress or _silent
+    tell = progress or _no_progress
     detect = regime.detect(settings.detect)
     adapted = settings.model_copy(update={"detect": detect})
     tallies = {name: _Tally(detector_named(name, detect, settings)) for name in detectors}
@@ -197,7 +197,7 @@ def run_regime(
             contrast.append(shot.contrast[shot.required])
             excused.update(shot.excused())
     tell(len(simulated), len(simulated))
-    return RegimeResult(
+    return DetectionResult(
         regime=regime,
         seeds=tuple(sample.seed for sample in simulated),
         frames=len(contrast),
@@ -207,5 +207,5 @@ def run_regime(
     )
 
 
-def _silent(done: int, of: int) -> None:
+def _no_progress(done: int, of: int) -> None:
     """Tell nobody."""

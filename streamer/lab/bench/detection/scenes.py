@@ -36,7 +36,7 @@ _LEAST_VALID = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
+class DetectionScene:
     """One frame and its T true particles.
 
     Attributes
@@ -71,7 +71,7 @@ class Shot:
         return {why: int((getattr(self, why) & self.present).sum()) for why in REASONS}
 
 
-def shots(simulated: SimSettings, settings: Settings) -> Iterator[Shot]:
+def shots(simulated: SimSettings, settings: Settings) -> Iterator[DetectionScene]:
     """Simulate one sample, correct its frames as the processor does, and look up the truth.
 
     Parameters
@@ -94,11 +94,11 @@ def _shot(
     od: NDArray[np.float32],
     empty: NDArray[np.float32],
     least: float,
-) -> Shot:
+) -> DetectionScene:
     truth = simulator.truth
     labels, valid = _silhouettes(simulator, frame, np.isfinite(od))
     contrast = truth.od[frame] / contrast_noise(empty, truth.yx[frame], truth.radius)
-    return Shot(
+    return DetectionScene(
         seed=simulator.settings.seed,
         energy=float(truth.energies[frame]),
         od=od,

@@ -18,7 +18,7 @@ from .series import Images, Series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MethodFigures:
     """One method, measured.
 
     Attributes
@@ -34,7 +34,7 @@ class Measured:
     clean: Images
 
 
-def measure(estimate: Estimate, series: Series, particle: int) -> Measured:
+def measure(estimate: Estimate, series: Series, particle: int) -> MethodFigures:
     """Compare positions with the truth of a series.
 
     Parameters
@@ -59,7 +59,7 @@ def measure(estimate: Estimate, series: Series, particle: int) -> Measured:
         "recall": found.recall,
         "switches": float(found.switches),
     }
-    return Measured(figures=figures, paths=followed, pairs=pairs, clean=clean)
+    return MethodFigures(figures=figures, paths=followed, pairs=pairs, clean=clean)
 
 
 def position_error(estimate: Estimate, truth: Truth) -> float:
@@ -67,7 +67,7 @@ def position_error(estimate: Estimate, truth: Truth) -> float:
     return rms(_trajectories(estimate, truth)[2])
 
 
-def oracle(series: Series, particle: int) -> Measured:
+def oracle(series: Series, particle: int) -> MethodFigures:
     """What the true positions give."""
     truth = series.truth
     yx = np.where(truth.whole[..., None], truth.yx, np.nan)
@@ -82,7 +82,7 @@ def oracle(series: Series, particle: int) -> Measured:
         "recall": 1.0,
         "switches": 0.0,
     }
-    return Measured(figures=figures, paths=yx, pairs=series.oracle, clean=series.oracle_clean)
+    return MethodFigures(figures=figures, paths=yx, pairs=series.oracle, clean=series.oracle_clean)
 
 
 def similarity(values: Images, best: Images, particle: int) -> dict[str, float]:

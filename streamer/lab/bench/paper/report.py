@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from ..columns import PAPER_COLUMNS, Column
+from ..columns import PAPER_COLUMNS, Figure
 from . import series as published
 from .figure import draw
 from .runner import PaperResult
@@ -46,12 +46,12 @@ def write_report(result: PaperResult, folder: Path, *, quick: bool) -> list[Path
 # The one table: rows of text for a terminal, Markdown and CSV.
 
 
-def head(columns: Sequence[Column] = PAPER_COLUMNS) -> list[str]:
+def head(columns: Sequence[Figure] = PAPER_COLUMNS) -> list[str]:
     """Heading of the table."""
     return ["method", *(column.head for column in columns)]
 
 
-def rows(result: PaperResult, columns: Sequence[Column] = PAPER_COLUMNS) -> Iterator[list[str]]:
+def rows(result: PaperResult, columns: Sequence[Figure] = PAPER_COLUMNS) -> Iterator[list[str]]:
     """What is published, then each method, under :func:`head`."""
     yield [published.NAME, *(_PUBLISHED.get(column.key, "-") for column in columns)]
     for name, figures in result.figures.items():

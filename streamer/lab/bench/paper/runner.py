@@ -10,7 +10,7 @@ from ...simulate import SimSettings, Simulator
 from ..accuracy.scene import Estimate, peer_estimate
 from ..peers import Peer
 from . import series as published
-from .measure import Measured, measure, oracle, position_error
+from .measure import MethodFigures, measure, oracle, position_error
 from .series import Series, documents_of, make_series, peak_ratio, typical
 from .speed import NOT_MEASURED, cost_per_frame, machine, measure_speed, on_cuda, throughputs
 from .ways import our_estimate
@@ -38,7 +38,7 @@ class PaperResult:
     series: Series
     particle: int
     ratio: tuple[float, float]
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, MethodFigures]
     figures: Mapping[str, Mapping[str, float]]
     left_out: Mapping[str, str]
     notes: Sequence[str]
@@ -68,7 +68,7 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    measured: dict[str, Measured] = field(default_factory=dict)
+    measured: dict[str, MethodFigures] = field(default_factory=dict)
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -28,7 +28,7 @@ from ....io.importers import import_documents
 from ...evaluate.matching import MEASURED, of_revision, where
 from ...evaluate.raw import od_stack
 from .process import Tables, result_tables
-from .ruler import Similarity, fit_similarity, follow_edges
+from .ruler import SimilarityTransform, fit_similarity, follow_edges
 from .stxm import present
 
 Progress = Callable[[str, int, int], None]
@@ -75,7 +75,7 @@ class Agreement:
     """
 
     repeats: tuple[Repeats, ...]
-    similarity: Similarity
+    similarity: SimilarityTransform
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
@@ -277,7 +277,7 @@ def _pair(positions: Array, energy: float, frames: tuple[int, int]) -> Repeats:
 
 def _similarity(
     positions: Array, energies: Array, whole: NDArray[np.bool_], sigma: Array
-) -> Similarity:
+) -> SimilarityTransform:
     measured = np.isfinite(positions[..., 0])
     below, above = (
         np.flatnonzero(energies == NCA_BELOW_EV),

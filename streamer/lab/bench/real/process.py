@@ -15,7 +15,7 @@ from ....config import Settings, load_settings
 from ....core.frames import Document, NamedDocument, Role
 from ....errors import FrameError
 from ....io.importers.documents import Progress, documents
-from ....io.importers.plan import ImportPlan, Shot
+from ....io.importers.plan import Exposure, ImportPlan
 from .stxm import EnergyStack
 
 _PERIOD_S = 60.0
@@ -42,7 +42,7 @@ def stack_documents(
     shape = stack.counts.shape
     flats = np.broadcast_to(stack.incident[:, None, None].astype(np.float32), shape)
     shots = [
-        Shot(
+        Exposure(
             role=role,
             energy=float(energy),
             exposure=None,

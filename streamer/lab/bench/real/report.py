@@ -15,7 +15,7 @@ from rich.table import Table
 from .errors import motion_error
 from .injected import DRIFT, PARTICLES, Injected
 from .nca import MAGNIFICATION, MAGNIFICATION_TOLERANCE, NCA_BELOW_EV, REPEAT_PX, NcaResult
-from .ruler import Similarity
+from .ruler import SimilarityTransform
 from .stxm import ABOVE_EV, BELOW_EV
 
 _ERRORS = ("median", "p95", "rms", "step", "bump")
@@ -93,7 +93,7 @@ def nca_tables(result: NcaResult) -> Iterator[Table]:
     yield table
 
 
-def _mrad(fit: Similarity) -> str:
+def _mrad(fit: SimilarityTransform) -> str:
     return f"{1e3 * fit.rotation:.2f} ± {1e3 * fit.rotation_sigma:.2f}"
 
 

@@ -89,7 +89,7 @@ def _window(image: NDArray[np.float32], centre: Array, half: int) -> Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Similarity:
+class SimilarityTransform:
     """``after = scale * R(rotation) @ before + shift`` about the middle of the points.
 
     Attributes
@@ -111,7 +111,7 @@ class Similarity:
 
 def fit_similarity(
     before: Array, after: Array, draws: int = 1000, seed: int = 0, sigma: Array | None = None
-) -> Similarity:
+) -> SimilarityTransform:
     """Fit by Huber weights, iteratively reweighted (Huber 1964, doi:10.1214/aoms/1177703732).
 
     Points also differ by what their errors do not tell. That is estimated from the residuals and
@@ -142,7 +142,7 @@ def fit_similarity(
     # the two elements along and across the direction of (a, b) are scale and scale * rotation
     along = solution[:2] / scale
     across = np.array([-along[1], along[0]])
-    return Similarity(
+    return SimilarityTransform(
         scale=scale,
         rotation=float(np.arctan2(solution[1], solution[0])),
         shift=solution[2:],

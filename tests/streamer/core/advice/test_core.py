@@ -7,7 +7,7 @@ import pytest
 
 from operando.streamer.core import advice
 from operando.streamer.core.advice import AdviceSettings, Kind, Severity, StageMove
-from operando.streamer.core.advice.state import Finding, settle
+from operando.streamer.core.advice.state import AlertEvidence, settle
 
 SHAPE = (200, 300)
 START = 1_700_000_000.0
@@ -184,7 +184,7 @@ def test_what_gets_worse_is_told_at_once():
             valid_s=1.0,
             particle=3,
         )
-        return [Finding(kind=Kind.LEAVING, particle=3, advice=item)]
+        return [AlertEvidence(kind=Kind.LEAVING, particle=3, advice=item)]
 
     latches, told = settle({}, found(Severity.WARNING, 0.0), (0, 0.0), settings)
     assert len(told) == 1
@@ -195,7 +195,7 @@ def test_what_gets_worse_is_told_at_once():
     latches, told = settle(latches, found(Severity.WARNING, 3.0), (3, 3.0), settings)
     assert told == ()
     latches, _ = settle(
-        latches, [Finding(kind=Kind.LEAVING, particle=3, forget=True)], (4, 4.0), settings
+        latches, [AlertEvidence(kind=Kind.LEAVING, particle=3, forget=True)], (4, 4.0), settings
     )
     assert latches == {}
 

@@ -18,7 +18,7 @@ from operando.streamer.core.correct import (
     update,
 )
 from operando.streamer.core.correct import reference as apply
-from operando.streamer.core.frames import Corrected, Frame, FrameKey, Role
+from operando.streamer.core.frames import Frame, FrameKey, OpticalDensityFrame, Role
 
 SHAPE = (128, 160)
 OD_BACKGROUND = 0.3
@@ -78,7 +78,7 @@ class Run:
         self.state, corrections = finish(self.state, self.settings)
         return corrections
 
-    def od(self, correction: Correction) -> Corrected:
+    def od(self, correction: Correction) -> OpticalDensityFrame:
         return apply(self.raw[correction.frame], correction, self.settings)
 
 
@@ -86,7 +86,7 @@ def facts(corrections: tuple[Correction, ...]) -> list[tuple[int, int, bool, boo
     return [(c.frame, c.revision, c.provisional, c.final) for c in corrections]
 
 
-def assert_true_od(corrected: Corrected) -> None:
+def assert_true_od(corrected: OpticalDensityFrame) -> None:
     assert corrected.valid.mean() > 0.85
     assert np.abs(corrected.od - truth())[corrected.valid].max() < 1e-3
     assert (corrected.od[~corrected.valid] == 0).all()

@@ -10,7 +10,7 @@ import pytest
 
 from operando.streamer.core.correct import CorrectSettings, finish, init, update
 from operando.streamer.core.correct import reference as apply
-from operando.streamer.core.frames import Corrected, Frame, FrameKey, Role
+from operando.streamer.core.frames import Frame, FrameKey, OpticalDensityFrame, Role
 
 pytestmark = pytest.mark.data
 
@@ -25,7 +25,7 @@ def images(folder: Path, energy: str) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def corrected(shared_data) -> dict[tuple[int, int], Corrected]:
+def corrected(shared_data) -> dict[tuple[int, int], OpticalDensityFrame]:
     """Optical density by (frame, revision): frame 0 at 8324 eV, frame 1 at 8354 eV."""
     folder = shared_data / "txm-ssrl-nca"
     settings, state = CorrectSettings(), init()

@@ -9,10 +9,10 @@ import pytest
 
 from operando.streamer.core.frames import FrameKey
 from operando.streamer.core.pipeline.gaps import fill_gaps
-from operando.streamer.core.pipeline.places import Place
-from operando.streamer.core.pipeline.records import Record
-from operando.streamer.core.register.fit import Request, refine
-from operando.streamer.core.register.motion import Instant
+from operando.streamer.core.pipeline.places import MeasuredPlace
+from operando.streamer.core.pipeline.records import FrameRecord
+from operando.streamer.core.register.fit import FitRequest, refine
+from operando.streamer.core.register.motion import FrameMeasurement
 from operando.streamer.core.register.templates import begin
 from operando.streamer.core.results import Status, skipped
 
@@ -44,7 +44,7 @@ def scan(draw, best):
             drawn = draw(places(frame), RADII, contrast, seed=frame, frame=frame, detected=range(4))
             images[frame] = drawn.image, np.zeros((150, 170), np.int32)
             requests = [
-                Request(particle=p, anchor=best[p], start=yx, reach=3.0, label=0)
+                FitRequest(particle=p, anchor=best[p], start=yx, reach=3.0, label=0)
                 for p, yx in enumerate(places(frame))
                 if (frame, p) not in missing
             ]
@@ -58,10 +58,13 @@ def scan(draw, best):
 def record(frame, fits):
     """A frame in which those particles were detected that have a fit."""
     key = FrameKey(run="run", stream="primary", data_key="image", seq_num=frame + 1)
-    return Record(
+    return FrameRecord(
         result=replace(skipped(key, frame, 8300.0, float(frame), ""), status=Status.ALIGNED),
-        instant=Instant(frame=frame, time=0.0, energy=None, shape=(150, 170), measured=()),
-        found={p: Place(mask_yx=f.yx, contrast=f.gain, row=p, clean=True) for p, f in fits.items()},
+        instant=FrameMeasurement(frame=frame, time=0.0, energy=None, shape=(150, 170), measured=()),
+        found={
+            p: MeasuredPlace(mask_yx=f.yx, contrast=f.gain, row=p, clean=True)
+            for p, f in fits.items()
+        },
         moments={},
         labels=np.zeros((150, 170), np.int32),
     )

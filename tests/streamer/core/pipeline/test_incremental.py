@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operando.streamer.core.frames import Corrected, FrameKey
+from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
 from operando.streamer.core.link import LinkState, Track, TrackState
 from operando.streamer.core.pipeline import coasting as incremental
 from operando.streamer.core.pipeline.coasting import can_coast
@@ -43,7 +43,7 @@ def frame(*places, shape=(140, 140)):
     for y, x in places:
         od[int(y - 9.5) : int(y + 10.5), int(x - 9.5) : int(x + 10.5)] = 1.0
     key = FrameKey(run="r", stream="primary", data_key="i", seq_num=1)
-    return Corrected(
+    return OpticalDensityFrame(
         key=key,
         frame=7,
         energy=8350.0,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.pipeline.learning import remember
-from operando.streamer.core.pipeline.places import Place, Places
+from operando.streamer.core.pipeline.places import MeasuredPlace, Places
 from operando.streamer.core.register.fuse import crop_rois
-from operando.streamer.core.register.motion import Measured
+from operando.streamer.core.register.motion import PositionMeasurement
 from operando.streamer.core.register.templates import window_side
 
 CENTRE = np.array([75.3, 80.6])
@@ -20,8 +20,8 @@ SHAPE = (150, 170)
 
 def seen(frame, memories=None, *, yx=CENTRE, contrast=1.0, row=0, sigma=0.05, side=96, told=True):
     """Let one particle be seen at a place in a frame, and be remembered."""
-    place = Place(mask_yx=np.array(yx), contrast=contrast, row=row, clean=True)
-    item = Measured(
+    place = MeasuredPlace(mask_yx=np.array(yx), contrast=contrast, row=row, clean=True)
+    item = PositionMeasurement(
         particle=5, yx=np.array(yx), sigma=np.full(2, sigma), seen=True, cut=False, followed=True
     )
     places = Places(measured=(item,), found={5: place}, misses={}, confirmed={})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.core.link import Sighting, TrackState
-from operando.streamer.core.pipeline.places import Known, find_places
+from operando.streamer.core.link import Observation, TrackState
+from operando.streamer.core.pipeline.places import PriorKnowledge, find_places
 from operando.streamer.core.register.settings import RegisterSettings
 from operando.streamer.core.register.templates import add, begin, learn
 
@@ -39,8 +39,10 @@ def look(frame, memories, starts, *, misses=None, unseen=(), settings=None, anch
         row = -1 if particle in unseen else next(rows)
         state = TrackState.COASTING if row < 0 else TrackState.TRACKED
         yx = np.array(starts[particle], dtype=float)
-        alive.append(Sighting(particle=particle, state=state, detection=row, yx=yx, similarity=1.0))
-    known = Known(
+        alive.append(
+            Observation(particle=particle, state=state, detection=row, yx=yx, similarity=1.0)
+        )
+    known = PriorKnowledge(
         memories=memories,
         misses=dict.fromkeys(unseen, 1) if misses is None else misses,
         anchored=frozenset(range(len(starts)) if anchored is None else anchored),

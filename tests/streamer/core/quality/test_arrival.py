@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.frames import Frame, FrameKey, Role
-from operando.streamer.core.quality import ArrivalState, QualitySettings, arrived
+from operando.streamer.core.quality import ArrivalState, QualitySettings, check_arrival
 
 SHAPE = (96, 128)
 
@@ -26,7 +26,7 @@ def frame(image, seq_num: int, *, index: int = 0, stream: str = "primary") -> Fr
 def reasons(frames, settings=None):
     state, out = ArrivalState(), []
     for item in frames:
-        state, verdict = arrived(state, item, settings or QualitySettings())
+        state, verdict = check_arrival(state, item, settings or QualitySettings())
         out.append(verdict.reason)
     return out
 
@@ -76,7 +76,7 @@ def test_checks_can_be_switched_off():
 
 
 def test_the_message_tells_what_was_seen():
-    state, _ = arrived(ArrivalState(), frame(light(0), 4), QualitySettings())
-    _, verdict = arrived(state, frame(light(1), 3), QualitySettings())
+    state, _ = check_arrival(ArrivalState(), frame(light(0), 4), QualitySettings())
+    _, verdict = check_arrival(state, frame(light(1), 3), QualitySettings())
     assert "event 3" in verdict.message
     assert "event 4" in verdict.message

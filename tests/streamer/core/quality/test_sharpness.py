@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from operando.models.detector import make_detector
 from operando.models.settings import DetectSettings
-from operando.streamer.core.frames import Corrected, FrameKey
+from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
 from operando.streamer.core.quality import QualitySettings, SharpnessState, assess
 
 SHAPE = (220, 260)
@@ -32,7 +32,7 @@ def frame(number, blur=None, *, contrast=1.0, noise=0.03):
     od = (od + rng.normal(0, noise, SHAPE)).astype(np.float32)
     valid = np.ones(SHAPE, bool)
     found = DETECTOR.detect(torch.from_numpy(od)[None, None], torch.from_numpy(valid)[None, None])
-    return Corrected(
+    return OpticalDensityFrame(
         key=FrameKey(run="r", stream="primary", data_key="cam", seq_num=number + 1),
         frame=number,
         energy=8320.0 + number,

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.register import motion
-from operando.streamer.core.register.motion import FieldMotion, Instant, Measured, MotionState
+from operando.streamer.core.register.motion import (
+    FieldMotion,
+    FrameMeasurement,
+    MotionState,
+    PositionMeasurement,
+)
 from operando.streamer.core.register.settings import RegisterSettings
 from operando.streamer.lab.simulate import Simulator, Truth, preset
 
@@ -34,9 +39,11 @@ def follow(seed, *, sigma=0.1, missing=0.0, wrong=0.0, settings=None, **changes)
             yx += rng.normal(0, 8, 2) if frame and rng.random() < wrong else 0
             seen = frame == 0 or rng.random() >= missing
             measured.append(
-                Measured(particle=int(i), yx=yx, sigma=sigmas[i], seen=bool(seen), cut=False)
+                PositionMeasurement(
+                    particle=int(i), yx=yx, sigma=sigmas[i], seen=bool(seen), cut=False
+                )
             )
-        now = Instant(
+        now = FrameMeasurement(
             frame=frame,
             time=4.2 * frame,
             energy=float(truth.energies[frame]),

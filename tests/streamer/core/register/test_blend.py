@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operando.streamer.core.register.blend import Track, blend
+from operando.streamer.core.register.blend import ScanTrack, blend
 
 FRAMES = 60
 RESPONSE = 0.2  # px
@@ -28,7 +28,7 @@ def make(fit_error, mask_error, *, faint=None, seed=0, scatter=0.0):
     rng = np.random.default_rng(seed)
     faint = faintness() if faint is None else faint
     true = 100 + np.cumsum(rng.normal(0, 1.5, (FRAMES, 2)), axis=0)
-    track = Track(
+    track = ScanTrack(
         fitted=true + faint[:, None] * fit_error,
         noise=np.full((FRAMES, 2), 0.02),
         mask=true + [0.4, -0.3] + faint[:, None] * mask_error + rng.normal(0, scatter, true.shape),

@@ -6,7 +6,7 @@ import torch
 
 from operando.streamer.core.register import motion
 from operando.streamer.core.register.fuse import crop_rois, fuse, prepare
-from operando.streamer.core.register.motion import Instant, Measured
+from operando.streamer.core.register.motion import FrameMeasurement, PositionMeasurement
 from operando.streamer.core.register.settings import RegisterSettings, auto_roi
 
 SHAPE = (200, 220)
@@ -24,10 +24,12 @@ def moved_field(positions):
     state = motion.init()
     for number, yx in enumerate((CENTRES, positions)):
         measured = tuple(
-            Measured(particle=i, yx=p, sigma=np.full(2, 0.1), seen=True, cut=False)
+            PositionMeasurement(particle=i, yx=p, sigma=np.full(2, 0.1), seen=True, cut=False)
             for i, p in enumerate(yx)
         )
-        now = Instant(frame=number, time=float(number), energy=None, shape=SHAPE, measured=measured)
+        now = FrameMeasurement(
+            frame=number, time=float(number), energy=None, shape=SHAPE, measured=measured
+        )
         state, field = motion.update(state, now, RegisterSettings())
     return field
 

@@ -6,9 +6,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from operando.streamer.core.register import motion
-from operando.streamer.core.register.background import Picture
+from operando.streamer.core.register.background import BackgroundView
 from operando.streamer.core.register.gauge import BACKGROUND, ROBUST_MEAN
-from operando.streamer.core.register.motion import Instant, Measured
+from operando.streamer.core.register.motion import FrameMeasurement, PositionMeasurement
 from operando.streamer.core.register.regauge import regauge
 from operando.streamer.core.register.settings import RegisterSettings
 
@@ -20,7 +20,7 @@ def advance(positions, settings, pictures=None, unseen=frozenset()):
     state, fields = motion.init(), []
     for frame, yx in enumerate(positions):
         measured = tuple(
-            Measured(
+            PositionMeasurement(
                 particle=i,
                 yx=p,
                 sigma=np.full(2, 0.1),
@@ -30,7 +30,7 @@ def advance(positions, settings, pictures=None, unseen=frozenset()):
             for i, p in enumerate(yx)
         )
         picture = pictures[frame] if pictures else None
-        now = Instant(
+        now = FrameMeasurement(
             frame=frame, time=4.0 * frame, energy=None, shape=SHAPE, measured=measured,
             picture=picture,
         )  # fmt: skip
@@ -66,13 +66,15 @@ def test_the_background_is_the_gauge_and_the_mean_goes_on_where_it_is_silent():
     field = (field / field.std()).astype(np.float32)
     steps = np.array([[0, 0], [3, -2], [5, 4], [2, 2], [1, 6]])
     pictures = [
-        Picture(
+        BackgroundView(
             image=field[20 - y : 480 - y, 20 - x : 480 - x].copy(),
             weight=np.ones(SHAPE, np.float32),
         )
         for y, x in steps
     ]
-    pictures[3] = Picture(image=np.zeros(SHAPE, np.float32), weight=np.zeros(SHAPE, np.float32))
+    pictures[3] = BackgroundView(
+        image=np.zeros(SHAPE, np.float32), weight=np.zeros(SHAPE, np.float32)
+    )
     # all particles creep against the background, in one direction
     creep = np.arange(5)[:, None] * (0.5, 0.0)
     at = START + (steps + creep)[:, None]

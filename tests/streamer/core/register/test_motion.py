@@ -5,7 +5,7 @@ import pytest
 
 from operando.streamer.core.register import motion
 from operando.streamer.core.register.fit import mask_sigma
-from operando.streamer.core.register.motion import Instant, Measured
+from operando.streamer.core.register.motion import FrameMeasurement, PositionMeasurement
 from operando.streamer.core.register.settings import RegisterSettings
 
 SETTINGS = RegisterSettings()
@@ -20,7 +20,7 @@ def frame_of(yx, *, seen=None, cut=None, sigma=0.1):
     seen = np.ones(n, bool) if seen is None else seen
     cut = np.zeros(n, bool) if cut is None else cut
     return tuple(
-        Measured(
+        PositionMeasurement(
             particle=i,
             yx=yx[i],
             sigma=np.broadcast_to(np.asarray(sigma, float), (2,)),
@@ -35,7 +35,7 @@ def advance(frames, settings=SETTINGS, state=None, dt=1.0):
     state = motion.init() if state is None else state
     fields = []
     for number, measured in enumerate(frames):
-        now = Instant(
+        now = FrameMeasurement(
             frame=number, time=number * dt, energy=None, shape=(460, 460), measured=measured
         )
         state, field = motion.update(state, now, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.core.register.fit import Request, refine
+from operando.streamer.core.register.fit import FitRequest, refine
 from operando.streamer.core.register.templates import begin
 
 RADIUS = 16.0
@@ -23,7 +23,7 @@ def sought(anchor):
 
     def request(start, label=0, reach=5.0, particle=0):
         start = np.array(start, dtype=float)
-        return Request(particle=particle, anchor=anchor, start=start, reach=reach, label=label)
+        return FitRequest(particle=particle, anchor=anchor, start=start, reach=reach, label=label)
 
     return request
 
@@ -106,7 +106,7 @@ def test_without_requests_or_rims_nothing_is_done(draw, sought):
     frame = draw([(70.0, 80.0)], [RADIUS])
     bare = begin(np.full((64, 64), np.nan, np.float32), np.zeros((64, 64), bool))
     assert bare.rim is None
-    request = Request(particle=0, anchor=bare, start=np.array([70.0, 80.0]), reach=5.0, label=1)
+    request = FitRequest(particle=0, anchor=bare, start=np.array([70.0, 80.0]), reach=5.0, label=1)
     assert refine(frame.image, frame.detections.labels, [request]) == {}
     assert refine(frame.image, frame.detections.labels, []) == {}
 

@@ -12,13 +12,13 @@ import pytest
 from operando.streamer.core.frames import FrameKey
 from operando.streamer.core.register.kinematics import UNKNOWN
 from operando.streamer.core.results import FrameResult, ParticleResult, Status, skipped
-from operando.streamer.core.xanes import Reference, XanesSettings, make_basis, make_reference
+from operando.streamer.core.xanes import PhaseReference, XanesSettings, make_basis, make_reference
 from operando.streamer.lab.simulate.spectra import OXIDISED, REDUCED, absorption, ni_edge_energies
 
 SETTINGS = XanesSettings(every=10)
 
 
-def phases(settings: XanesSettings = SETTINGS) -> tuple[Reference, ...]:
+def phases(settings: XanesSettings = SETTINGS) -> tuple[PhaseReference, ...]:
     energies = np.arange(8150.0, 8600.0, 0.5)
     return tuple(
         make_reference(name, energies, absorption(energies, shape), settings)

@@ -145,7 +145,7 @@ def test_frames_that_tell_nothing_change_nothing(basis, change):
     before, _ = run(scene.results()[:5], basis)
     after, told = xanes.update(before, scene.result(5, **change), basis, SETTINGS)
     assert after is before
-    assert told == xanes.Told()
+    assert told == xanes.XanesUpdate()
 
 
 def test_particles_whose_place_is_not_known_are_left_out(basis):
@@ -156,7 +156,7 @@ def test_particles_whose_place_is_not_known_are_left_out(basis):
     state, told = xanes.update(
         xanes.init(), replace(result, particles=(lost, vague)), basis, SETTINGS
     )
-    assert told == xanes.Told()
+    assert told == xanes.XanesUpdate()
     assert state == xanes.init()
 
 

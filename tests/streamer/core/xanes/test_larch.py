@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operando.streamer.core.xanes import Reference, XanesSettings, make_basis
+from operando.streamer.core.xanes import PhaseReference, XanesSettings, make_basis
 from operando.streamer.core.xanes.basis import ROW, fixed_rows
 from operando.streamer.core.xanes.curve import find_edges, make_curve, pre_edge_line
 from operando.streamer.core.xanes.fit import inverse, normal_matrix
@@ -49,7 +49,7 @@ def test_linear_combination(answers):
         line = pre_edge_line(energy, energy, EDGE, settings) @ mu
         normal[name] = (mu - line) / (curve.step @ mu)
     phases = tuple(
-        Reference(name=name, energy=SPECTRA[name][0], mu=normal[name], edge=EDGE)
+        PhaseReference(name=name, energy=SPECTRA[name][0], mu=normal[name], edge=EDGE)
         for name in ("reduced", "oxidised")
     )
     basis = make_basis(settings, phases)

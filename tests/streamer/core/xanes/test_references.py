@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.xanes import (
-    Reference,
+    PhaseReference,
     XanesSettings,
     digest,
     make_basis,
@@ -165,7 +165,7 @@ def test_real_cathodes_at_three_voltages(shared_data):
         assert 1.5 < edges.energy[1] - edges.energy[0] < 2.5
         assert edges.white_line[0] < edges.white_line[1] < edges.white_line[2]
         phases = tuple(
-            Reference(name=phase, energy=energy, mu=mu, edge=8343.0)
+            PhaseReference(name=phase, energy=energy, mu=mu, edge=8343.0)
             for phase, mu in (("reduced", low), ("oxidised", high))
         )
         rows_of = make_basis(XanesSettings(degree=0), phases).rows(energy)

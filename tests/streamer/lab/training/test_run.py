@@ -14,7 +14,7 @@ from operando.models.networks.weights import fetch
 from operando.streamer.errors import ConfigError, TrainingError
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.lab.simulate import SimSettings, simulate_documents
-from operando.streamer.lab.training.checkpoint import Checkpoint, save
+from operando.streamer.lab.training.checkpoint import TrainingCheckpoint, save
 from operando.streamer.lab.training.job import Job, make_job
 from operando.streamer.lab.training.paired import DualTask
 from operando.streamer.lab.training.pool import Pool, code_version, make_data
@@ -22,7 +22,7 @@ from operando.streamer.lab.training.run import (
     CHECKPOINT,
     COLUMNS,
     LOG,
-    Log,
+    TrainingLog,
     Watch,
     read_checkpoint,
     run,
@@ -192,7 +192,9 @@ def test_a_checkpoint_is_never_unpickled(tmp_path):
 
 @pytest.mark.parametrize("length", [0, 10, 200, -30])
 def test_a_damaged_checkpoint_is_refused(tmp_path, length):
-    save(tmp_path / CHECKPOINT, Checkpoint(job={}, phase="paired", training={}, seconds=1.0))
+    save(
+        tmp_path / CHECKPOINT, TrainingCheckpoint(job={}, phase="paired", training={}, seconds=1.0)
+    )
     content = (tmp_path / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(content[:length])
     with pytest.raises(TrainingError, match="damaged or other file"):
@@ -316,12 +318,12 @@ def test_settings_that_cannot_be_used(changes, message):
 
 def test_the_log_forgets_what_came_after_the_checkpoint(tmp_path):
     path, phases = tmp_path / LOG, ("paired", "unpaired")
-    log = Log(path, phases)
+    log = TrainingLog(path, phases)
     for phase in phases:
         for step in (0, 10, 20):
             log.write(phase, step, 0.1, 1.0, {"loss": step / 3})
     log.close()
-    Log(path, phases, keep=("unpaired", 10)).close()
+    TrainingLog(path, phases, keep=("unpaired", 10)).close()
     with path.open(newline="") as file:
         kept = list(csv.DictReader(file))
     assert tuple(kept[0]) == COLUMNS
@@ -334,5 +336,5 @@ def test_the_log_forgets_what_came_after_the_checkpoint(tmp_path):
 def test_a_log_of_something_else_is_not_overwritten(tmp_path):
     (tmp_path / LOG).write_text("a,b\n1,2\n")
     with pytest.raises(TrainingError, match="move it away"):
-        Log(tmp_path / LOG, ("paired",), keep=("paired", 1))
+        TrainingLog(tmp_path / LOG, ("paired",), keep=("paired", 1))
     assert (tmp_path / LOG).read_text() == "a,b\n1,2\n"

@@ -8,7 +8,7 @@ import numpy as np
 
 from operando.streamer.service.dashboard import messages
 from operando.streamer.service.dashboard.board import StreamBoard
-from operando.streamer.service.dashboard.messages import Trouble
+from operando.streamer.service.dashboard.messages import TiledStatus
 
 
 def strict(text: str) -> dict:
@@ -49,7 +49,7 @@ def test_whatever_stands_in_metadata_becomes_plain_and_short():
 
 
 def test_a_trouble_is_told_with_its_remedy():
-    told = strict(messages.status(Trouble(what="w", remedy="r"), "http://t", pushed=False))
+    told = strict(messages.status(TiledStatus(what="w", remedy="r"), "http://t", pushed=False))
     assert told == {"type": "status", "ok": False, "tiled": "http://t", "how": "polled"} | {
         "what": "w",
         "remedy": "r",

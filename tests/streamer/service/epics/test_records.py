@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from operando.streamer.core.view import Advice, FrameNow, Phase, init
+from operando.streamer.core.view import AdviceView, FrameNow, Phase, init
 from operando.streamer.service.epics.ioc import loopback_by_default
-from operando.streamer.service.epics.records import HOLD, Moment, Severity, records
+from operando.streamer.service.epics.records import HOLD, Moment, PvSeverity, records
 
 BY_NAME = {record.name: record for record in records()}
 
@@ -28,14 +28,18 @@ def test_names_are_unique_and_explained():
 
 
 def test_what_is_not_known_is_invalid():
-    assert told("DRIFT:Y", init())[1] is Severity.INVALID
-    assert told("STATUS", init()) == ("", Severity.NO_ALARM)
-    assert told("ADVICE:MOVE:Y", init()) == (0.0, Severity.NO_ALARM)
+    assert told("DRIFT:Y", init())[1] is PvSeverity.INVALID
+    assert told("STATUS", init()) == ("", PvSeverity.NO_ALARM)
+    assert told("ADVICE:MOVE:Y", init()) == (0.0, PvSeverity.NO_ALARM)
 
 
 @pytest.mark.parametrize(
     ("status", "severity"),
-    [("aligned", Severity.NO_ALARM), ("degraded", Severity.MINOR), ("skipped", Severity.MAJOR)],
+    [
+        ("aligned", PvSeverity.NO_ALARM),
+        ("degraded", PvSeverity.MINOR),
+        ("skipped", PvSeverity.MAJOR),
+    ],
 )
 def test_severity_of_a_status(status, severity):
     view = replace(init(), frame=FrameNow(number=3, status=status, reason="blurred"))
@@ -45,7 +49,7 @@ def test_severity_of_a_status(status, severity):
 
 @pytest.mark.parametrize(
     ("latency", "severity"),
-    [(0.2, Severity.NO_ALARM), (6.0, Severity.MINOR), (60.0, Severity.MAJOR)],
+    [(0.2, PvSeverity.NO_ALARM), (6.0, PvSeverity.MINOR), (60.0, PvSeverity.MAJOR)],
 )
 def test_severity_of_a_latency(latency, severity):
     view = replace(init(), frame=FrameNow(latency=latency))
@@ -54,41 +58,45 @@ def test_severity_of_a_latency(latency, severity):
 
 @pytest.mark.parametrize(
     ("urgency", "severity"),
-    [("info", Severity.NO_ALARM), ("warning", Severity.MINOR), ("alarm", Severity.MAJOR)],
+    [
+        ("info", PvSeverity.NO_ALARM),
+        ("warning", PvSeverity.MINOR),
+        ("alarm", PvSeverity.MAJOR),
+    ],
 )
 def test_severity_of_an_advice(urgency, severity):
-    advice = Advice(kind="beam_loss", severity=urgency, message="no light", move=(3.0, 4.0))
+    advice = AdviceView(kind="beam_loss", severity=urgency, message="no light", move=(3.0, 4.0))
     view = replace(init(), advices=(advice,), n_advices=1, alerts={("beam_loss", -1): advice})
     assert told("ALERT", view) == (urgency, severity)
-    assert told("ALERT:COUNT", view) == (1, Severity.NO_ALARM)
+    assert told("ALERT:COUNT", view) == (1, PvSeverity.NO_ALARM)
     assert told("ADVICE:MESSAGE", view) == ("no light", severity)
     assert told("ADVICE:SEVERITY", view) == (urgency, severity)
-    assert told("ADVICE:MOVE:X", view) == (4.0, Severity.NO_ALARM)
+    assert told("ADVICE:MOVE:X", view) == (4.0, PvSeverity.NO_ALARM)
 
 
 def test_what_is_over_is_no_alarm():
-    advice = Advice(kind="beam", severity="alarm", message="light again", active=False)
+    advice = AdviceView(kind="beam", severity="alarm", message="light again", active=False)
     view = replace(init(), advices=(advice,), n_advices=1)
-    assert told("ADVICE:SEVERITY", view) == ("alarm", Severity.NO_ALARM)
-    assert told("ALERT", view) == ("none", Severity.NO_ALARM)
+    assert told("ADVICE:SEVERITY", view) == ("alarm", PvSeverity.NO_ALARM)
+    assert told("ALERT", view) == ("none", PvSeverity.NO_ALARM)
 
 
 def test_lost_frames_are_alarms():
     books = {"received": 9, "aligned": 4, "degraded": 0, "skipped": 2, "dropped": 3}
     view = replace(init(), books=books)
-    assert told("LEDGER:SKIPPED", view) == (2, Severity.MINOR)
-    assert told("LEDGER:DROPPED", view) == (3, Severity.MAJOR)
-    assert told("LEDGER:ALIGNED", view) == (4, Severity.NO_ALARM)
+    assert told("LEDGER:SKIPPED", view) == (2, PvSeverity.MINOR)
+    assert told("LEDGER:DROPPED", view) == (3, PvSeverity.MAJOR)
+    assert told("LEDGER:ALIGNED", view) == (4, PvSeverity.NO_ALARM)
 
 
 def test_a_run_that_failed_is_an_alarm():
     view = replace(init(), phase=Phase.ENDED, exit_status="fail")
-    assert told("PHASE", view) == ("ended", Severity.MAJOR)
+    assert told("PHASE", view) == ("ended", PvSeverity.MAJOR)
 
 
 def test_a_heart_that_stands_still_is_invalid():
-    assert told("HEARTBEAT", init(), beats=5) == (5, Severity.NO_ALARM)
-    assert told("HEARTBEAT", init(), beats=5, alive=False) == (5, Severity.INVALID)
+    assert told("HEARTBEAT", init(), beats=5) == (5, PvSeverity.NO_ALARM)
+    assert told("HEARTBEAT", init(), beats=5, alive=False) == (5, PvSeverity.INVALID)
 
 
 def test_servers_are_for_this_computer_unless_interfaces_are_named():

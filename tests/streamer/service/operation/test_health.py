@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from operando.streamer.io.sources import make_source
-from operando.streamer.service.operation.monitor import Finding, Health, Heartbeat, Monitor
+from operando.streamer.service.operation.monitor import CheckResult, Health, Heartbeat, Monitor
 
 
 class Clock:
@@ -19,8 +19,8 @@ class Clock:
 
 def test_the_report_names_what_fails():
     health = Health()
-    health.add("good", lambda: Finding(True, {"n": 1}), vital=True)
-    health.add("bad", lambda: Finding(False, {"n": 2}))
+    health.add("good", lambda: CheckResult(True, {"n": 1}), vital=True)
+    health.add("bad", lambda: CheckResult(False, {"n": 2}))
     well, report = health.report()
     assert not well
     assert report["failing"] == ["bad"]

@@ -15,7 +15,7 @@ from operando.streamer.lab.bench.accuracy.report import (
     write_report,
 )
 from operando.streamer.lab.bench.accuracy.scene import OURS
-from operando.streamer.lab.bench.columns import COLUMNS, Column
+from operando.streamer.lab.bench.columns import COLUMNS, Figure
 
 
 @pytest.fixture(scope="module")
@@ -69,5 +69,5 @@ def test_the_summary_names_the_best_peer(result):
 
 
 def test_figures_that_are_not_there_are_dashes():
-    column = Column("rms", "rms", ".3f", "px")
+    column = Figure("rms", "rms", ".3f", "px")
     assert [column.text(v) for v in (0.12345, float("nan"), None)] == ["0.123", "-", "-"]
