@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike
 
 from ...models.arrays import Array
 from ...streamer.errors import FeedbackError
-from . import decision as forecast
 from . import response
-from .decision import Decision, LoopState, MoveRecord, Moves, decide
+from .decision import KEPT, Decision, LoopState, MoveRecord, Moves, ahead, decide
 from .latest import LatestFrame, LatestResults
 from .matrix import StageMatrix, check_against, fit_matrix
 from .settings import FeedbackSettings
@@ -142,7 +141,7 @@ class Recentring:
         self._frames, self._since = (), None
         self._course = tuple(
             (item.time, item.drift - measured.to_image(place - home) - self._moves.total)
-            for place, item in seen[-forecast.KEPT :]
+            for place, item in seen[-KEPT:]
         )
         logger.info("image moves by %s px per unit of the axes", measured.px_per_unit.round(2))
 
@@ -202,7 +201,7 @@ class Recentring:
             return
         self._frames = (*self._frames, measured)[-3:]
         own = measured.drift - self._moves.between(float("-inf"), measured.time)
-        self._course = (*self._course, (measured.time, own))[-forecast.KEPT :]
+        self._course = (*self._course, (measured.time, own))[-KEPT:]
         pair = response.pair_of(self._frames, self._moves)
         if pair is None:
             return
@@ -229,7 +228,7 @@ class Recentring:
         since = np.zeros(2) if measured is None else self._moves.between(measured.time)
         if self.settings.forecast and self._course:
             times, drifts = zip(*self._course, strict=True)
-            since = since + forecast.ahead(times, drifts, now)
+            since = since + ahead(times, drifts, now)
         known = LoopState(
             measured=measured,
             since=since,

@@ -10,14 +10,7 @@ import typer
 
 from ..errors import OperandoError, SinkError
 from ..io.redact import report_uncaught
-from . import bench, demo, process, record, replay, train
-from . import network as forward
-from . import network as keys
-from . import record as import_data
-from . import record as journal
-from . import serve as dashboard
-from . import serve as ioc
-from . import watch as watch_results
+from . import bench, demo, network, process, record, replay, serve, train, watch
 from .options import Exit, LogFormatOption, epilog
 from .terminal import LogFormat, say, set_up_log
 
@@ -31,28 +24,17 @@ app = typer.Typer(
     "trajectories grow in a Tiled server.",
 )
 
-app.command(name="dashboard")(dashboard.dashboard)
-
+app.command(name="dashboard")(serve.dashboard)
 app.command(name="demo")(demo.demo)
-
-app.command(name="forward")(forward.forward)
-
-app.command(name="keys")(keys.keys)
-
-app.command(name="ioc")(ioc.ioc)
-
+app.command(name="forward")(network.forward)
+app.command(name="keys")(network.keys)
+app.command(name="ioc")(serve.ioc)
 app.command(name="process", epilog=epilog())(process.process)
-
-app.command(name="journal")(journal.journal)
-
+app.command(name="journal")(record.journal)
 app.command(name="record")(record.record)
-
 app.command(name="replay")(replay.replay)
-
-app.command(name="import")(import_data.import_data)
-
-app.command(name="watch")(watch_results.watch)
-
+app.command(name="import")(record.import_data)
+app.command(name="watch")(watch.watch)
 app.add_typer(bench.app, name="bench")
 
 app.add_typer(train.app, name="train")

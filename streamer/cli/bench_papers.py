@@ -56,7 +56,7 @@ def paper(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..lab.bench.paper import series as published
+    from ..lab.bench.paper import series
     from ..lab.bench.paper.report import write_report
     from ..lab.bench.paper.runner import run_paper
     from ..lab.bench.paper.series import QUICK, paper_set
@@ -65,7 +65,7 @@ def paper(
     console = Console(stderr=True)
     ways, left_out = _ways(profile, device, threads)
     others = {name: make_peer(name) for name in _PEERS} if peers else {}
-    frames = QUICK if quick else published.SPEED_FRAMES
+    frames = QUICK if quick else series.SPEED_FRAMES
     with Progress(console=console) as bar:
         task = bar.add_task("simulating", total=1.0)
         result = run_paper(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..lab.bench.accuracy.regimes import Regime
     from ..lab.bench.accuracy.runner import RegimeResult
-    from ..lab.bench.detection.regimes import DetectionRegime as DetectionRegime
-    from ..lab.bench.detection.runner import DetectionResult as DetectionResult
+    from ..lab.bench.detection.regimes import DetectionRegime
+    from ..lab.bench.detection.runner import DetectionResult
 
 _LEAST_WIDTH = 180
 _DIGITS = {

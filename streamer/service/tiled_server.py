@@ -216,9 +216,6 @@ def main() -> None:
     tiled_main()
 
 
-if __name__ == "__main__":
-    main()
-
 # Arrays that a killed Tiled server had begun to create.
 #
 # Tiled makes the folder of an array first and commits its node to the catalogue afterwards. A
@@ -270,3 +267,7 @@ def _known(catalogue: Path) -> set[Path]:
     with closing(sqlite3.connect(f"{catalogue.as_uri()}?mode=ro", uri=True)) as database:
         addresses = [row[0] for row in database.execute("SELECT data_uri FROM assets")]
     return {Path(unquote(urlparse(address).path)).resolve() for address in addresses}
+
+
+if __name__ == "__main__":
+    main()

@@ -12,8 +12,7 @@ from bluesky.callbacks.core import CallbackBase, LiveTable
 from bluesky.callbacks.mpl_plotting import LivePlot
 
 from operando.callbacks import OneStream
-from operando.streamer.core import view as update
-from operando.streamer.core.view import init
+from operando.streamer.core.view import init, update
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import hypot, isfinite
 
 from ..results import FrameResult, Status
-from . import alerts as watch
+from . import alerts
 from .alerts import followed, leaving
 from .settings import AdviceSettings
 from .state import Advice, AdviceState, AlertEvidence, Kind, Severity, StageMove, settle
@@ -54,8 +54,8 @@ def update(
     quickest = min(state.quickest, latency) if isfinite(latency) else state.quickest
     state = replace(state, quickest=quickest)
     findings: list[AlertEvidence] = [
-        *watch.beam(result, settings),
-        *watch.lagging(result, latency, quickest, settings),
+        *alerts.beam(result, settings),
+        *alerts.lagging(result, latency, quickest, settings),
     ]
     if result.status != Status.SKIPPED:
         state, more = _looked_at(state, result, shape, settings)
@@ -69,19 +69,19 @@ def _looked_at(
     state: AdviceState, result: FrameResult, shape: tuple[int, int], settings: AdviceSettings
 ) -> tuple[AdviceState, list[AlertEvidence]]:
     """What a frame says in which particles were looked for."""
-    blurred = state.blurred + 1 if watch.is_blurred(result) else 0
+    blurred = state.blurred + 1 if alerts.is_blurred(result) else 0
     state = replace(state, blurred=blurred)
     known_lost = [particle for kind, particle in state.latches if kind == Kind.LOST]
     findings = [
-        *watch.blur(result, blurred, settings),
-        *watch.lost(result, known_lost, settings),
+        *alerts.blur(result, blurred, settings),
+        *alerts.lost(result, known_lost, settings),
     ]
     if blurred or not isfinite(result.drift_sigma):  # nothing was measured: particles coast
         return state, findings
     step = _step(state, result)
     findings += [
-        *watch.jump(result, step, state.steps, settings),
-        *watch.recenter(result, settings),
+        *alerts.jump(result, step, state.steps, settings),
+        *alerts.recenter(result, settings),
     ]
     paths = followed(state.paths, result, state.offset, settings)
     findings += leaving(paths, result, shape, settings)

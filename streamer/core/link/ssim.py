@@ -15,7 +15,7 @@ from ....models.arrays import Array, Mask
 from ....models.detector import Detections
 from ....models.masks import fill_defects
 from ....models.ssim import ssim
-from . import linker as frame
+from . import linker
 from .linker import Match
 from .look import UnlinkedFrame, place, place_cut, positions, within
 from .settings import LinkSettings
@@ -66,11 +66,11 @@ class SsimLinker:
 
     def init(self) -> LinkState:
         """State before the first frame of a sample."""
-        return frame.begin()
+        return linker.begin()
 
     def start_run(self, state: LinkState) -> LinkState:
         """Keep the identities, and search the first frame of the new run more widely."""
-        return frame.begin_run(state)
+        return linker.begin_run(state)
 
     def update(
         self,
@@ -96,15 +96,15 @@ class SsimLinker:
         The state after this frame, and the identities in it.
         """
         valid = np.ones(od.shape, bool) if valid is None else valid
-        ahead = frame.prepare(state, detections, od, valid, self.settings)
+        ahead = linker.prepare(state, detections, od, valid, self.settings)
         found = bodies(od, valid, ahead.groups.detections)
         matches = _match(ahead.scene, found, self.settings)
-        after, result = frame.apply_matches(state, ahead, matches, claims, self.settings)
+        after, result = linker.apply_matches(state, ahead, matches, claims, self.settings)
         return _remember(after, result, found, self.settings.ssim_size), result
 
     def confirm(self, state: LinkState, measured: Mapping[int, Array]) -> LinkState:
         """Keep particles that were measured, at (2,) px in the image, without a detection."""
-        return frame.confirm(state, measured, self.settings)
+        return linker.confirm(state, measured, self.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from ..register.kinematics import UNKNOWN
 from ..register.motion import MotionState
 from ..register.settings import RegisterSettings, auto_roi
 from ..results import FrameResult
-from . import coasting as incremental
+from . import coasting
 from .branch import Branch, Linked, locate, register
 from .records import FrameRecord
 
@@ -99,7 +99,7 @@ class Pipeline:
     @staticmethod
     def can_coast(state: PipelineState, corrected: OpticalDensityFrame) -> bool:
         """Whether particles are known that could do without detection in a frame."""
-        return incremental.can_coast(_continued(state, corrected).link)
+        return coasting.can_coast(_continued(state, corrected).link)
 
     @staticmethod
     def expected(
@@ -114,7 +114,7 @@ class Pipeline:
         branch = _continued(state, corrected)
         if corrected.frame <= branch.motion.frame:  # it comes too late to be the next
             return None
-        return incremental.expected(branch.link, corrected, branch.unsearched, every)
+        return coasting.expected(branch.link, corrected, branch.unsearched, every)
 
     def update(
         self,
@@ -186,7 +186,7 @@ class Pipeline:
         given = max(state.live.link.next_particle, state.final.link.next_particle)
         before = replace(branch.link, next_particle=given)
         if corrected.effort.rung == DetectionMode.COASTING:
-            before = incremental.predict_shift(before, corrected)
+            before = coasting.predict_shift(before, corrected)
         link, linked = self.linker.update(before, detections, corrected.od, claims, corrected.valid)
         frame = Linked(
             corrected=corrected, detections=linked.detections, sightings=linked.sightings

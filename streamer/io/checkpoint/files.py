@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from ...errors import CheckpointError
-from . import state as tags
+from . import state
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def pack(checkpoint: Checkpoint) -> bytes:
     """Turn a checkpoint into the bytes of its file."""
     body = pack_tree(
         {
-            "schema": tags.SCHEMA,
+            "schema": state.SCHEMA,
             "position": checkpoint.position,
             "open_from": checkpoint.open_from,
             "made_for": checkpoint.made_for,
@@ -137,8 +137,8 @@ def unpack(data: bytes) -> Checkpoint:
     if zlib.crc32(body).to_bytes(4, "little") != data[len(_MAGIC) : head]:
         raise CheckpointError(f"the checkpoint is damaged: its checksum fails ({len(data)} bytes)")
     entries = unpack_tree(body)
-    if entries["schema"] != tags.SCHEMA:
+    if entries["schema"] != state.SCHEMA:
         raise CheckpointError(
-            f"the checkpoint has schema {entries['schema']}, this version reads {tags.SCHEMA}"
+            f"the checkpoint has schema {entries['schema']}, this version reads {state.SCHEMA}"
         )
     return Checkpoint(**{k: v for k, v in entries.items() if k != "schema"})

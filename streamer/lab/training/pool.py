@@ -35,19 +35,14 @@ _MOST_CLEAN = 2.0
 Progress = Callable[[int, int], None]
 PoolProgress = Callable[[str, int, int], None]
 """Called with what is made, how many scenes of it are done, and of how many."""
-_ABOUT_TRAINING = frozenset(
-    {
-        "checkpoint.py",
-        "data.py",
-        "job.py",
-        "log.py",
-        "result.py",
-        "run.py",
-        "start.py",
-        "recorded.py",
-        "tasks.py",
-        "__init__.py",
-    }
+_SCENE_MODULES = (
+    "augment.py",
+    "difficulty.py",
+    "layout.py",
+    "pool.py",
+    "scenes.py",
+    "settings.py",
+    "targets.py",
 )
 
 
@@ -292,9 +287,9 @@ def make_data(job: Job, folder: Path, workers: int, progress: PoolProgress) -> D
 def code_version() -> str:
     """First digits of the sha256 of all code that scenes depend on."""
     here = Path(__file__).parent
-    modules = [p for p in sorted(here.glob("*.py")) if p.name not in _ABOUT_TRAINING]
+    modules = [here / name for name in _SCENE_MODULES]
     modules += sorted((here.parent / "simulate").glob("*.py"))
-    modules.append(here.parents[1] / "models" / "networks" / "inputs.py")
+    modules.append(here.parents[2] / "models" / "networks" / "inputs.py")
     digest = hashlib.sha256()
     for path in modules:
         digest.update(path.read_bytes())

@@ -12,8 +12,7 @@ from tiled.client.container import Container
 
 from operando.callbacks.tiled.follow import TiledFollower
 from operando.callbacks.tiled.sink import TiledSink
-from operando.streamer.core import view as update
-from operando.streamer.core.view import LiveView, Phase, init
+from operando.streamer.core.view import LiveView, Phase, init, update
 from operando.streamer.io.tiled.settings import TiledSettings
 from operando.streamer.service.tiled_server import EmbeddedTiled
 

@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from operando.streamer.cli.watch_view import BARS, span, sparkline, view_of
-from operando.streamer.core import view as update
-from operando.streamer.core.view import init, take_rows
+from operando.streamer.core.view import init, take_rows, update
 
 
 def text_of(view, now=1000.0, width=100, trouble=""):

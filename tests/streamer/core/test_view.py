@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from operando.streamer.core import view as update
 from operando.streamer.core.view import (
     Phase,
     age,
@@ -17,6 +16,7 @@ from operando.streamer.core.view import (
     median_velocity,
     particle_counts,
     take_rows,
+    update,
     worst_alert,
 )
 

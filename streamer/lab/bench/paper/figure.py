@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .....models.arrays import Array
 from ...evaluate.similarity import sides_of, windows
-from . import series as published
+from . import series
 from .runner import ORACLE, PaperResult
 from .series import RIGID
 from .ways import WAYS
@@ -160,11 +160,11 @@ def _means(axes: Axes, result: PaperResult, *, clean: bool) -> None:
         axes.plot(figures[f"{prefix}ssim"], row, "|", color=colour(name), ms=20, mew=3)
         axes.plot(one, row, "D", color=colour(name), ms=7, mec="black")
         axes.text(one, row - 0.32, f"{one:.4f}", ha="center", va="center", fontsize=8)
-    axes.axvline(published.SIMILARITY, color=_THEIRS, ls="--", lw=1.4)
+    axes.axvline(series.SIMILARITY, color=_THEIRS, ls="--", lw=1.4)
     axes.set_xlim(right=1.01)
     kind = "frames without noise" if clean else "frames as measured"
     axes.set_title(
-        f"mean SSIM, {kind}\n(dashed: {published.SIMILARITY:.2%} in the paper, for one\nparticle "
+        f"mean SSIM, {kind}\n(dashed: {series.SIMILARITY:.2%} in the paper, for one\nparticle "
         "of its own set)",
         fontsize=9,
     )

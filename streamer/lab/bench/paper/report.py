@@ -10,13 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..columns import PAPER_COLUMNS, Figure
-from . import series as published
 from .figure import draw
 from .runner import PaperResult
+from .series import NAME, PEAK_RATIO, SIMILARITY, SPEED_SECONDS
 
 _PUBLISHED: Mapping[str, str] = {
-    "ssim_one": f"{published.SIMILARITY:.4f}",
-    "seconds": f"< {published.SPEED_SECONDS:.0f}",
+    "ssim_one": f"{SIMILARITY:.4f}",
+    "seconds": f"< {SPEED_SECONDS:.0f}",
 }
 _SURE_RECALL = 0.9
 
@@ -53,7 +53,7 @@ def head(columns: Sequence[Figure] = PAPER_COLUMNS) -> list[str]:
 
 def rows(result: PaperResult, columns: Sequence[Figure] = PAPER_COLUMNS) -> Iterator[list[str]]:
     """What is published, then each method, under :func:`head`."""
-    yield [published.NAME, *(_PUBLISHED.get(column.key, "-") for column in columns)]
+    yield [NAME, *(_PUBLISHED.get(column.key, "-") for column in columns)]
     for name, figures in result.figures.items():
         yield [name, *(column.text(figures.get(column.key)) for column in columns)]
 
@@ -64,7 +64,7 @@ def as_csv(result: PaperResult) -> str:
     writer = csv.writer(out, lineterminator="\n")
     keys = ["method", *dict.fromkeys(k for f in result.figures.values() for k in f)]
     writer.writerow(keys)
-    writer.writerow([published.NAME, *(_PUBLISHED.get(key, "") for key in keys[1:])])
+    writer.writerow([NAME, *(_PUBLISHED.get(key, "") for key in keys[1:])])
     for name, figures in result.figures.items():
         writer.writerow([name, *(_number(figures.get(key)) for key in keys[1:])])
     return out.getvalue()
@@ -108,7 +108,7 @@ def remarks(result: PaperResult) -> Iterator[str]:
     )
     yield (
         f"Peak motion from frame to frame, non-rigid over rigid: {y:.2f} vertical, {x:.2f} "
-        f"horizontal (published: {published.PEAK_RATIO[0]} and {published.PEAK_RATIO[1]}; in px "
+        f"horizontal (published: {PEAK_RATIO[0]} and {PEAK_RATIO[1]}; in px "
         "nothing is published)."
     )
     yield (

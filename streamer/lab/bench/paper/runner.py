@@ -9,9 +9,8 @@ from ....config import Settings
 from ...simulate import SimSettings, Simulator
 from ..accuracy.scene import Estimate, peer_estimate
 from ..peers import Peer
-from . import series as published
 from .measure import MethodFigures, measure, oracle, position_error
-from .series import Series, documents_of, make_series, peak_ratio, typical
+from .series import SPEED_FRAMES, Series, documents_of, make_series, peak_ratio, typical
 from .speed import NOT_MEASURED, cost_per_frame, machine, measure_speed, on_cuda, throughputs
 from .ways import our_estimate
 
@@ -80,7 +79,7 @@ def run_paper(
     peers: Mapping[str, Peer],
     left_out: Mapping[str, str] | None = None,
     tell: Progress = lambda *_: None,
-    speed_frames: int = published.SPEED_FRAMES,
+    speed_frames: int = SPEED_FRAMES,
 ) -> PaperResult:
     """Compare all methods on one synthetic set.
 
@@ -103,7 +102,7 @@ def run_paper(
             continue
         found = measure(estimate, series, particle)
         first = _NAN if live is None else position_error(live, series.truth)
-        per_100 = estimate.seconds * published.SPEED_FRAMES / series.truth.n_frames
+        per_100 = estimate.seconds * SPEED_FRAMES / series.truth.n_frames
         table.measured[estimate.name] = found
         table.figures[estimate.name] = {**found.figures, "rms_live": first, "seconds": per_100}
     table.measured[ORACLE] = oracle(series, particle)
@@ -154,8 +153,8 @@ def _time(
         speed = measure_speed(documents, settings, progress=part)
         cost = cost_per_frame(documents, settings)
         table.figures[name] |= {
-            "seconds": speed.seconds * published.SPEED_FRAMES / speed.frames,
-            "processor": speed.processor * published.SPEED_FRAMES / speed.frames,
+            "seconds": speed.seconds * SPEED_FRAMES / speed.frames,
+            "processor": speed.processor * SPEED_FRAMES / speed.frames,
             "stop": speed.stop,
             "median": 1e3 * speed.median,
             "gflop": cost.flops / 1e9,

@@ -12,12 +12,12 @@ from operando.streamer.core.correct import (
     Correction,
     CorrectorState,
     CorrectSettings,
+    apply,
     finish,
     init,
     skip,
     update,
 )
-from operando.streamer.core.correct import reference as apply
 from operando.streamer.core.frames import Frame, FrameKey, OpticalDensityFrame, Role
 
 SHAPE = (128, 160)

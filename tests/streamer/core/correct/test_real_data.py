@@ -8,8 +8,7 @@ import numpy as np
 import olefile
 import pytest
 
-from operando.streamer.core.correct import CorrectSettings, finish, init, update
-from operando.streamer.core.correct import reference as apply
+from operando.streamer.core.correct import CorrectSettings, apply, finish, init, update
 from operando.streamer.core.frames import Frame, FrameKey, OpticalDensityFrame, Role
 
 pytestmark = pytest.mark.data

@@ -12,8 +12,7 @@ import time
 
 import pytest
 
-from operando.streamer.core import view as update
-from operando.streamer.core.view import init, particle_counts
+from operando.streamer.core.view import init, particle_counts, update
 from operando.streamer.errors import ConfigError
 from operando.streamer.service.epics.ioc import SoftIoc
 from operando.streamer.service.epics.records import records

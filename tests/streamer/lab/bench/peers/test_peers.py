@@ -127,7 +127,7 @@ def test_an_unknown_peer_is_told_with_the_choice():
     ("name", "library", "module"),
     [
         ("sift_affine", "cv2", "sift"),
-        ("stackreg_first", "pystackreg", "stackreg"),
+        ("stackreg_first", "pystackreg", "frames"),
         ("trackpy", "trackpy", "locate"),
     ],
 )
