@@ -82,7 +82,15 @@ class NetworksDetector:
 
     @torch.inference_mode()
     def detect(self, od: Tensor, valid: Tensor) -> list[Detections]:
-        """Find particles; see `Detector.detect`."""
+        """Find particles; see `Detector.detect`.
+
+        On a CPU frame by frame: a batch is no faster there, and on some processors the last bit of
+        a convolution depends on what else is in its batch, while results must not depend on how
+        frames have queued up.
+        """
+        if self.device.type == "cpu" and len(od) > 1:
+            pairs = zip(od.split(1), valid.split(1), strict=True)
+            return [found for pair in pairs for found in self.detect(*pair)]
         od, valid = self._prepared(od, valid)
         regions, look = self._search(od, valid)
         contours = self._trace(
