@@ -8,8 +8,8 @@ from ...callbacks.processor.processor import StreamProcessor
 from ...callbacks.sinks.buffer import BufferedSink
 from ..config import Settings
 from ..io.redact import redacted
+from ..io.tiled.status import Reachable
 from ..service.operation.monitor import CheckResult, Monitor, Watched
-from ..service.operation.reachable import Reachable
 
 
 def watch(

@@ -94,7 +94,7 @@ def process(
     On the beamline side this needs a proxy (bluesky-0MQ-proxy) and a Publisher subscribed to the
     RunEngine; the README of each profile has the lines.
     """
-    from ..io.tiled.connection import tiled_trouble
+    from ..io.tiled.status import tiled_trouble
     from ..service.operation.http import parse_address
     from .live_service import Feed, LiveService
     from .outputs import Outlet, settings_of
