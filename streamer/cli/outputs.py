@@ -88,10 +88,10 @@ def processor_with_sinks(
 def _buffered(sink: TiledSink, settings: TiledSettings) -> BufferedSink:
     """Put the queue and the spool before a Tiled sink."""
     memory = int(settings.queue_mb * 1e6)
-    if not settings.spool_gb:
-        return BufferedSink(sink, memory, "block")
-    spool = Spool(settings.spool_dir, int(settings.spool_gb * 1e9))
-    return BufferedSink(sink, memory, "spool", spool=spool)
+    spool = None
+    if settings.spool_gb:
+        spool = Spool(settings.spool_dir, int(settings.spool_gb * 1e9))
+    return BufferedSink(sink, memory, spool=spool)
 
 
 def _deliver(sink: BufferedSink, lost: list[str], timeout: float, resumable: bool) -> None:
