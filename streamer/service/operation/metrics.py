@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ...core.frames import Document
+from ...core.streams import Streams
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -35,7 +36,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._readings = Readings()
         registry.register(self._readings)
-        self._streams: dict[str, tuple[str, str]] = {}
+        self._streams = Streams()
         self._frames = Counter(
             "operando_frames",
             "Sample frames by what became of them; dropped ones are booked when their run stops",
@@ -97,17 +98,16 @@ class Metrics:
 
     def __call__(self, name: str, doc: Document) -> None:
         """Take a result document into account."""
+        self._streams = self._streams.updated(name, doc)
         if name == "event":
             self._event(doc)
         elif name == "start":
             self._open.inc()
-        elif name == "descriptor":
-            self._streams[doc["uid"]] = (doc["run_start"], doc["name"])
         elif name == "stop":
             self._stop(doc)
 
     def _event(self, doc: Document) -> None:
-        _, stream = self._streams.get(doc["descriptor"], ("", ""))
+        _, stream = self._streams.of(doc)
         if stream == "particles":
             self._rows.inc()
         elif stream == "frames":
@@ -119,8 +119,7 @@ class Metrics:
             self._latency.observe(max(0.0, data["latency"]))
 
     def _stop(self, doc: Document) -> None:
-        run, ledger = doc["run_start"], doc["ledger"]
-        self._streams = {key: entry for key, entry in self._streams.items() if entry[0] != run}
+        ledger = doc["ledger"]
         self._open.dec()
         self._runs.labels(doc["exit_status"], str(bool(ledger["balanced"])).lower()).inc()
         self._book(ledger)
