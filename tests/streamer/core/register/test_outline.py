@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from operando.models.detector import Detections
-from operando.streamer.core.register.outline import DIRECTIONS, outlines
+from operando.streamer.core.register.images import DIRECTIONS, outlines
 
 ANGLE = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
 
