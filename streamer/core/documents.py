@@ -16,8 +16,8 @@ import numpy as np
 
 from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
-from .register.images import DIRECTIONS, unaligned_shape
-from .results import FrameResult, ParticleResult
+from .register.images import unaligned_shape
+from .results import DIRECTIONS, FrameResult, ParticleResult
 from .xanes.rows import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")

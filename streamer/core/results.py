@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from .frames import FrameKey
 from .register.deformation import IDENTITY, Affine, Magnification
 from .register.drift import Gauge
-from .register.images import NO_OUTLINE
 from .register.particle import Rates
+
+DIRECTIONS = 48  # of an outline: every 7.5 degrees; by eye
+
+NO_OUTLINE = np.full(DIRECTIONS, np.nan, np.float32)
+"""Outline of a particle that was not detected."""
 
 
 class Status(StrEnum):

@@ -17,12 +17,12 @@ from ..link import LinkResult, LinkState, Observation, TrackState
 from ..register import motion as motion_core
 from ..register.background import picture
 from ..register.drift import BACKGROUND
-from ..register.images import NO_OUTLINE, crop_rois, fuse, outlines, unaligned
+from ..register.images import crop_rois, fuse, outlines, unaligned
 from ..register.motion import FieldMotion, FrameMeasurement, MotionState
 from ..register.particle import UNKNOWN, ParticleShift, PositionMeasurement
 from ..register.settings import RegisterSettings
 from ..register.templates import TemplateSet, learn_frame
-from ..results import FrameResult, ParticleResult, Status
+from ..results import NO_OUTLINE, FrameResult, ParticleResult, Status
 
 T = TypeVar("T")
 

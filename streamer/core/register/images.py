@@ -16,12 +16,8 @@ from torch.nn.functional import avg_pool2d
 from ....models.arrays import Array
 from ....models.detector import Detections
 from ....models.warp import crop, resample
+from ..results import DIRECTIONS
 from .motion import FieldMotion
-
-DIRECTIONS = 48  # of an outline: every 7.5 degrees; by eye
-
-NO_OUTLINE = np.full(DIRECTIONS, np.nan, np.float32)
-"""Outline of a particle that was not detected."""
 
 LONGEST_PX = 256  # side of the small image, enough to see drift in; by eye
 
