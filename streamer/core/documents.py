@@ -17,7 +17,8 @@ import numpy as np
 from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .register.images import unaligned_shape
-from .results import DIRECTIONS, FrameResult, ParticleResult
+from .register.settings import DIRECTIONS
+from .results import FrameResult, ParticleResult
 from .xanes.rows import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")

@@ -14,8 +14,7 @@ from .frames import FrameKey
 from .register.deformation import IDENTITY, Affine, Magnification
 from .register.drift import Gauge
 from .register.particle import Rates
-
-DIRECTIONS = 48  # of an outline: every 7.5 degrees; by eye
+from .register.settings import DIRECTIONS
 
 NO_OUTLINE = np.full(DIRECTIONS, np.nan, np.float32)
 """Outline of a particle that was not detected."""

@@ -16,8 +16,8 @@ from torch.nn.functional import avg_pool2d
 from ....models.arrays import Array
 from ....models.detector import Detections
 from ....models.warp import crop, resample
-from ..results import DIRECTIONS
 from .motion import FieldMotion
+from .settings import DIRECTIONS
 
 LONGEST_PX = 256  # side of the small image, enough to see drift in; by eye
 

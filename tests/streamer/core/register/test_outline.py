@@ -7,7 +7,7 @@ import pytest
 
 from operando.models.detector import Detections
 from operando.streamer.core.register.images import outlines
-from operando.streamer.core.results import DIRECTIONS
+from operando.streamer.core.register.settings import DIRECTIONS
 
 ANGLE = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
 
