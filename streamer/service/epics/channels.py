@@ -17,6 +17,7 @@ _STRING_BYTES = 39
 _TEXT_BYTES = 255
 _LARGEST = 2**31 - 1  # of EPICS' LONG
 _CHOICES_OF_HOLD = ("go", "hold")
+_pvproperty: Any = pvproperty  # its annotations leave out the `ChannelType` that it takes
 
 
 class ResultVariables:
@@ -79,20 +80,20 @@ def _property(record: ProcessVariable) -> Any:
         "alarm_group": record.name,  # an alarm of its own
     }
     if record.kind == "string":
-        return pvproperty(value="", dtype=ChannelType.STRING, string_encoding="utf-8", **options)
+        return _pvproperty(value="", dtype=ChannelType.STRING, string_encoding="utf-8", **options)
     if record.kind == "text":
         size = _TEXT_BYTES + 1
         options |= {"max_length": size, "string_encoding": "utf-8"}
-        return pvproperty(value="", dtype=ChannelType.CHAR, **options)
+        return _pvproperty(value="", dtype=ChannelType.CHAR, **options)
     if record.kind == "choice":
         options |= {"dtype": ChannelType.ENUM, "enum_strings": record.choices}
-        return pvproperty(value=record.choices[0], **options)
+        return _pvproperty(value=record.choices[0], **options)
     # 0 is what EPICS tells where there is no limit
     options |= {"upper_warning_limit": record.high or 0, "upper_alarm_limit": record.hihi or 0}
     if record.kind == "integer":
-        return pvproperty(value=0, dtype=ChannelType.LONG, units=record.units, **options)
+        return _pvproperty(value=0, dtype=ChannelType.LONG, units=record.units, **options)
     options |= {"units": record.units, "precision": record.precision}
-    return pvproperty(value=math.nan, dtype=ChannelType.DOUBLE, **options)
+    return _pvproperty(value=math.nan, dtype=ChannelType.DOUBLE, **options)
 
 
 def _hold() -> Any:
@@ -108,7 +109,7 @@ def _hold() -> Any:
         )
         return value
 
-    return pvproperty(
+    return _pvproperty(
         name=HOLD,
         put=put,
         value=_CHOICES_OF_HOLD[0],
