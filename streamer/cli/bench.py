@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 
 from .bench_loop import dashboard, recenter
-from .bench_papers import paper, real
-from .bench_quality import accuracy, chemistry, detection
+from .bench_quality import accuracy, chemistry, detection, paper, real
 from .bench_system import crash, overload, soak
 from .options import Device, Profile
 

@@ -8,7 +8,7 @@ phase correlation and StackReg of the rims; 8324/8354 = 0.9964 is what a zone pl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,32 +16,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .....models.arrays import Array
-from .....models.detector import make_detector
-from .....models.device import resolve_device
-from ....config import Settings
-from ....core.frames import NamedDocument
-from ....errors import FrameError
-from ....io.importers import import_documents
-from ...evaluate.matching import MEASURED, of_revision, where
-from ...evaluate.raw import od_stack
-from .process import Tables, result_tables
+from ....models.arrays import Array
+from ....models.detector import make_detector
+from ....models.device import resolve_device
+from ...config import Settings
+from ...core.frames import NamedDocument
+from ...errors import FrameError
+from ...io.importers import import_documents
+from ..evaluate.matching import MEASURED, of_revision, where
+from ..evaluate.raw import od_stack
+from .harness import Column, Progress, Table, new_figure, no_progress, plain, show_image
+from .real_stack import Tables, present, result_tables
 from .ruler import SimilarityTransform, fit_similarity, follow_edges
-from .stxm import present
 
-Progress = Callable[[str, int, int], None]
-
-FOLDER = Path("txm-ssrl-nca")
-
-PROFILE = "ssrl_6_2c"
-
+FOLDER, PROFILE = Path("txm-ssrl-nca"), "ssrl_6_2c"
 NCA_BELOW_EV, NCA_ABOVE_EV = 8324.0, 8354.0
-
-MAGNIFICATION, MAGNIFICATION_TOLERANCE = 0.9969, 0.001
-
-REPEAT_PX = 0.3
+MAGNIFICATION, MAGNIFICATION_TOLERANCE = 0.9969, 0.001  # measured, see above
+REPEAT_PX = 0.3  # measured: the stage comes back to this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +61,7 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What positions say about the repeats and the magnification.
+    """Repeats and magnification by some positions.
 
     Attributes
     ----------
@@ -78,16 +73,14 @@ class Agreement:
     similarity: SimilarityTransform
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
-        fit = asdict(self.similarity)
-        fit["residuals"] = np.hypot(*self.similarity.residuals.T)
-        repeats = [_plain(asdict(pair)) for pair in self.repeats]
-        return {"repeats": repeats, "similarity": _plain(fit)}
+        """Return plain numbers, for JSON."""
+        fit = asdict(self.similarity) | {"residuals": np.hypot(*self.similarity.residuals.T)}
+        return plain({"repeats": self.repeats, "similarity": fit})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NcaResult:
-    """What was measured.
+    """Positions of ours and of the edges, and what they say.
 
     Attributes
     ----------
@@ -115,12 +108,12 @@ class NcaResult:
 
     @property
     def apart(self) -> Array:
-        """(F, P) float64, px, our motion since the first frame against that of the edges."""
+        """Compare our motion since the first frame with that of the edges, (F, P) float64, px."""
         steps = [p - p[0] for p in (self.positions, self.edge_positions)]
         return np.hypot(*(steps[0] - steps[1]).transpose(2, 0, 1))
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return {
             "particles": len(self.ids),
             "whole": self.ids[self.whole].tolist(),
@@ -130,18 +123,17 @@ class NcaResult:
             },
             "ours": self.ours.summary(),
             "edges": self.edges.summary(),
-            "apart": [[None if np.isnan(v) else float(v) for v in row] for row in self.apart],
+            "apart": plain(self.apart),
             "magnification": MAGNIFICATION,
         }
 
 
-def measure_nca(data: Path, settings: Settings, progress: Progress = lambda *_: None) -> NcaResult:
+def measure_nca(data: Path, settings: Settings, progress: Progress = no_progress) -> NcaResult:
     """Import the files, process them as when they come live, and compare.
 
     Parameters
     ----------
     data : the folder of the real data. settings : of the processor, those of the beamline.
-    progress : called with what is done, and how many of how many steps.
 
     Raises
     ------
@@ -152,8 +144,14 @@ def measure_nca(data: Path, settings: Settings, progress: Progress = lambda *_: 
     """
     present(data, FOLDER)
     raw: list[NamedDocument] = []
+
+    def kept(documents: Iterator[NamedDocument]) -> Iterator[NamedDocument]:
+        for document in documents:
+            raw.append(document)
+            yield document
+
     stream = import_documents(data / FOLDER, progress=lambda n, of: progress("processing", n, of))
-    tables = result_tables(stream, settings, lambda name, doc: raw.append((name, doc)))
+    tables = result_tables(kept(stream), settings)
     seen = _seen(tables)
     ids, positions = seen.ids, seen.positions
     energies = tables.frames.groupby("frame")["energy"].first().to_numpy(np.float64)
@@ -203,8 +201,8 @@ def _seen(tables: Tables) -> _Seen:
     ids, column = np.unique(rows["particle"].to_numpy(np.int64), return_inverse=True)
     frame = rows["frame"].to_numpy(np.int64)
     shape = (int(tables.frames["frame"].max()) + 1, len(ids))
-    positions, sigma = np.full((*shape, 2), np.nan), np.full((*shape, 2), np.nan)
-    fitted, masked = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    positions, sigma = np.full((2, *shape, 2), np.nan)
+    fitted, masked = np.zeros((2, *shape), np.bool_)
     positions[frame, column] = rows[["y", "x"]].to_numpy(np.float64)
     errors = rows[["sigma_y", "sigma_x"]].to_numpy(np.float64)
     sigma[frame, column] = errors
@@ -223,7 +221,7 @@ def _seen(tables: Tables) -> _Seen:
 
 
 def _common(positions: Array, whole: NDArray[np.bool_]) -> Array:
-    """(F, 2) px, median motion since the first frame; of the frame before where there is none."""
+    """Median motion (F, 2) px since the first frame; of the frame before where there is none."""
     common = np.zeros((len(positions), 2))
     for frame in range(1, len(positions)):
         steps = (positions[frame] - positions[0])[whole]
@@ -233,7 +231,7 @@ def _common(positions: Array, whole: NDArray[np.bool_]) -> Array:
 
 
 def _whole(positions: Array, images: NDArray[np.float32], settings: Settings) -> NDArray[np.bool_]:
-    """(P,) bool, the particle is detected next to its position, uncut, wherever it was measured."""
+    """Tell which of P particles are detected next to their position, uncut, wherever measured."""
     device = resolve_device(settings.process.device)
     detector = make_detector(settings.detect, device)
     whole = np.ones(positions.shape[1], dtype=np.bool_)
@@ -255,10 +253,10 @@ def _repeats(positions: Array, energies: Array) -> list[Repeats]:
         for energy in np.unique(energies)
         for pair in combinations(map(int, np.flatnonzero(energies == energy)), 2)
     ]
-    return [_pair(positions, energy, pair) for energy, pair in pairs]
+    return [_repeat(positions, energy, pair) for energy, pair in pairs]
 
 
-def _pair(positions: Array, energy: float, frames: tuple[int, int]) -> Repeats:
+def _repeat(positions: Array, energy: float, frames: tuple[int, int]) -> Repeats:
     steps = positions[frames[1]] - positions[frames[0]]
     steps = steps[np.isfinite(steps[:, 0])]
     unknown = np.full((1, 2), np.nan)
@@ -279,10 +277,7 @@ def _similarity(
     positions: Array, energies: Array, whole: NDArray[np.bool_], sigma: Array
 ) -> SimilarityTransform:
     measured = np.isfinite(positions[..., 0])
-    below, above = (
-        np.flatnonzero(energies == NCA_BELOW_EV),
-        np.flatnonzero(energies == NCA_ABOVE_EV),
-    )
+    below, above = (np.flatnonzero(energies == e) for e in (NCA_BELOW_EV, NCA_ABOVE_EV))
     both = whole & measured[below].any(axis=0) & measured[above].any(axis=0)
     if both.sum() < 3:
         raise FrameError(f"wanted 3 whole particles at both energies, got {int(both.sum())}")
@@ -292,5 +287,113 @@ def _similarity(
     return fit_similarity(means[0], means[1], sigma=np.hypot(*errors))
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+# For people.
+
+_OURS, _EDGES, _CUT = "#D55E00", "#0072B2", "#56B4E9"
+_ARROW = 20  # by eye: how much arrows are enlarged
+
+
+def nca_tables(result: NcaResult) -> tuple[Table, Table, Table]:
+    """Lay out the repeats, the magnification, and each particle; ours beside the edges."""
+    lengths = ("shift y", "shift x", "median", "rms", "largest", "edges: rms", "edges: largest")
+    columns = [Column("energy", "energy", ".0f"), Column("frames", "frames")]
+    columns += [Column("particles", "particles", "d"), *(Column(c, c, ".3f") for c in lengths)]
+    repeats = []
+    for pair, edges in zip(result.ours.repeats, result.edges.repeats, strict=True):
+        values = (*pair.shift, pair.median, pair.rms, pair.largest, edges.rms, edges.largest)
+        row: dict[str, Any] = dict(zip(lengths, map(float, values), strict=True))
+        row["frames"] = ", ".join(map(str, pair.frames))
+        repeats.append({**row, "energy": pair.energy, "particles": pair.particles})
+    title = f"repeats at one energy, without their common shift, px (wanted {REPEAT_PX})"
+    return Table(title, columns, repeats), _fits(result), _particles(result)
+
+
+def _fits(result: NcaResult) -> Table:
+    rows: list[dict[str, str]] = []
+    wanted = f"{MAGNIFICATION} ± {MAGNIFICATION_TOLERANCE}"
+    for label in ("operando", "edges"):
+        fit = (result.ours if label == "operando" else result.edges).similarity
+        y, x = fit.shift
+        values = {
+            f"magnification (wanted {wanted})": f"{fit.scale:.5f}",
+            "± by the residuals": f"{fit.scale_sigma:.5f}",
+            "± by bootstrap": f"{fit.scale_bootstrap:.5f}",
+            "rotation, mrad": f"{1e3 * fit.rotation:.2f} ± {1e3 * fit.rotation_sigma:.2f}",
+            "shift y, x, px": f"{y:.3f}, {x:.3f}",
+            "whole particles": f"{len(fit.residuals)}",
+        }
+        rows.append({"by": label, **values})
+    columns = [Column(key, key) for key in rows[0]]
+    return Table(f"from {NCA_BELOW_EV:.0f} eV to the white line", columns, rows)
+
+
+def _particles(result: NcaResult) -> Table:
+    frames = range(1, len(result.apart))
+    columns = [Column("particle", "particle", "d"), *(Column(str(f), f"frame {f}") for f in frames)]
+    rows = []
+    for particle in np.flatnonzero(result.whole & np.isfinite(result.positions[0, :, 0])):
+        apart, fitted = result.apart[:, particle], result.fitted[:, particle]
+        row: dict[str, Any] = {"particle": int(result.ids[particle]), "fitted": int(fitted.sum())}
+        for frame in frames:
+            if np.isfinite(apart[frame]):
+                row[str(frame)] = f"{apart[frame]:.3f}{'' if fitted[frame] else ' m'}"
+        rows.append(row)
+    title = "whole particles: our motion since frame 0 against the edges', px (m: only a mask)"
+    return Table(title, [*columns, Column("fitted", "fitted", "d")], rows)
+
+
+def draw_nca(result: NcaResult) -> Figure:
+    """Draw every frame with its particles; arrows from the first frame of the energy, enlarged.
+
+    Those of the processor are red, those of the edges blue. At the second energy they show what is
+    left of the motion from the first beyond the common shift: they point to the centre where the
+    magnification falls.
+    """
+    figure = new_figure(16, 11, dpi=80)
+    for frame, axes in enumerate(figure.subplots(2, 3).ravel()[: len(result.images)]):
+        _draw_frame(axes, result, frame)
+    fit = result.ours.similarity
+    figure.suptitle(
+        f"magnification {fit.scale:.4f} ± {fit.scale_sigma:.4f} (bootstrap "
+        f"{fit.scale_bootstrap:.4f}); repeats "
+        f"{', '.join(f'{pair.rms:.2f}' for pair in result.ours.repeats)} px rms",
+        fontsize=12,
+    )
+    return figure
+
+
+def _draw_frame(axes: Axes, result: NcaResult, frame: int) -> None:
+    reference = _reference(result, frame)
+    if reference != frame:
+        for positions, colour in ((result.edge_positions, _EDGES), (result.positions, _OURS)):
+            steps = (positions[frame] - positions[reference])[result.whole]
+            _arrows(axes, positions[frame, result.whole], steps, colour)
+    for name, (y, x), whole in zip(result.ids, result.positions[frame], result.whole, strict=True):
+        if np.isfinite(y):
+            axes.plot(x, y, "o" if whole else "x", ms=4, color=_OURS if whole else _CUT)
+            axes.text(x + 10, y - 10, str(name), color="yellow", fontsize=9)
+    against = "" if reference == frame else f", arrows x{_ARROW} against frame {reference}"
+    title = f"frame {frame}, {result.energies[frame]:.0f} eV{against}"
+    show_image(axes, result.images[frame], title)
+
+
+def _reference(result: NcaResult, frame: int) -> int:
+    """First frame of the energy; of the other energy for the first frame above the edge."""
+    same = np.flatnonzero(result.energies == result.energies[frame])
+    if frame == same[0] and result.energies[frame] != NCA_BELOW_EV:
+        return 0
+    return int(same[0])
+
+
+def _arrows(
+    axes: Axes, places: NDArray[np.float64], steps: NDArray[np.float64], colour: str
+) -> None:
+    """Steps without their common part, from where there are any."""
+    there = np.isfinite(steps[:, 0])
+    if not there.any():
+        return
+    apart = steps[there] - np.median(steps[there], axis=0)
+    for (y, x), (dy, dx) in zip(places[there], apart, strict=True):
+        ends = (x + _ARROW * dx, y + _ARROW * dy)
+        style = {"arrowstyle": "->", "color": colour, "lw": 1.5}
+        axes.annotate("", xy=ends, xytext=(x, y), arrowprops=style, annotation_clip=False)
