@@ -9,10 +9,10 @@ import typer
 from rich.progress import Progress as ProgressBars
 from rich.progress import TaskID
 
-from .terminal import console
+from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..lab.bench.harness import Progress
+    from ..lab.bench.harness import Progress, Table
 
 Regimes = Annotated[
     list[str] | None,
@@ -31,6 +31,16 @@ Threads = Annotated[
 JsonFile = Annotated[
     Path | None, typer.Option("-o", "--output", help="Also write the figures as JSON.")
 ]
+
+
+def finish(figures: Any, output: Path | None, *shown: Table | str) -> None:
+    """Show tables and lines, else the figures themselves, and write them if that is wanted."""
+    from ..lab.bench.harness import lines_of, show, write_json
+
+    show(*(shown or lines_of(figures)))
+    if output is not None:
+        write_json(figures, output)
+        say(f"wrote {output}")
 
 
 def folder(text: str, *more: str) -> Any:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .bench_options import Bars, JsonFile, Peers, Quick, Regimes, Seed, SimProfile, Threads, folder
+from .bench_options import (
+    Bars,
+    JsonFile,
+    Peers,
+    Preset,
+    Quick,
+    Regimes,
+    Seed,
+    SimProfile,
+    Threads,
+    finish,
+    folder,
+)
 from .options import Device, Profile
 from .outputs import settings_of
 from .terminal import say
@@ -52,10 +64,10 @@ def accuracy(
             run_regime(one, one.settings(seed, quick=quick), settings, others, bars.one(one.name))
             for one in chosen
         ]
-    _finish([summary(results)], report(results, settings, seed=seed, quick=quick), output)
+    _tell([summary(results)], report(results, settings, seed=seed, quick=quick), output)
 
 
-def _finish(shown: Sequence[Table | str], report: Report, output: Path | None) -> None:
+def _tell(shown: Sequence[Table | str], report: Report, output: Path | None) -> None:
     """Show what was measured and write it, if that is wanted."""
     from ..lab.bench.harness import show
 
@@ -66,7 +78,7 @@ def _finish(shown: Sequence[Table | str], report: Report, output: Path | None) -
 
 
 def chemistry(
-    preset: Annotated[str, typer.Option(help="What is simulated.")] = "paper",
+    preset: Preset = "paper",
     energies: Annotated[int, typer.Option(min=12, help="Energies over the Ni K edge.")] = 143,
     seed: Seed = 0,
     profile: SimProfile = "sim_txm",
@@ -136,7 +148,7 @@ def detection(
         _detect_real(real, names, settings, output)
         return
     results = _detect_simulated(regime, names, settings, quick=quick, full=full)
-    _finish([*tables(results), RULES], report(results, settings, left_out, quick=quick), output)
+    _tell([*tables(results), RULES], report(results, settings, left_out, quick=quick), output)
 
 
 def _detect_simulated(
@@ -159,7 +171,7 @@ def _detect_real(data: Path, names: Sequence[str], settings: Settings, output: P
 
     with Bars() as bars, bounded_threads(1):
         result = detect_real(data, names, settings, bars)
-    _finish([real_table(result)], Report(name="real", figures=result.summary()), output)
+    _tell([real_table(result)], Report(name="real", figures=result.summary()), output)
     for path in save_masks(result, output) if output is not None else ():
         say(f"wrote {path}")
 
@@ -196,7 +208,7 @@ def paper(
             speed_frames=frames if speed else 0,
         )
     lines = [f"- {line}" for line in remarks(result)]
-    _finish([table(result, terminal=True), *lines], report(result, quick=quick), output)
+    _tell([table(result, terminal=True), *lines], report(result, quick=quick), output)
 
 
 def real(
@@ -227,7 +239,7 @@ def real(
 ) -> None:
     """Accuracy on real images whose motion is known: put in, repeated, or given by the optics."""
     from ...models.device import bounded_threads
-    from ..lab.bench.harness import Report, show, write_json
+    from ..lab.bench.harness import Report
     from ..lab.bench.peers import PEERS
     from ..lab.bench.real_injected import draw_injected, injected_tables, measure_injected
     from ..lab.bench.real_nca import PROFILE, draw_nca, measure_nca, nca_tables
@@ -248,7 +260,4 @@ def real(
             figures["nca"], shown = nca.summary(), [*shown, *nca_tables(nca)]
             if pictures is not None:
                 Report(name="nca", picture=draw_nca(nca)).write(pictures)
-    show(*shown)
-    if output is not None:
-        write_json(figures, output)
-        say(f"wrote {output}")
+    finish(figures, output, *shown)

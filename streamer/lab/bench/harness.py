@@ -131,6 +131,20 @@ def show(*parts: Table | str) -> None:
         Console(width=max(console.width, width)).print(table)
 
 
+def lines_of(figures: Any) -> list[str]:
+    """Write the fields of a dataclass, one a line."""
+    values = {one.name: getattr(figures, one.name) for one in dataclasses.fields(figures)}
+    return [f"{name:18} {_shown(value)}" for name, value in values.items()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{one} {key}" for key, one in value.items())
+    if isinstance(value, int) and value > 1_000_000:  # nothing but bytes is that many
+        return f"{value / 1e6:.1f} MB"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def legend(columns: Iterable[Column]) -> list[str]:
     """Tell what the columns mean, as lines of Markdown."""
     return ["## Columns", *(f"- {column.head}: {column.meaning}" for column in columns)]
@@ -261,6 +275,16 @@ class ResultRows(DocumentRouter):
         columns = ("frame", "particle", "y", "x", "state", "revision")
         rows = self._rows.get(stream)
         return pd.DataFrame(rows) if rows else pd.DataFrame(dict.fromkeys(columns, np.zeros(0)))
+
+
+def sample_events(documents: Sequence[NamedDocument]) -> list[int]:
+    """Tell which documents of a run hold an image of the sample."""
+    primary = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary"}
+    return [
+        number
+        for number, (name, doc) in enumerate(documents)
+        if name == "event" and doc["descriptor"] in primary
+    ]
 
 
 def process(documents: Iterable[NamedDocument], settings: Settings) -> ResultRows:

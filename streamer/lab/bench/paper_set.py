@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,17 +99,6 @@ def documents_of(
     """Render all documents of a run, the flats first."""
     documents = simulate_documents(order="flat_first", simulator=simulator)
     return tuple(tracked(documents, progress, "simulating", of))
-
-
-def sample_events(documents: Sequence[NamedDocument]) -> list[int]:
-    """Tell which documents of a run hold an image of the sample."""
-    descriptors = [doc for name, doc in documents if name == "descriptor"]
-    primary = {doc["uid"] for doc in descriptors if doc["name"] == "primary"}
-    return [
-        number
-        for number, (name, doc) in enumerate(documents)
-        if name == "event" and doc["descriptor"] in primary
-    ]
 
 
 # The synthetic set of Su et al. 2024 (doi:10.1107/S1600577524000146), as they describe it.

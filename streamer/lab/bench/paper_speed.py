@@ -18,8 +18,8 @@ from ....models.device import resolve_device
 from ...config import Settings
 from ...core.frames import NamedDocument
 from ..simulate import SimSettings, Simulator, preset
-from .harness import Progress, ResultRows, no_progress, tracked
-from .paper_set import documents_of, sample_events
+from .harness import Progress, ResultRows, no_progress, sample_events, tracked
+from .paper_set import documents_of
 
 NOT_MEASURED = "not measured: no CUDA device"
 _FRAMES = {460: 100, 2048: 24}  # by side, px: the paper's size, and a whole detector in memory

@@ -21,18 +21,17 @@ from ....models.arrays import Array, Mask
 from ...config import Settings
 from ...errors import ConfigError
 from ..evaluate.matching import MEASURED, Revision, of_revision, where
-from .harness import Column, Progress, Table, new_figure, no_progress, show_image
+from .harness import Column, Progress, ResultRows, Table, new_figure, no_progress, show_image
 from .peers import PEERS, PeerStart, make_peer
 from .real_stack import (
     ABOVE_EV,
     BELOW_EV,
     EnergyStack,
-    Tables,
     load_stack,
     load_trace,
     margin_for,
     move,
-    result_tables,
+    process_found,
     stack_documents,
 )
 
@@ -159,10 +158,10 @@ def measure_injected(
     motion = load_trace(data, len(whole.energies), scale)
     margin = margin_for(motion)
     moved, still = move(whole, motion, margin), move(whole, np.zeros_like(motion), margin)
-    tables = [_process(moved, settings, progress), _process(still, settings, progress)]
-    errors, at_rest = (ours(t, s.motion) for t, s in zip(tables, (moved, still), strict=True))
+    runs = [_process(moved, settings, progress), _process(still, settings, progress)]
+    errors, at_rest = (ours(r, s.motion) for r, s in zip(runs, (moved, still), strict=True))
     left_out = {}
-    starts = [_start(t, s.motion) for t, s in zip(tables, (moved, still), strict=True)]
+    starts = [_start(r, s.motion) for r, s in zip(runs, (moved, still), strict=True)]
     for n, name in enumerate(peers, 1):
         try:
             errors[name] = _peer(name, moved, starts[0])
@@ -174,19 +173,21 @@ def measure_injected(
         stack=moved,
         errors=errors,
         at_rest=at_rest,
-        particles=particle_errors(tables[0].particles, motion, "highest"),
+        particles=particle_errors(runs[0].table("particles"), motion, "highest"),
         left_out=left_out,
     )
 
 
-def ours(tables: Tables, motion: Array) -> dict[str, Array]:
+def ours(results: ResultRows, motion: Array) -> dict[str, Array]:
     """Work out the errors of the processor per frame, by what is read from its results."""
     frames = len(motion)
 
     def median(revision: Revision) -> Array:
-        return frame_errors(particle_errors(tables.particles, motion, revision), frames)
+        return frame_errors(particle_errors(results.table("particles"), motion, revision), frames)
 
-    drift = of_revision(tables.frames, "highest").set_index("frame")[["drift_y", "drift_x"]]
+    drift = of_revision(results.table("frames"), "highest").set_index("frame")[
+        ["drift_y", "drift_x"]
+    ]
     measured = drift.reindex(range(frames)).to_numpy(np.float64)
     return {
         PARTICLES: median("highest"),
@@ -195,15 +196,15 @@ def ours(tables: Tables, motion: Array) -> dict[str, Array]:
     }
 
 
-def _process(stack: EnergyStack, settings: Settings, progress: Progress) -> Tables:
+def _process(stack: EnergyStack, settings: Settings, progress: Progress) -> ResultRows:
     label = "processing moved" if stack.motion.any() else "processing at rest"
     stream = stack_documents(stack, lambda n, of: progress(label, n, of))
-    return result_tables(stream, settings)
+    return process_found(stream, settings)
 
 
-def _start(tables: Tables, motion: Array) -> PeerStart:
+def _start(results: ResultRows, motion: Array) -> PeerStart:
     """Our particles in the first frame, and where they should be in the others."""
-    rows = of_revision(tables.particles, "highest")
+    rows = of_revision(results.table("particles"), "highest")
     rows = where(rows, (rows["frame"] == 0) & rows["state"].isin(MEASURED))
     yx = rows[["y", "x"]].to_numpy(np.float64)
     return PeerStart(

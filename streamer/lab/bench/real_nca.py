@@ -29,8 +29,17 @@ from ...errors import FrameError
 from ...io.importers import import_documents
 from ..evaluate.matching import MEASURED, of_revision, where
 from ..evaluate.raw import od_stack
-from .harness import Column, Progress, Table, new_figure, no_progress, plain, show_image
-from .real_stack import Tables, present, result_tables
+from .harness import (
+    Column,
+    Progress,
+    ResultRows,
+    Table,
+    new_figure,
+    no_progress,
+    plain,
+    show_image,
+)
+from .real_stack import present, process_found
 from .ruler import SimilarityTransform, fit_similarity, follow_edges
 
 FOLDER, PROFILE = Path("txm-ssrl-nca"), "ssrl_6_2c"
@@ -89,8 +98,7 @@ class NcaResult:
         reported with them.
     fitted : (F, P) bool, matched with a template; else the centre of mass of a mask.
     whole : (P,) bool, not cut by the rim of any frame.
-    energies : (F,) float64, eV.
-    images : (F, H, W) float32, optical density.
+    energies : (F,) float64, eV. images : (F, H, W) float32, optical density.
     ours : of the whole particles. edges : the same by the correlation of their edges.
     edge_positions : (F, P, 2) float64, px, by the edges; NaN for particles that are not whole.
     """
@@ -151,10 +159,10 @@ def measure_nca(data: Path, settings: Settings, progress: Progress = no_progress
             yield document
 
     stream = import_documents(data / FOLDER, progress=lambda n, of: progress("processing", n, of))
-    tables = result_tables(kept(stream), settings)
-    seen = _seen(tables)
+    results = process_found(kept(stream), settings)
+    seen = _seen(results)
     ids, positions = seen.ids, seen.positions
-    energies = tables.frames.groupby("frame")["energy"].first().to_numpy(np.float64)
+    energies = results.table("frames").groupby("frame")["energy"].first().to_numpy(np.float64)
     images = od_stack(raw, settings)
     whole = _whole(np.where(seen.masked[..., None], positions, np.nan), images, settings)
     start = np.where(whole[:, None], positions[0], np.nan)
@@ -194,29 +202,22 @@ class _Seen:
     radius: Array
 
 
-def _seen(tables: Tables) -> _Seen:
-    rows = of_revision(tables.particles, "highest")
+def _seen(results: ResultRows) -> _Seen:
+    rows = of_revision(results.table("particles"), "highest")
     followed = list(where(rows, rows["state"] == "tracked")["particle"].unique())
     rows = where(rows, rows["state"].isin(MEASURED) & rows["particle"].isin(followed))
-    ids, column = np.unique(rows["particle"].to_numpy(np.int64), return_inverse=True)
-    frame = rows["frame"].to_numpy(np.int64)
-    shape = (int(tables.frames["frame"].max()) + 1, len(ids))
-    positions, sigma = np.full((2, *shape, 2), np.nan)
-    fitted, masked = np.zeros((2, *shape), np.bool_)
-    positions[frame, column] = rows[["y", "x"]].to_numpy(np.float64)
-    errors = rows[["sigma_y", "sigma_x"]].to_numpy(np.float64)
-    sigma[frame, column] = errors
-    # masks have one error for both axes, rims never
-    fitted[frame, column] = errors[:, 0] != errors[:, 1]
-    masked[frame, column] = np.isfinite(rows["area"].to_numpy(np.float64))
-    area = rows.groupby("particle")["area"].median().loc[ids].to_numpy(np.float64)
+    wide = rows.pivot(
+        index="frame", columns="particle", values=["y", "x", "sigma_y", "sigma_x", "area"]
+    ).reindex(range(int(results.table("frames")["frame"].max()) + 1))
+    sigma = [wide[key].to_numpy(np.float64) for key in ("sigma_y", "sigma_x")]
     return _Seen(
-        ids=ids,
-        positions=positions,
-        sigma=sigma,
-        fitted=fitted,
-        masked=masked,
-        radius=np.sqrt(area / np.pi),
+        ids=wide["y"].columns.to_numpy(np.int64),
+        positions=np.stack([wide[key].to_numpy(np.float64) for key in "yx"], axis=-1),
+        sigma=np.stack(sigma, axis=-1),
+        # masks have one error for both axes, rims never
+        fitted=wide["y"].notna().to_numpy() & (sigma[0] != sigma[1]),
+        masked=wide["area"].notna().to_numpy(),
+        radius=np.sqrt(wide["area"].median().to_numpy(np.float64) / np.pi),
     )
 
 

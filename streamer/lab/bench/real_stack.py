@@ -14,7 +14,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import shift as spline_shift
 
@@ -25,7 +24,7 @@ from ...errors import FrameError, ImportDataError
 from ...io.importers.documents import Progress as ImportProgress
 from ...io.importers.documents import documents
 from ...io.importers.plan import Exposure, ImportPlan
-from .harness import process
+from .harness import ResultRows, process
 
 STACK = Path("stxm-toner-fe2p/71214078.h5")
 INCIDENT = Path("stxm-toner-fe2p/71214078_i0.xsp")
@@ -195,15 +194,7 @@ def stxm_settings(device: str | None = None) -> Settings:
     return load_settings(None, overrides)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tables:
-    """Rows of the streams ``particles`` and ``frames`` of a result run, without images."""
-
-    particles: pd.DataFrame
-    frames: pd.DataFrame
-
-
-def result_tables(stream: Iterable[NamedDocument], settings: Settings) -> Tables:
+def process_found(stream: Iterable[NamedDocument], settings: Settings) -> ResultRows:
     """Process the documents of a run one by one, as when they come live.
 
     Raises
@@ -212,7 +203,7 @@ def result_tables(stream: Iterable[NamedDocument], settings: Settings) -> Tables
         If no particle was found in any frame.
     """
     rows = process(stream, settings)
-    tables = Tables(particles=rows.table("particles"), frames=rows.table("frames"))
-    if tables.particles.empty:
-        raise FrameError(f"no particle in {len(tables.frames)} frames; see the detector settings")
-    return tables
+    if rows.table("particles").empty:
+        n = len(rows.table("frames"))
+        raise FrameError(f"no particle in {n} frames; see the detector settings")
+    return rows

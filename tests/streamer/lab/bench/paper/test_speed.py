@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from operando.streamer.lab.bench.harness import machine
-from operando.streamer.lab.bench.paper_set import sample_events
+from operando.streamer.lab.bench.harness import machine, sample_events
 from operando.streamer.lab.bench.paper_speed import (
     Throughput,
     cost_per_frame,
