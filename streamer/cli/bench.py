@@ -10,7 +10,6 @@ from .bench_live import crash, dashboard, overload, recenter, soak, stream
 from .bench_options import Bars, JsonFile, finish
 from .bench_quality import accuracy, chemistry, detection, paper, real
 from .options import Device, Profile
-from .outputs import settings_of
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed and accuracy on this machine.")
 _CASES = {"460x460, 9 particles": "paper", "2048x2048, 20 particles": "large_2048"}
@@ -32,10 +31,11 @@ def pipeline(
     device: Device = None,
     output: JsonFile = None,
 ) -> None:
-    """Time per frame and stage of the core, one frame at a time, in one process."""
+    """Measure the time per frame and stage of the core, one frame at a time, in one process."""
     from ...models.device import bounded_threads
     from ..lab.bench.pipeline import table, time_stages, trace_frame
     from ..lab.simulate import preset, simulate_documents
+    from .outputs import settings_of
 
     if path:
         finish(trace_frame(), output)

@@ -28,7 +28,7 @@ def stream(
     preset: Preset = "paper",
     output: JsonFile = None,
 ) -> None:
-    """End to end through 0MQ and Tiled at a fixed rate, all processes on this machine."""
+    """Run end to end through 0MQ and Tiled at a fixed rate, all processes on this machine."""
     from ..lab.bench.load import prepare_documents
     from ..lab.bench.stream import measure_stream
 
@@ -48,7 +48,7 @@ def dashboard(
     ] = None,
     output: JsonFile = None,
 ) -> None:
-    """The same run without and with a dashboard whose pages are open in headless Chromium.
+    """Run without and with a dashboard whose pages are open in headless Chromium.
 
     All processes share this machine, the browser too. Needs Chromium and operando[browser].
     """
@@ -185,7 +185,7 @@ def soak(
     ] = False,
     output: JsonFile = None,
 ) -> None:
-    """Many short runs through one service: what the process holds early on, and at the end."""
+    """Send many short runs through one service: what the process holds early on, and at the end."""
     from ..lab.bench.load import Recycled
     from ..lab.bench.soak import small_scan, soak_service, soak_table
 

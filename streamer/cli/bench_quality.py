@@ -22,7 +22,6 @@ from .bench_options import (
     folder,
 )
 from .options import Device, Profile
-from .outputs import settings_of
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -50,11 +49,12 @@ def accuracy(
         Output, folder("Write accuracy.json, accuracy.md and accuracy.png there.")
     ] = None,
 ) -> None:
-    """Position errors, identities and error bars against the truth of simulated scans."""
+    """Compare positions, identities and error bars with the truth of simulated scans."""
     from ..lab.bench.accuracy import run_regime
     from ..lab.bench.accuracy_report import report, summary
     from ..lab.bench.peers import PEERS, make_peer
     from ..lab.bench.regimes import ACCURACY, choose
+    from .outputs import settings_of
 
     settings = settings_of(profile, device)
     chosen = choose(regime, ACCURACY)
@@ -87,11 +87,12 @@ def chemistry(
         Output, typer.Option("-o", "--output", help="Also write the figures as CSV.")
     ] = None,
 ) -> None:
-    """Oxidised fraction and edge of each particle, and of its pixels, of one simulated scan."""
+    """Compare fraction and edge of each particle, and of its pixels, with those simulated."""
     from ...models.device import bounded_threads
     from ..lab.bench.chemistry import measure_chemistry, table
     from ..lab.bench.harness import show
     from ..lab.simulate.settings import preset as simulated
+    from .outputs import settings_of
 
     settings = settings_of(profile, device)
     with Bars() as bars, bounded_threads(settings.process.thread_count):
@@ -135,9 +136,10 @@ def detection(
         ),
     ] = None,
 ) -> None:
-    """Particles found, missed and made up by each detector, on the same held-out frames."""
+    """Count particles found, missed and made up by each detector on the same held-out frames."""
     from ..lab.bench.detection import RULES, usable_detectors
     from ..lab.bench.detection_report import report, tables
+    from .outputs import settings_of
 
     default = _SIMULATED_PROFILE if real is None else _REAL_PROFILE
     settings = settings_of(profile or default, device)
@@ -188,7 +190,7 @@ def paper(
         Output, folder("Write paper.md, paper.csv and paper.png there.", "--out")
     ] = None,
 ) -> None:
-    """The comparison of Su et al. 2024 on a synthetic set as they describe theirs."""
+    """Repeat the comparison of Su et al. 2024 on a synthetic set as they describe theirs."""
     from ..lab.bench.paper import run_paper, usable_ways
     from ..lab.bench.paper_report import remarks, report, table
     from ..lab.bench.paper_set import QUICK, SPEED_FRAMES, paper_set
@@ -237,13 +239,14 @@ def real(
         typer.Option(file_okay=False, help="Folder for injected.png and nca.png."),
     ] = None,
 ) -> None:
-    """Accuracy on real images whose motion is known: put in, repeated, or given by the optics."""
+    """Measure accuracy on real images whose motion is put in, repeated, or given by the optics."""
     from ...models.device import bounded_threads
     from ..lab.bench.harness import Report
     from ..lab.bench.peers import PEERS
     from ..lab.bench.real_injected import draw_injected, injected_tables, measure_injected
     from ..lab.bench.real_nca import PROFILE, draw_nca, measure_nca, nca_tables
     from ..lab.bench.real_stack import stxm_settings
+    from .outputs import settings_of
 
     figures: dict[str, Any] = {}
     shown: list[Table] = []

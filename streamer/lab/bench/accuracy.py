@@ -278,7 +278,7 @@ def measure(estimate: Estimate, scan: BenchScan, best: BestPossible) -> Estimate
 
 
 def _positions(found: Score) -> dict[str, float]:
-    """Errors in px, one constant offset of each true particle removed.
+    """Collect errors in px, one constant offset of each true particle removed.
 
     rms, median, p95 are over all energies; below, at, above are rms of the same errors;
     within_below, within_above have the offset removed on each side of the edge by itself: the

@@ -118,7 +118,7 @@ def true_paths(truth: Truth) -> Array:
 
 
 def _owned(errors: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Measured rows whose identity has ever been on a true particle, with that one as `truth`.
+    """Select measured rows whose identity has ever been on a true particle, told as `truth`.
 
     Each identity belongs to the particle it mostly lies on; unlike the errors of the score, the
     rows hold what lies far from any particle, too.
@@ -135,7 +135,7 @@ def _owned(errors: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _paths(known: pd.DataFrame, truth: Truth) -> Array:
-    """Positions (F, P, 2) px; of several identities on one particle, the nearest counts."""
+    """Arrange positions (F, P, 2) px; of several identities on one particle the nearest counts."""
     yx = np.full((truth.n_frames, truth.n_particles, 2), np.nan)
     frame, owner = (known[key].to_numpy(np.int64) for key in ("frame", "truth"))
     found = known[["y", "x"]].to_numpy(float)
@@ -214,7 +214,7 @@ def differential_maps(
 
 
 def _pictures(od: NDArray[np.float32], path: Array, side: NDArray[np.int64]) -> Array:
-    """Pictures (n, S, S) along a path (n, 1, 2)."""
+    """Cut pictures (n, S, S) along a path (n, 1, 2)."""
     return np.stack([one[0, 0].numpy() for one in windows(od, path, side)]).astype(np.float64)
 
 

@@ -310,7 +310,7 @@ def oracle(series: Series, particle: int) -> MethodFigures:
 def _alikeness(
     series: Series, yx: Array, pairs: Images, clean: Images, particle: int
 ) -> dict[str, float]:
-    """Figures of the aligned pictures."""
+    """Measure how alike the aligned pictures are."""
     truth = series.truth
     without_noise = similarity(clean, series.oracle_clean, particle)
     # above the edge, where contrast is alike

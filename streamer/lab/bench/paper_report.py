@@ -165,7 +165,7 @@ def followed(result: PaperResult) -> str:
 
 
 def _frames(figure: Any, result: PaperResult) -> None:
-    """First and last frame with the true contours."""
+    """Draw the first and last frame with the true contours."""
     series = result.series
     truth = series.truth
     figure.suptitle("(a) optical density, true contours", fontsize=11, x=0.02, ha="left")
@@ -226,7 +226,7 @@ def _broken(name: str) -> str:
 
 
 def _similarities(figure: Any, result: PaperResult) -> None:
-    """Mean and variance of the SSIM, and position errors, by method."""
+    """Draw mean and variance of the SSIM, and position errors, by method."""
     figure.suptitle(
         "(f) similarity of adjacent aligned ROIs, and distance from the truth, by method: diamonds "
         f"and numbers particle {result.particle}, dots each particle, bars all of them",

@@ -203,7 +203,7 @@ def _process(stack: EnergyStack, settings: Settings, progress: Progress) -> Resu
 
 
 def _start(results: ResultRows, motion: Array) -> PeerStart:
-    """Our particles in the first frame, and where they should be in the others."""
+    """Take our particles in the first frame, and where they should be in the others."""
     rows = of_revision(results.table("particles"), "highest")
     rows = where(rows, (rows["frame"] == 0) & rows["state"].isin(MEASURED))
     yx = rows[["y", "x"]].to_numpy(np.float64)

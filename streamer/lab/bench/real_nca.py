@@ -379,7 +379,7 @@ def _draw_frame(axes: Axes, result: NcaResult, frame: int) -> None:
 
 
 def _reference(result: NcaResult, frame: int) -> int:
-    """First frame of the energy; of the other energy for the first frame above the edge."""
+    """Choose the first frame of the energy; for the first above the edge, that below."""
     same = np.flatnonzero(result.energies == result.energies[frame])
     if frame == same[0] and result.energies[frame] != NCA_BELOW_EV:
         return 0
@@ -389,7 +389,7 @@ def _reference(result: NcaResult, frame: int) -> int:
 def _arrows(
     axes: Axes, places: NDArray[np.float64], steps: NDArray[np.float64], colour: str
 ) -> None:
-    """Steps without their common part, from where there are any."""
+    """Draw steps without their common part, from where there are any."""
     there = np.isfinite(steps[:, 0])
     if not there.any():
         return

@@ -92,18 +92,18 @@ _DARK, _READ_NOISE = 100.0, 3.0  # counts, as the simulator's camera has them
 
 
 def _blank(now: Images, before: Images) -> Images:  # noqa: ARG001 - one signature for all
-    """The shutter stayed closed: nothing but the offset and its noise."""
+    """Leave the shutter closed: nothing but the offset and its noise."""
     rng = np.random.default_rng(int(now[0, 0, 0]))
     return rng.normal(_DARK, _READ_NOISE, now.shape).round().astype(np.uint16)
 
 
 def _blurred(now: Images, before: Images) -> Images:  # noqa: ARG001
-    """The sample moved while the image was taken."""
+    """Move the sample while the image is taken."""
     return np.asarray(gaussian_filter(now, (0, _BLUR_PX, _BLUR_PX)), np.uint16)
 
 
 def _stale(now: Images, before: Images) -> Images:  # noqa: ARG001
-    """The detector sent the buffer of the energy before."""
+    """Send the buffer of the energy before."""
     return before
 
 
