@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+SINKS: dict[str, str] = {
+    "tiled": "operando.callbacks.tiled.sink:TiledSink",
+    "recording": "operando.streamer.io.recording.writer:RecordingWriter",
+    "zmq": "operando.callbacks.publisher:FramePublisher",
+}
+"""Sinks by name; a dotted path ``package.module:Object`` needs no entry here."""
 DOCUMENT_BYTES = 2048
 """Bytes that a document is taken to hold beside its arrays: by eye, of result events."""
 
@@ -69,6 +76,16 @@ class ConfirmingSink(Protocol):
     def confirmed(self) -> int:
         """Return the largest n such that the first n documents given to it are settled."""
         ...
+
+
+def resolve_sink(name: str) -> Any:
+    """Return the sink class or callable that `name` stands for.
+
+    Parameters
+    ----------
+    name : a key of `SINKS`, or a dotted path ``package.module:Object``.
+    """
+    return resolve_name(SINKS.get(name, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

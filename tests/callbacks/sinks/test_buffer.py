@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from operando.callbacks.sinks.buffer import BufferedSink
+from operando.callbacks.sinks.protocols import SINKS, resolve_sink
 
 IMAGE = np.zeros((100, 100), np.float32)
 
@@ -93,3 +94,10 @@ def test_close_gives_up_in_time_when_the_sink_is_slow() -> None:
     began = time.monotonic()
     assert not sink.close(0.3)
     assert time.monotonic() - began < 2
+
+
+def test_every_registered_sink_can_be_called_with_documents() -> None:
+    for name in SINKS:
+        assert callable(resolve_sink(name))
+        assert hasattr(resolve_sink(name), "__call__")  # noqa: B004
+    assert resolve_sink("operando.callbacks.sinks.buffer:BufferedSink") is BufferedSink
