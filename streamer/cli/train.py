@@ -24,8 +24,8 @@ from .options import Device, Profile
 from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..lab.training.checkpoint import TrainingCheckpoint
     from ..lab.training.job import NetworkName
+    from ..lab.training.loop import TrainingCheckpoint
 
 app = typer.Typer(
     no_args_is_help=True, help="Train the networks on simulated scenes, from seed to weights."
