@@ -87,11 +87,11 @@ class NetworksDetector:
             pairs = zip(od.split(1), valid.split(1), strict=True)
             return [found for pair in pairs for found in self.detect(*pair)]
         od, valid = self._prepared(od, valid)
-        regions, look = self._search(od, valid)
+        regions, features = self._search(od, valid)
         contours = self._trace(
             od, valid, regions.owner, regions.yx, regions.diameter, regions.probability
         )
-        doubts = self._doubts(look)
+        doubts = self._doubts(features)
         return self._rated(contours, (od.shape[-2], od.shape[-1]), doubts)
 
     @torch.inference_mode()
@@ -118,12 +118,12 @@ class NetworksDetector:
         usable = valid if bool(torch.isfinite(od.sum())) else valid & torch.isfinite(od)
         return (od, usable) if bool(usable.all()) else fill_defects(od, usable)
 
-    def _doubts(self, look: FrameFeatures) -> list[str]:
+    def _doubts(self, frames: FrameFeatures) -> list[str]:
         if self._known is None:
-            return [""] * len(look.features)
-        far = ood.distance(look.features, self._known) > self._known["ood.threshold"]
+            return [""] * len(frames.features)
+        far = ood.distance(frames.features, self._known) > self._known["ood.threshold"]
         # an empty frame is not like others, but there is nothing in it to be wrong about
-        far &= look.spread > _EMPTY
+        far &= frames.spread > _EMPTY
         return [_OUT if one else "" for one in far.tolist()]
 
     def _rated(

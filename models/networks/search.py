@@ -116,10 +116,10 @@ class Search:
         for level, part in enumerate(flat.split(sizes, dim=1)):
             shape = images[level].shape[-2:]
             levels.append(self._regions(part.numpy().reshape(-1, *shape), self.step * 2**level))
-        look = FrameFeatures(
+        features = FrameFeatures(
             features=seen[0][1], spread=images[0].flatten(1).std(dim=1, correction=0)
         )
-        return merged(levels, [self.step * 2**level for level in range(len(levels))]), look
+        return merged(levels, [self.step * 2**level for level in range(len(levels))]), features
 
     def _regions(self, masks: NDArray[np.uint8], step: int) -> Regions:
         """Find the connected regions of one level."""

@@ -13,7 +13,7 @@ from ..simulate.motion import rotation
 from ..simulate.settings import SimSettings
 from ..simulate.shapes import Body
 
-# By eye: heaps as dense as those of real electrodes.
+# By eye.
 _CANDIDATES = 48
 _ANGLES = 72
 _TRIES = 6
