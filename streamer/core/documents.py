@@ -16,8 +16,8 @@ import numpy as np
 
 from .advice.documents import ADVICE_KEYS
 from .frames import Document, NamedDocument
-from .register.fuse import unaligned_shape
-from .register.outline import DIRECTIONS
+from .register.images import unaligned_shape
+from .register.settings import DIRECTIONS
 from .results import FrameResult, ParticleResult
 from .xanes.state import MapsRow, SpectrumRow
 
