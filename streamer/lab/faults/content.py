@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.assemble.energy import positive, scaled_energy
-from ...core.assemble.values import MalformedDocument, pixels
+from ...core.assemble.values import MalformedDocument, pixels, positive, scaled_energy
 from ...core.frames import Document
 from ...io.wire.message import pack
 from .script import BeamLoss, Blank, Corrupt, EnergyJump, FieldJump, Nan, Saturated
