@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .advice.documents import ADVICE_KEYS
+from .advice import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .register.fuse import unaligned_shape
 from .register.outline import DIRECTIONS
