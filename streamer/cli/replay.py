@@ -14,7 +14,7 @@ from .options import Device, Exit, FramesDir, Keys, Profile, TiledUri
 
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
-    from ..lab.faults.injector import FaultInjector
+    from ..lab.faults import FaultInjector
 
 
 def replay(
@@ -108,7 +108,7 @@ def _check(source: str) -> None:
 
 
 def _injector(script: Path | None, seed: int | None) -> FaultInjector | None:
-    from ..lab.faults.injector import FaultInjector, load_script
+    from ..lab.faults import FaultInjector, load_script
 
     if script is None:
         if seed is not None:
