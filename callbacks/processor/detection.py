@@ -13,16 +13,16 @@ from torch import Tensor
 
 from ...models.detector import Detections, Detector, IncrementalDetector, make_detector
 from ...models.settings import DetectSettings
-from ...models.threshold.scene import collect
+from ...models.threshold.detector import collect
 from ...streamer.core.frames import (
     DetectionEffort,
     DetectionMode,
     NamedDocument,
     OpticalDensityFrame,
 )
-from ...streamer.core.pipeline import ladder
-from ...streamer.core.pipeline.ladder import QueueStatus
+from ...streamer.core.pipeline import search
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
+from ...streamer.core.pipeline.search import QueueStatus
 from ...streamer.core.results import FrameResult
 from .run import RawRun
 
@@ -71,7 +71,7 @@ class Detection:
         if self.detector.name != CLASSICAL:
             self._classical = make_detector(settings.model_copy(update={"kind": CLASSICAL}), device)
             rungs = (DetectionMode.NETWORKS, *rungs)
-        self.ladder = ladder.init(rungs)
+        self.ladder = search.init(rungs)
         self._follower: IncrementalDetector | None = None
         if isinstance(detector, IncrementalDetector) and settings.search_every > 1:
             self._follower = detector
@@ -119,7 +119,7 @@ class Detection:
                 (effort, found), rung, cost = looked[id(item)], *taken[id(item)]
                 begin = self._timer()
                 yield run, replace(item, effort=effort), found
-                self.ladder = ladder.timed(self.ladder, rung, cost + self._timer() - begin)
+                self.ladder = search.timed(self.ladder, rung, cost + self._timer() - begin)
 
     def _look(
         self, frames: Frames, queued: int
@@ -145,20 +145,20 @@ class Detection:
     def _choose(self, run: RawRun, frame: OpticalDensityFrame, queued: int) -> DetectionMode:
         deadline, waited = self._settings.deadline_s, self.backlog.waited
         if deadline is None or waited is None:
-            return self.ladder.rungs[0]
+            return self.ladder.modes[0]
         now = QueueStatus(
             deadline=deadline,
             spent=waited,
             queued=queued + self.backlog.to_come,
             known=Pipeline.can_coast(self._state(run), frame),
         )
-        self.ladder, rung = ladder.update(self.ladder, now)
+        self.ladder, rung = search.update(self.ladder, now)
         return rung
 
     def _take(self, rung: DetectionMode, frames: Frames) -> Looked:
         if rung == DetectionMode.NETWORKS:
             return self._best(frames)
-        why = "" if rung == self.ladder.rungs[0] else "deadline"
+        why = "" if rung == self.ladder.modes[0] else "deadline"
         if rung == DetectionMode.CLASSICAL:
             return self._classically(frames, why)
         effort = DetectionEffort(rung, why, searched=False)

@@ -16,10 +16,10 @@ import numpy as np
 
 from .advice import ADVICE_KEYS
 from .frames import Document, NamedDocument
-from .register.fuse import unaligned_shape
-from .register.outline import DIRECTIONS
+from .register.images import unaligned_shape
+from .register.settings import DIRECTIONS
 from .results import FrameResult, ParticleResult
-from .xanes.rows import MapsRow, SpectrumRow
+from .xanes.state import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
 
