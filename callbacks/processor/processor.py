@@ -11,7 +11,7 @@ from typing import Any
 
 from ...models.detector import Detections
 from ...models.device import bounded_threads, resolve_device
-from ...models.threshold.scene import collect
+from ...models.threshold.detector import collect
 from ...streamer.config import Settings, load_settings
 from ...streamer.core import assemble, correct
 from ...streamer.core.frames import (
@@ -149,7 +149,7 @@ class StreamProcessor:
         return frozenset((*self._runs, *self._starts))
 
     @property
-    def known_streams(self) -> dict[str, assemble.Known]:
+    def known_streams(self) -> dict[str, assemble.Arrivals]:
         """Run of each descriptor that is known, and which of its events have come, by its uid."""
         return assemble.known_streams(self._assembler)
 

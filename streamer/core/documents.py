@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .advice.documents import ADVICE_KEYS
+from .advice import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .register.images import unaligned_shape
 from .register.settings import DIRECTIONS
 from .results import FrameResult, ParticleResult
-from .xanes.rows import MapsRow, SpectrumRow
+from .xanes.state import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
 
