@@ -15,7 +15,7 @@ _MOST_BYTES = 50_000_000
 
 
 def load_references(settings: XanesSettings) -> tuple[PhaseReference, ...]:
-    """The reduced and the oxidised phase; nothing if the settings name no files.
+    """Read the reduced and the oxidised phase; nothing if the settings name no files.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def load_references(settings: XanesSettings) -> tuple[PhaseReference, ...]:
 
 
 def read_spectrum(path: str | Path) -> Spectrum:
-    """Energies, eV, and absorption in a file.
+    """Read energies, eV, and absorption from a file.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ class Keeper:
         self._told: dict[str, Any] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the journal until told to stop, or until nobody reads it any more."""
+        """Keep the journal until `stop` is set, or until nobody reads it any more."""
         try:
             while not self._source.exhausted and not self._deserted():
                 if stop.is_set():
@@ -135,9 +135,6 @@ class Keeper:
         if self._folder.locked("reader"):
             self._read_at = now
         return now - self._read_at > self._settings.linger_s
-
-
-# Sees to it that somebody keeps the journal.
 
 
 class JournalSupervisor:

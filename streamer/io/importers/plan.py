@@ -1,4 +1,4 @@
-"""What an importer found, before any pixel is read."""
+"""Plan of an import: what an importer found, before any pixel is read."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What became of an import.
+    """Account of an import.
 
     Attributes
     ----------
@@ -88,9 +88,6 @@ class ImportReport:
     energies: int
     skipped: tuple[Skipped, ...]
     output: Path
-
-
-# The order of the exposures where files hold them sorted by what they show.
 
 
 def scheduled(
@@ -149,9 +146,6 @@ def _repeats(images: int, energies: int) -> int:
             "list of energies that belongs to these images"
         )
     return images // energies
-
-
-# Photon energies out of names, text files and numbers of unknown unit.
 
 
 def energy_in_name(name: str) -> float | None:

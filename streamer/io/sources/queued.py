@@ -1,4 +1,4 @@
-"""What all sources share: a thread that fills a byte-bounded queue."""
+"""Base of the sources: a thread that fills a byte-bounded queue."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class QueuedSource(ABC):
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is queued and nothing more can come."""
+        """Return whether nothing is queued and nothing more can come."""
         return self._queue.exhausted and self._failure is None and not self._losses
 
     def wait_ready(self, timeout: float | None = None) -> bool:
@@ -112,7 +112,7 @@ class QueuedSource(ABC):
         return taken
 
     def _last_losses(self) -> list[Received]:
-        """What was given up after the last document that was kept."""
+        """Return what was given up after the last document that was kept."""
         if self._thread is not None:
             self._thread.join(_JOIN_S)
         told = self._losses.told()

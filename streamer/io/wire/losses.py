@@ -1,4 +1,4 @@
-"""What a source had to give up, so that the ledger of each run can tell it."""
+"""Events that a source had to give up, for the ledgers of their runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Losses:
         self._ranges: dict[str, list[list[int]]] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is something to tell."""
+        """Return whether there is something to tell."""
         return bool(self._ranges)
 
     def add(self, name: str, doc: Document) -> None:
@@ -34,7 +34,7 @@ class Losses:
                 ranges.append([number, number])
 
     def told(self) -> tuple[NamedDocument, ...]:
-        """One document for each descriptor whose events were given up."""
+        """Return one document for each descriptor whose events were given up."""
         return tuple(
             (DROPPED, {"descriptor": key, "seq_nums": ranges, "reason": OVERLOAD})
             for key, ranges in self._ranges.items()
@@ -46,7 +46,7 @@ class Losses:
 
 
 def numbers_of(ranges: Sequence[Sequence[int]]) -> Iterator[int]:
-    """The numbers in ranges of first and last."""
+    """Yield the numbers in ranges of first and last."""
     for first, last in ranges:
         yield from range(first, last + 1)
 

@@ -1,4 +1,4 @@
-"""Where documents that were missed can be had: recordings, a journal, raw runs in Tiled."""
+"""Providers of documents that were missed: recordings, a journal, raw runs in Tiled."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RecordingProvider:
 
     @property
     def name(self) -> str:
-        """The folder."""
+        """Return the folder."""
         return f"the folder {self._folder}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:
@@ -92,7 +92,7 @@ class TiledProvider:
 
     @property
     def name(self) -> str:
-        """The address, without a key."""
+        """Return the address, without a key."""
         return f"Tiled at {urlsplit(self._uri)._replace(query='').geturl()}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:
