@@ -29,11 +29,8 @@ from ..streamer.io.wire.sockets import apply_curve, endpoint, keep_alive
 log = logging.getLogger(__name__)
 
 _POLL_MS = 50
-
-_SEND_HIGH_WATER = 32
-
-_LINGER_MS = 2000
-
+_SEND_HIGH_WATER = 32  # messages in 0MQ's own hands: few, as our queue counts bytes; by eye
+_LINGER_MS = 2000  # for what 0MQ holds at the end; by eye
 _SUBSCRIBED = b"\x01"
 
 

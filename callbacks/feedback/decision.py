@@ -16,10 +16,10 @@ from .latest import LatestFrame
 from .settings import FeedbackSettings
 
 _NONE = np.full(2, np.nan)
-KEPT = 5
-_LEAST = 4
-_SURE = 3.0
-_KEPT = 10_000
+KEPT = 5  # frames that a forecast is made from; by eye: what is older may have another rate
+_LEAST = 4  # of them: a line has two parameters, the rest tell its error
+_SURE = 3.0  # standard errors: one rate in 370 is taken for one by chance
+_KEPT = 10_000  # moves; bounds memory, far more than a scan makes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ class LatestFrame:
 class LatestResults:
     """Subscriber of result documents that keeps the newest drift and advice.
 
-    It may be called from any thread. Events are told by their keys, so that it may join late.
+    It may be called from any thread. Events are known by their keys, so that it may join late.
     """
 
     def __init__(self) -> None:

@@ -22,10 +22,8 @@ from .matrix import StageMatrix, check_against, fit_matrix
 from .settings import FeedbackSettings
 
 logger = logging.getLogger(__name__)
-
 Plan = Generator[Any, Any, Any]
-
-_POLL_S = 0.02
+_POLL_S = 0.02  # by eye: short beside an exposure
 
 
 class Recentring:

@@ -14,21 +14,15 @@ from .decision import Moves
 from .latest import LatestFrame
 from .settings import FeedbackSettings
 
-KEPT = 10
-
+# by eye, unless it says otherwise
+KEPT = 10  # pairs of frames that the response is fitted to
 _LEAST = 3  # frame pairs until a matrix that was not measured is tried
-
-_SURE = 3.0
-
+_SURE = 3.0  # standard errors of a normal distribution: wrong once in 370
 _ANY_GAIN = 3.0  # standard deviation of the gain of a matrix that was only given, 1
-
-_MEASURED_GAIN = 0.3  # of one that test moves have told
-
+_MEASURED_GAIN = 0.3  # of one that test moves have measured
 _BACKWARDS = -0.25  # gain below which the images go the other way rather than nowhere
-
-_PRIOR_WORTH = 4.0  # components
-
-_FIRST = 4.0  # of the scatter: a first move of this length tells its sign
+_PRIOR_WORTH = 4.0  # components that the usual scatter counts for
+_FIRST = 4.0  # of the scatter: a first move of this length shows its sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from ..service.service import Service
 from .terminal import console, for_machines, say, status_line
 
 logger = logging.getLogger("operando.cli")
-_PATIENCE_S = 3.0
+_PATIENCE_S = 3.0  # by eye: a proxy on this network answers within it
 
 
 class Connection:

@@ -22,7 +22,7 @@ from .network import listening_with
 from .options import Keys, TiledUri
 
 _WIDEST = 120
-_PATIENCE_S = 3.0
+_PATIENCE_S = 3.0  # by eye
 
 
 def watch(

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 
 _GZIP = b"\x1f\x8b"
 
-_MOST_BYTES = 50_000_000
+_MOST_BYTES = 50_000_000  # by eye: a hundred times a large Athena project
 
 
 def load_references(settings: XanesSettings) -> tuple[PhaseReference, ...]:

@@ -38,8 +38,7 @@ from ..io.wire.sockets import (
 log = logging.getLogger(__name__)
 
 _POLL_MS = 100
-
-_BURST = 256
+_BURST = 256  # messages between two looks at monitors and the event that ends it
 
 
 class ForwarderSettings(BaseModel):

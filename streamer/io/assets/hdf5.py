@@ -26,6 +26,7 @@ from .sequences import frames_per_file, pieces, sequence_uri
 DEFAULT_DATASET = "/entry/data/data"
 _LOCK_WORDS = ("unable to lock file", "already open for write", "not already open for swmr")
 _FILTER_WORDS = ("required filter", "can't open directory", "unable to load dynamically")
+# by eye: far more than beamlines' files have, few enough that a hostile file costs little
 _MOST_LINKS = 32
 _DEEPEST = 4
 _MOST_SOURCES = 256

@@ -14,7 +14,7 @@ from ...core.frames import Role
 from ...errors import ImportDataError
 
 Frames: TypeAlias = list[tuple[Path, Callable[[], NDArray[Any]]]]
-KEV_BELOW = 1000.0
+KEV_BELOW = 1000.0  # numbers without unit: no microscope works below 1000 eV or above 1000 keV
 _IN_NAME = re.compile(r"(\d+(?:\.\d+)?)_?(k?eV)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
 

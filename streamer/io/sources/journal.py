@@ -21,10 +21,7 @@ from . import SourceCounters
 logger = logging.getLogger(__name__)
 
 _BATCH = 256
-
 _POLL_S = 0.25
-
-_STALE_S = 5.0
 
 
 class JournalSourceSettings(WireSettings):

@@ -33,7 +33,7 @@ DOCUMENT_NAMES = frozenset(
     }
 )
 """The names that event-model knows."""
-_HEADER_BYTES = 320
+_HEADER_BYTES = 320  # a prefix of 255, two spaces and the longest name
 ESSENTIAL = frozenset({"start", "descriptor", "stop", "resource", "stream_resource"})
 """Documents without which the others cannot be read."""
 

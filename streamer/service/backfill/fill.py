@@ -13,11 +13,11 @@ from ...errors import OperandoError
 from ..service import Processor
 
 logger = logging.getLogger(__name__)
-_COST_SHARE = 0.05
+_COST_SHARE = 0.05  # of the time may be spent on looking for gaps; by eye
 _EVENTS = ("event", "event_page")
 _POINTERS = ("resource", "datum", "datum_page", "stream_resource")
 _UNKNOWN = -1
-_MOST_IMAGES = 100_000
+_MOST_IMAGES = 100_000  # of one stream_datum; a hostile one claims more
 Known = tuple[str, Sequence[tuple[int, int]] | None]
 """Run of a descriptor, and the numbers of its events that have come, as half-open ranges."""
 
@@ -92,7 +92,7 @@ class Backfill:
         self._clock = clock
         self._next_look = clock()
         self._runs: set[str] = {run for run, _ in (known or {}).values()}
-        self._streams = {uid: _stream(*told) for uid, told in (known or {}).items()}
+        self._streams = {uid: _stream(*came) for uid, came in (known or {}).items()}
 
     def fill(self, documents: Iterable[NamedDocument]) -> list[NamedDocument]:
         """Return the documents with what was missing between them; repeats are left out."""
@@ -240,19 +240,19 @@ def _note(stream: _Stream, numbers: Iterable[int]) -> None:
 def _numbers(name: str, doc: Mapping[str, Any]) -> list[int]:
     """Return the numbers of the events in a document, [] if there are no sensible ones."""
     if name == "stream_datum":
-        told = _range(doc.get("seq_nums"))
+        numbers = _range(doc.get("seq_nums"))
     else:
-        told = [doc.get("seq_num")] if name == "event" else doc.get("seq_num")
-    if not isinstance(told, Sequence) or isinstance(told, str):
+        numbers = [doc.get("seq_num")] if name == "event" else doc.get("seq_num")
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str):
         return []
-    return [n for n in told if type(n) is int and n > 0]
+    return [n for n in numbers if type(n) is int and n > 0]
 
 
-def _range(told: object) -> Sequence[int]:
+def _range(ends: object) -> Sequence[int]:
     """Return the numbers of a ``seq_nums``; none of one that is no range, or is huge."""
-    if not isinstance(told, Mapping):
+    if not isinstance(ends, Mapping):
         return ()
-    start, stop = told.get("start"), told.get("stop")
+    start, stop = ends.get("start"), ends.get("stop")
     if type(start) is not int or type(stop) is not int or stop - start > _MOST_IMAGES:
         return ()
     return range(start, stop)

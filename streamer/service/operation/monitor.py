@@ -10,28 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response
 
 from ...core.frames import Document, NamedDocument
 from ...io.redact import redacted
 from ...io.sources import Source
+from ..service import Processor
 from .http import StatusServer, as_json
 from .metrics import CONTENT_TYPE, Family, Metrics, gpu_families, of_counts
 from .systemd import Watchdog, notify
-
-
-class MonitoredProcessor(Protocol):
-    """Interface of a processor that is watched."""
-
-    def process(self, documents: Sequence[NamedDocument]) -> None:
-        """Process documents that have queued up, as a batch."""
-        ...
-
-    def close(self) -> None:
-        """End what is open."""
-        ...
 
 
 class Watched:
@@ -43,9 +32,7 @@ class Watched:
     heartbeat, metrics : are told of it.
     """
 
-    def __init__(
-        self, processor: MonitoredProcessor, heartbeat: Heartbeat, metrics: Metrics
-    ) -> None:
+    def __init__(self, processor: Processor, heartbeat: Heartbeat, metrics: Metrics) -> None:
         self._processor = processor
         self._heartbeat = heartbeat
         self._metrics = metrics
@@ -92,16 +79,16 @@ class Monitor:
         self.metrics.add(gpu_families())
         self.metrics.add(self._own_families())
 
-    def watch(self, processor: MonitoredProcessor, provenance: dict[str, Any]) -> Watched:
+    def watch(self, processor: Processor, provenance: dict[str, Any]) -> Watched:
         """Watch a processor.
 
         Parameters
         ----------
         provenance : what makes its results; told in the health report and in the build info.
         """
-        told = ("version", "profile", "device", "detector", "config_sha256")
+        shown = ("version", "profile", "device", "detector", "config_sha256")
         facts = {"version": version("operando"), "python": platform.python_version()}
-        facts |= {key: str(provenance[key]) for key in told if key in provenance}
+        facts |= {key: str(provenance[key]) for key in shown if key in provenance}
         self.metrics.build(facts)
         return Watched(processor, self.heartbeat, self.metrics)
 
@@ -300,7 +287,7 @@ class Pulse:
 
 
 class Heartbeat:
-    """Told of every step of the service, and in between of every result that comes out.
+    """Signs of life: every step of the service, and in between every result that comes out.
 
     Parameters
     ----------
