@@ -11,7 +11,7 @@ from typing import Any
 
 from ...models.detector import Detections
 from ...models.device import bounded_threads, resolve_device
-from ...models.threshold.scene import collect
+from ...models.threshold.detector import collect
 from ...streamer.config import Settings, load_settings
 from ...streamer.core import assemble, correct
 from ...streamer.core.frames import (

@@ -19,7 +19,7 @@ from .frames import Document, NamedDocument
 from .register.images import unaligned_shape
 from .register.settings import DIRECTIONS
 from .results import FrameResult, ParticleResult
-from .xanes.rows import MapsRow, SpectrumRow
+from .xanes.state import MapsRow, SpectrumRow
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
 
