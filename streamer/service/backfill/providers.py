@@ -1,4 +1,4 @@
-"""Where documents that were missed can be had: recordings, a journal, raw runs in Tiled."""
+"""Providers of documents that were missed: recordings, a journal, raw runs in Tiled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .fill import Provider
 
 logger = logging.getLogger(__name__)
 
-_NEWEST = 20
+_NEWEST = 20  # runs that are searched; by eye: a run in progress is among the last few
 
 
 def make_provider(place: str) -> Provider:
@@ -58,7 +58,7 @@ class RecordingProvider:
 
     @property
     def name(self) -> str:
-        """The folder."""
+        """Return the folder."""
         return f"the folder {self._folder}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:
@@ -94,7 +94,7 @@ class TiledProvider:
 
     @property
     def name(self) -> str:
-        """The address, without a key."""
+        """Return the address, without a key."""
         return f"Tiled at {without_key(self._uri)}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import threading
+import os
 
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
 from operando.streamer.io.recording.writer import RecordingWriter
-from operando.streamer.lab.rig import start_proxy
+from operando.streamer.lab.rig import Child, start_proxy
 from operando.streamer.service.tiled_server import free_port
 
 SINKS = """
+import os
+
 taken, closed = [], []
 
 class Keeper:
@@ -23,6 +25,17 @@ class Keeper:
 
 def count(name, doc):
     taken.append(name)
+
+class File:
+    def __init__(self):
+        self.file = open(os.environ["SINK_FILE"], "w")
+
+    def __call__(self, name, doc):
+        print(name, file=self.file)
+
+    def close(self):
+        print("closed", file=self.file)
+        self.file.close()
 
 def broken(name, doc):
     raise OSError("no")
@@ -71,25 +84,25 @@ def test_replay_gives_results_to_sinks_by_dotted_path(run_cli, sinks, recording)
 
 
 @pytest.mark.system
-def test_process_gives_results_to_a_sink_by_dotted_path(run_cli, sinks, small_run, tmp_path):
+def test_process_gives_results_to_a_sink_by_dotted_path(sinks, small_run, tmp_path):
     port_in, port_out = free_port(), free_port()
-    with start_proxy(tmp_path, port_in, port_out):
+    options = ["--zmq", f"127.0.0.1:{port_out}", "--runs", "1", "--sink", "my_beamline_sinks:File"]
+    command = ["-m", "operando.streamer.cli", "process", *options]
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "SINK_FILE": str(tmp_path / "taken")}
+    with (
+        start_proxy(tmp_path, port_in, port_out),
+        Child(command, tmp_path / "process.log", environment) as service,
+    ):
+        service.wait_for("ready:", timeout=120)
         publisher = FramePublisher(f"127.0.0.1:{port_in}")
-
-        def publish():
-            if publisher.wait_connected(60):
-                for name, doc in small_run:
-                    publisher(name, doc)
-
-        thread = threading.Thread(target=publish)
-        thread.start()
-        own = ("--sink", "my_beamline_sinks:Keeper")
-        ended = run_cli("process", "--zmq", f"127.0.0.1:{port_out}", "--runs", "1", *own)
-        thread.join()
+        assert publisher.wait_connected(20)
+        for name, doc in small_run:
+            publisher(name, doc)
+        assert service.wait(120) == 0, service.log.read_text()
         publisher.close()
-    assert ended.status == 0, ended.err
-    assert [name for name, _ in sinks.taken].count("stop") == 1
-    assert sinks.closed == [len(sinks.taken)]
+    names = (tmp_path / "taken").read_text().split()
+    assert (names[0], names.count("stop"), names[-1]) == ("start", 1, "closed")
 
 
 def test_a_sink_that_fails_costs_the_others_nothing_and_is_told(run_cli, sinks, recording):
