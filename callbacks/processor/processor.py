@@ -149,7 +149,7 @@ class StreamProcessor:
         return frozenset((*self._runs, *self._starts))
 
     @property
-    def known_streams(self) -> dict[str, assemble.Known]:
+    def known_streams(self) -> dict[str, assemble.Arrivals]:
         """Run of each descriptor that is known, and which of its events have come, by its uid."""
         return assemble.known_streams(self._assembler)
 

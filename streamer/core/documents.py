@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .advice.documents import ADVICE_KEYS
+from .advice import ADVICE_KEYS
 from .frames import Document, NamedDocument
 from .register.images import unaligned_shape
 from .register.settings import DIRECTIONS

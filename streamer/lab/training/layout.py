@@ -9,24 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.arrays import Array
-from ..simulate.motion import rotation
+from ..simulate.electrode import rotation
 from ..simulate.settings import SimSettings
 from ..simulate.shapes import Body
 
+# By eye.
 _CANDIDATES = 48
-
 _ANGLES = 72
-
 _TRIES = 6
-
 _SHRINK = 0.85
-
 _LEAST = 0.7
-
 _RIM = 6.0
-
 _STACKED = 0.2
-
 _NEAR = 0.25
 
 
