@@ -67,20 +67,20 @@ class OperandoStream(BlueskyEventStreamV3):
 
     @property
     def images(self) -> dict[str, Any]:
-        """Clients of the arrays that are there, by name; their first axis is the event."""
+        """Return the clients of the arrays that are there, by name; axis 0 is the event."""
         contents = self.get_contents()
         names = [array.name for array in array_keys(self._data_keys())]
         return {name: self.base[name] for name in names if name in contents}
 
     @property
     def image_units(self) -> dict[str, str]:
-        """Units of the arrays."""
+        """Return the units of the arrays."""
         keys = self._data_keys()
         return {array.name: keys[array.name].get("units") or "" for array in array_keys(keys)}
 
     @property
     def live(self) -> bool:
-        """Whether the table of the finished run is not there yet."""
+        """Tell whether the table of the finished run is not there yet."""
         return TABLE not in self.get_contents()
 
     def __getitem__(self, key: Any, _ignore_inlined_contents: bool = False) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,7 @@ Kind = Literal["number", "integer", "boolean", "string"]
 SEQ_NUM = "seq_num"
 TIME = "time"
 RESERVED = (SEQ_NUM, TIME)
-_KINDS: dict[str, Kind] = {
-    "number": "number",
-    "integer": "integer",
-    "boolean": "boolean",
-    "string": "string",
-}
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 TABLE = "internal"
 STAMP = "ts_"
 
@@ -52,15 +47,14 @@ class ArrayKey:
 
 
 def scalar_columns(data_keys: Mapping[str, Mapping[str, Any]]) -> tuple[Column, ...]:
-    """Columns of a stream: ``seq_num``, ``time``, then its scalar data keys in their order."""
+    """Return the columns of a stream: ``seq_num``, ``time``, then its scalar data keys."""
     columns = [
         Column(name=SEQ_NUM, kind="integer"),
         Column(name=TIME, kind="number", units="s"),
     ]
     for name, key in data_keys.items():
         if _is_scalar(key) and name not in RESERVED:
-            kind = _KINDS[key["dtype"]]
-            columns.append(Column(name=name, kind=kind, units=key.get("units") or ""))
+            columns.append(Column(name=name, kind=key["dtype"], units=key.get("units") or ""))
     return tuple(columns)
 
 
@@ -134,7 +128,7 @@ class Coder:
 
 
 def columns_of(metadata: Mapping[str, Any]) -> tuple[Column, ...]:
-    """Columns as `Coder.metadata` described them."""
+    """Return columns as `Coder.metadata` described them."""
     units, kinds = metadata["units"], metadata["kinds"]
     return tuple(
         Column(name=name, kind=kinds[name], units=units[name]) for name in metadata["columns"]
@@ -189,7 +183,7 @@ def _inverse(values: Sequence[str]) -> dict[str, int]:
 
 
 def table_of(rows: NDArray[np.float64], metadata: Mapping[str, Any]) -> pd.DataFrame:
-    """Table of all scalar columns, decoded, with a time stamp column for each."""
+    """Make a table of all scalar columns, decoded, with a time stamp column for each."""
     table = decode(rows, metadata)
     names = [name for name in table.columns if name not in RESERVED]
     stamps = pd.DataFrame({f"{STAMP}{name}": table[TIME] for name in names}, index=table.index)

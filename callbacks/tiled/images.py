@@ -45,7 +45,7 @@ Route = Literal["undecided", "hdf5", "http"]
 
 @dataclass(slots=True)
 class FrameRoute:
-    """How images reach the server: decided once for a sink, by trying."""
+    """Route of images to the server: decided once for a sink, by trying."""
 
     route: Route
 
@@ -85,11 +85,11 @@ class FrameSeries:
         self._route = route
         self._pending: dict[int, NDArray[Any]] = {}
         self._file = None if path is None else FrameFile(path, key.shape, key.dtype)
-        self._untold: dict[int, None] = {}
-        self._unsure: dict[int, None] = {}
+        self._unregistered: dict[int, None] = {}
+        self._unconfirmed: dict[int, None] = {}
         self._node: ArrayClient | None = None
         self._looked = False
-        self._denied = False
+        self._rejected = False
         self._events = 0
         self._length = 0
 
@@ -99,7 +99,7 @@ class FrameSeries:
         if image is None:
             return
         array = np.asarray(image)
-        if array.shape != self.key.shape or self._denied:
+        if array.shape != self.key.shape or self._rejected:
             self.refused += 1
             return
         self._pending[index] = array
@@ -109,14 +109,14 @@ class FrameSeries:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of images that are neither in the file nor on the server."""
+        """Return the bytes of images that are neither in the file nor on the server."""
         size = int(np.prod(self.key.shape)) * self.key.dtype.itemsize
         return len(self._pending) * size
 
     @property
     def pending(self) -> int:
-        """Images of which the server does not know yet."""
-        return len(self._pending) + len(self._untold) + len(self._unsure)
+        """Count images of which the server does not know yet."""
+        return len(self._pending) + len(self._unregistered) + len(self._unconfirmed)
 
     def write_file(self) -> None:
         """Write waiting images to the file; needs no server.
@@ -146,14 +146,14 @@ class FrameSeries:
         if not (self.pending or final):
             return
         self._look_up(connection, parent)
-        if self._denied:
+        if self._rejected:
             return
         if final:
             self._fill_tail()
         if self._route.route == "http":
             self._send(parent)
         else:
-            self._tell(connection, parent)
+            self._register_range(connection, parent)
 
     def forget_node(self) -> None:
         """Look the node up again: the server may have lost it."""
@@ -166,24 +166,24 @@ class FrameSeries:
             node = connection.child(parent, self.key.name)
             if node is not None:
                 try:
-                    self._agree_with(node)
+                    self._check_continues(node)
                 except SinkError as error:
-                    self._deny(error)
+                    self._reject(error)
                 self._length = len(node)
             self._node = node
             # a request to make it may go through although its answer is lost: look again then
             self._looked = node is not None
 
-    def _deny(self, error: SinkError) -> None:
+    def _reject(self, error: SinkError) -> None:
         """Leave the images that the server has as they are; rows are not affected."""
         _log.warning("images are left as they are: %s", error)
-        self._denied = True
+        self._rejected = True
         self.refused += len(self._pending)
         self._pending.clear()
-        self._untold.clear()
-        self._unsure.clear()
+        self._unregistered.clear()
+        self._unconfirmed.clear()
 
-    def _agree_with(self, node: ArrayClient) -> None:
+    def _check_continues(self, node: ArrayClient) -> None:
         """Continue an array the way it was begun, or say why that cannot be."""
         source = source_of(node)
         ours = self._file is not None and source.mimetype == HDF5
@@ -206,7 +206,7 @@ class FrameSeries:
     def _fill_tail(self) -> None:
         """Let the array end with the stream, where its last events came without an image."""
         if self._file is not None and self._route.route == "hdf5":
-            self._untold.update(dict.fromkeys(self._file.extend(self._events)))
+            self._unregistered.update(dict.fromkeys(self._file.extend(self._events)))
         elif self._events > max(self._length, max(self._pending, default=-1) + 1):
             blank = np.nan if self.key.dtype.kind == "f" else 0
             self._pending[self._events - 1] = np.full(self.key.shape, blank, self.key.dtype)
@@ -215,10 +215,10 @@ class FrameSeries:
         assert self._file is not None
         changed = self._file.write(self._pending)
         self.changed |= bool(changed)
-        self._untold.update(dict.fromkeys(changed))
+        self._unregistered.update(dict.fromkeys(changed))
         # held already, by a writer that died before us: did it tell the server?
-        held = (i for i in self._pending if i >= self._length and i not in self._untold)
-        self._unsure.update(dict.fromkeys(held))
+        held = (i for i in self._pending if i >= self._length and i not in self._unregistered)
+        self._unconfirmed.update(dict.fromkeys(held))
 
     def _uri(self) -> str:
         assert self._file is not None
@@ -226,7 +226,7 @@ class FrameSeries:
 
     # -- HDF5 ------------------------------------------------------------------------------
 
-    def _tell(self, connection: TiledConnection, parent: Container) -> None:
+    def _register_range(self, connection: TiledConnection, parent: Container) -> None:
         if self._pending:
             self._store()
         if not self._count():
@@ -236,14 +236,14 @@ class FrameSeries:
             self._send(parent)
             return
         self._pending.clear()
-        self._unsure.clear()
-        self._untold.update(dict.fromkeys(range(self._length, self._count())))
+        self._unconfirmed.clear()
+        self._unregistered.update(dict.fromkeys(range(self._length, self._count())))
         self._length = self._count()
         source = self._source(source_of(node).id)
-        for start, stop in ranges(self._untold, self._count()):
+        for start, stop in ranges(self._unregistered, self._count()):
             put_data_source(node, source, start, (stop - start, *self.key.shape))
             for i in range(start, stop):
-                del self._untold[i]
+                del self._unregistered[i]
 
     def _register(self, parent: Container) -> ArrayClient:
         node: ArrayClient = parent.new(
@@ -266,8 +266,8 @@ class FrameSeries:
         )
         connection.delete(node)
         self._node = None
-        self._untold.clear()
-        self._unsure.clear()
+        self._unregistered.clear()
+        self._unconfirmed.clear()
         self._route.route = "http"
         return False
 
@@ -309,7 +309,7 @@ class FrameSeries:
         return structure_of((count, *self.key.shape), self.key.dtype, chunk, dims)
 
     def _chunk(self) -> int:
-        """Images per chunk that readers are told: large, to keep the list of chunks short."""
+        """Return images per chunk for readers: large, to keep the list of chunks short."""
         return max(1, CHUNK_BYTES // max(1, int(np.prod(self.key.shape)) * self.key.dtype.itemsize))
 
 
@@ -320,5 +320,5 @@ def source_of(node: ArrayClient) -> DataSource[ArrayStructure]:
 
 
 def axes(ndim: int) -> tuple[str, ...]:
-    """Names of the axes of one image: (y, x), or numbers."""
+    """Return the names of the axes of one image: (y, x), or numbers."""
     return ("y", "x") if ndim == 2 else tuple(str(i) for i in range(ndim))

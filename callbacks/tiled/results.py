@@ -8,7 +8,8 @@ In a notebook, two lines::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from tiled.client.container import Container
 from tiled.queries import Key, SpecsQuery
 
+from ...streamer.core.view import LiveView, Phase, init, start, stop, take_rows
 from ...streamer.io.tiled.key import without_key
 from .columns import RESERVED, SEQ_NUM
 from .rows import ranges
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 RUN_SPEC = "OperandoRun"
 
-_LONGEST_READ = 64
+_LONGEST_READ = 64  # images of one request, by eye
 
 
 class LiveResults:
@@ -69,45 +71,45 @@ class LiveResults:
 
     @property
     def start(self) -> dict[str, Any]:
-        """The start document of the result run."""
+        """Return the start document of the result run."""
         return self._start
 
     @property
     def stop(self) -> dict[str, Any] | None:
-        """Its stop document; None while the run goes on."""
+        """Return its stop document; None while the run goes on."""
         self._run.refresh()
         stop = cast("Mapping[str, Any] | None", self._run.metadata.get("stop"))
         return None if stop is None else dict(stop)
 
     def frames(self) -> pd.DataFrame:
-        """Drift, strain, status, latency, ... of each frame; the index is the number of it."""
+        """Return drift, strain, status, ... of each frame; the index is the number of it."""
         table = _newest(self.table("frames"), ["frame"])
         return _indexed(table, ["frame"])
 
     def particles(self) -> pd.DataFrame:
-        """All places of all particles; a row per frame and particle, which are the index."""
+        """Return all places of all particles; the index is frame and particle."""
         table = _newest(self.table("particles"), ["frame", "particle"])
         return _indexed(table, ["frame", "particle"])
 
     def positions(self) -> pd.DataFrame:
-        """Where each particle is now: its row in the newest frame in which it was told of."""
+        """Return the newest row of each particle: where it is now."""
         table = _newest(self.table("particles"), ["frame", "particle"])
         return _indexed(_newest(table, ["particle"]), ["particle"])
 
     def trajectories(self) -> xr.Dataset:
-        """The numbers of `particles` over ``particle`` and ``frame``; NaN where one is not seen."""
+        """Return `particles` over ``particle`` and ``frame``; NaN where one is not seen."""
         return self._over("particles", ("particle", "frame"))
 
     def spectra(self) -> xr.Dataset:
-        """Optical density, ... over ``particle`` and ``energy``, eV; NaN where not measured yet."""
+        """Return OD, ... over ``particle`` and ``energy``, eV; NaN where not measured yet."""
         return self._over("spectra", ("particle", "energy"))
 
     def chemistry(self) -> pd.DataFrame:
-        """What is known of each particle by now: its newest row in ``spectra``."""
+        """Return the newest row of each particle in ``spectra``."""
         return _indexed(_newest(self.table("spectra"), ["particle"]), ["particle"])
 
     def maps(self) -> xr.Dataset:
-        """The newest maps of each particle over ``particle``, ``y`` and ``x``, px of its window."""
+        """Return the newest maps over ``particle``, ``y`` and ``x``, px of the window."""
         import xarray as xr
 
         stream = self._stream("maps")
@@ -136,11 +138,11 @@ class LiveResults:
         return dataset
 
     def advice(self) -> pd.DataFrame:
-        """What was advised, oldest first; a row per advice."""
+        """Return all advice, oldest first; a row per advice."""
         return self.table("advice")
 
     def image(self) -> xr.DataArray:
-        """The newest aligned frame, optical density over ``y`` and ``x``, px.
+        """Return the newest aligned frame, optical density over ``y`` and ``x``, px.
 
         Raises
         ------
@@ -157,7 +159,7 @@ class LiveResults:
         return xr.DataArray(image, dims=("y", "x"), name="aligned", attrs={"units": "OD"})
 
     def table(self, stream: str) -> pd.DataFrame:
-        """All rows of a stream as they were told, revisions and all.
+        """Return all rows of a stream as they were emitted, revisions and all.
 
         Parameters
         ----------
@@ -171,7 +173,7 @@ class LiveResults:
         return found.read()
 
     def tail(self, stream: str, start: int) -> pd.DataFrame:
-        """Rows of a stream from its event number `start`, 0-based, on."""
+        """Return the rows of a stream from its event number `start`, 0-based, on."""
         found = self._stream(stream)
         return pd.DataFrame() if found is None else found.tail(start)
 
@@ -210,7 +212,7 @@ def _is_result(client: Container) -> bool:
 
 
 def _newest(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The last told row of the highest revision, of the newest frame if that is no key."""
+    """Return the last row of the highest revision, of the newest frame if that is no key."""
     order = [c for c in ("frame", "revision", SEQ_NUM) if c in table and c not in keys]
     if table.empty:
         return table
@@ -229,10 +231,10 @@ def _indexed(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(node: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Images of some rows, with few requests."""
+    """Read images of some rows, with few requests."""
     found: dict[int, NDArray[Any]] = {}
-    for start, stop in ranges({int(row): None for row in rows}, _LONGEST_READ):
-        found.update(zip(range(start, stop), np.asarray(node[start:stop]), strict=True))
+    for first, end in ranges({int(row): None for row in rows}, _LONGEST_READ):
+        found.update(zip(range(first, end), np.asarray(node[first:end]), strict=True))
     return np.stack([found[int(row)] for row in rows])
 
 
@@ -243,4 +245,85 @@ def _nothing(stream: str, dims: Sequence[str]) -> xr.Dataset:
 
 
 def _note(stream: str) -> str:
-    return f"nothing has been told in the stream {stream} of this run yet"
+    return f"nothing has come in the stream {stream} of this run yet"
+
+
+_LOOK_S = 5.0
+"""Time between two looks for a newer run, s; by eye: a request costs 20 to 40 ms."""
+
+
+class TiledFollower:
+    """Follows the result run that began last; only what is new is asked of the server.
+
+    Parameters
+    ----------
+    client : of Tiled: a container of result runs.
+    clock : monotonic clock, s.
+    """
+
+    def __init__(self, client: Container, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._results: LiveResults | None = None
+        self._seen: dict[str, int] = {}
+        self._looked = float("-inf")
+        self.view: LiveView = init()
+
+    def poll(self) -> LiveView:
+        """Ask what is new; return the view.
+
+        Raises
+        ------
+        httpx.HTTPError
+            The server failed; asking again goes on where this ended.
+        """
+        self._look()
+        results = self._results
+        if results is None or self.view.phase is Phase.ENDED:
+            return self.view
+        ended = results.stop  # before the rows: these are then all
+        for stream in ("particles", "frames", "advice"):
+            self._take(results, stream, whole=ended is not None)
+        if ended is not None:
+            self.view = stop(self.view, ended)
+        return self.view
+
+    def _look(self) -> None:
+        """Look for a newer run, now and then."""
+        if self._clock() - self._looked < _LOOK_S:
+            return
+        try:
+            newest = LiveResults(self._client)
+        except LookupError:
+            return
+        finally:
+            self._looked = self._clock()
+        if self._results is None or newest.uid != self._results.uid:
+            self._results, self._seen = newest, {}
+            self.view = start(newest.start)
+
+    def _take(self, results: LiveResults, stream: str, *, whole: bool) -> None:
+        seen = self._seen.get(stream, 0)
+        table = results.tail(stream, seen)
+        if not whole:
+            table = _without_gap(table, seen)
+        if table.empty:
+            return
+        self._seen[stream] = seen + len(table)
+        if stream == "particles":  # only the newest is shown, and that before while its frame waits
+            table = table.sort_values(["frame", "revision"], kind="stable")
+            table = table.groupby("particle").tail(2)
+        self.view = take_rows(self.view, stream, _records(table))
+
+
+def _without_gap(table: pd.DataFrame, seen: int) -> pd.DataFrame:
+    """Rows up to the first that is missing: the server writes them one chunk after another."""
+    if table.empty:
+        return table
+    ordered = table.sort_values("seq_num")
+    wanted = np.arange(seen + 1, seen + 1 + len(ordered))
+    return ordered.loc[ordered["seq_num"].to_numpy() == wanted]
+
+
+def _records(table: pd.DataFrame) -> list[Mapping[str, Any]]:
+    return cast("list[Mapping[str, Any]]", table.to_dict("records"))

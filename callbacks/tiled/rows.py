@@ -53,7 +53,7 @@ class RowSeries:
 
     @property
     def pending(self) -> int:
-        """Number of rows not yet on the server."""
+        """Count rows not yet on the server."""
         return len(self._events) + len(self._rows)
 
     def flush(
@@ -153,7 +153,7 @@ class RowSeries:
 
 
 def ranges(indexes: Mapping[int, Any], limit: int) -> list[tuple[int, int]]:
-    """Contiguous half-open ranges of the keys of `indexes`, none longer than `limit`."""
+    """Return contiguous half-open ranges of the keys of `indexes`, none longer than `limit`."""
     found: list[tuple[int, int]] = []
     for i in sorted(indexes):
         if found and found[-1][1] == i and i - found[-1][0] < limit:

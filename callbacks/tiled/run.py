@@ -68,25 +68,25 @@ class RunWriter:
 
     @property
     def pending(self) -> int:
-        """Rows, images and closing steps still to do."""
+        """Count rows, images and closing steps still to do."""
         opened = 0 if self._node is not None or self._released else 1
         streams = tuple(self.streams.values())
         return sum(s.pending for s in streams) + len(self._steps) + opened
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of images that are only in memory."""
+        """Return the bytes of images that are only in memory."""
         return sum(f.pending_bytes for s in self.streams.values() for f in s.frames)
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of images and rows that are only in memory."""
+        """Return the bytes of images and rows that are only in memory."""
         rows = sum(stream.rows.pending for stream in self.streams.values())
         return self.pending_bytes + DOCUMENT_BYTES * rows
 
     @property
     def done(self) -> bool:
-        """Whether the run has ended and all of it is on the server."""
+        """Tell whether the run has ended and all of it is on the server."""
         return self.stop is not None and not self.pending
 
     def write_files(self) -> None:
@@ -186,7 +186,7 @@ class RunWriter:
             node.update_metadata({"stop": dict(self.stop)}, drop_revision=True)
 
     def _keeps(self, held: Mapping[str, Any], stop: Mapping[str, Any]) -> bool:
-        """Whether the stop that the server holds is to stay.
+        """Tell whether the stop that the server holds is to stay.
 
         It stays if the new one says the same, and a success is not turned into a failure by a
         later repeat that was broken off.
@@ -204,12 +204,9 @@ class RunWriter:
         self.close_files()
 
 
-# Whose turn it is: arrays of a run that need not be sent in every round.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin:
-    """One turn of all arrays that are not prompt, one a round.
+    """Round-robin of arrays that need not be sent in every round: one a round.
 
     Attributes
     ----------
@@ -249,18 +246,18 @@ class RoundRobin:
 
     @property
     def over(self) -> bool:
-        """Whether all have had their turn."""
+        """Tell whether all have had their turn."""
         return not self.parts
 
     def next(self) -> tuple[tuple[str, str], Self]:
-        """Whose turn it is, and those that come after."""
+        """Return the next stream and array, and those that come after."""
         return self.parts[0], replace(self, parts=self.parts[1:])
 
     def sent(self, *, left: bool) -> Self:
-        """After an array was sent; `left`: something of it was held back."""
+        """Take note that an array was sent; `left`: something of it was held back."""
         return replace(self, whole=self.whole and not left)
 
 
 def prompt_parts(prompt: tuple[str, ...], stream: str) -> tuple[str, ...]:
-    """Arrays of a stream that are sent in every round."""
+    """Return the arrays of a stream that are sent in every round."""
     return tuple(p.partition("/")[2] for p in prompt if p.partition("/")[0] == stream)

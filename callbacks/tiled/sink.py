@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiledCounts:
-    """What a Tiled sink has done so far.
+    """Counts of a Tiled sink.
 
     Attributes
     ----------
@@ -174,12 +174,12 @@ class TiledSink:
 
     @property
     def received(self) -> int:
-        """Documents given to it so far."""
+        """Return the number of documents given to it so far."""
         return self._received
 
     @property
     def confirmed(self) -> int:
-        """Largest n such that the first n documents are with the server, or counted as given up.
+        """Return the largest n such that the first n documents are safe, or counted as given up.
 
         Rows and images count as soon as the server has acknowledged them (and files are flushed),
         rows that are held back for the first request of their stream not before; the stop counts
@@ -190,7 +190,7 @@ class TiledSink:
 
     @property
     def congested(self) -> bool:
-        """Whether so much is kept for a server that fails that no more should be given.
+        """Tell whether so much is kept for a failing server that no more should be given.
 
         A server that cannot be reached, or a full disk, is the trouble of all runs: documents
         then wait before the sink, in order. If the server answers, and yet requests still fail
@@ -265,7 +265,7 @@ class TiledSink:
         self._confirm()
 
     def _confirm(self) -> None:
-        """See up to which document everything is with the server.
+        """Find up to which document everything is with the server.
 
         Within a round no documents come. What is pending after it was held back, failed, or waits
         for its turn; all of it came after what its run has settled.
@@ -279,7 +279,7 @@ class TiledSink:
         self._confirmed = max(self._confirmed, oldest)
 
     def _crowded(self, runs: list[RunWriter]) -> bool:
-        """Whether so many images wait in memory that they cannot wait for the next round."""
+        """Tell whether too many images wait in memory to wait for the next round."""
         return sum(run.pending_bytes for run in runs) >= self.settings.flush_bytes
 
     def _write_files(self, runs: list[RunWriter]) -> None:

@@ -6,16 +6,18 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+from tiled.client.array import ArrayClient
 from tiled.client.base import BaseClient
 from tiled.client.container import Container
 from tiled.client.metadata_update import DELETE_KEY
 from tiled.structures.core import Spec
 
-from ...streamer.io.tiled.connection import TiledConnection
+from ...streamer.io.tiled.connection import TiledConnection, new_array, put_block, structure_of
 from ...streamer.io.tiled.settings import TiledSettings
 from .columns import TABLE, array_keys, scalar_columns, table_of, write_table
 from .images import FrameRoute, FrameSeries
-from .preview import Preview, preview_names
 from .rows import ROWS, RowSeries
 
 STREAM_SPECS = (
@@ -26,6 +28,7 @@ STREAM_SPECS = (
 """Clients take the first spec they know: ours, then bluesky's, then Tiled's own."""
 
 EXTERNAL = "STREAM:"
+PREVIEW = "preview"
 
 
 class StreamWriter:
@@ -82,17 +85,17 @@ class StreamWriter:
 
     @property
     def changed(self) -> bool:
-        """Whether the server holds something new through us."""
+        """Tell whether the server holds something new through us."""
         return self.rows.changed or any(series.changed for series in self.frames)
 
     @property
     def pending(self) -> int:
-        """Rows and images of which the server does not know yet."""
+        """Count rows and images of which the server does not know yet."""
         return self.rows.pending + sum(series.pending for series in self.frames)
 
     @property
     def waiting(self) -> dict[str, int]:
-        """Rows or images of which the server does not know yet, by part."""
+        """Count rows or images of which the server does not know yet, by part."""
         # rows last: who sees a row may read its images
         found = {series.key.name: series.pending for series in self.frames}
         found[ROWS] = self.rows.pending
@@ -138,7 +141,7 @@ class StreamWriter:
             write_table(connection, node, table_of(rows, metadata))
 
     def nodes(self, connection: TiledConnection, run: Container) -> Iterator[BaseClient]:
-        """Nodes of the stream that are on the server, the stream itself last."""
+        """Yield the nodes of the stream that are on the server, the stream itself last."""
         node = self._open(connection, run)
         previews = (preview.name for preview in self._previews.values())
         for key in (*(series.key.name for series in self.frames), ROWS, *previews):
@@ -172,7 +175,7 @@ class StreamWriter:
         return self._node
 
     def _metadata(self) -> dict[str, Any]:
-        """Metadata of the stream; arrays are marked external, for that is what files are."""
+        """Return the metadata of the stream; arrays in files are marked external."""
         wanted = ("uid", "time", "hints", "configuration")
         rest = {key: self._descriptor[key] for key in wanted if key in self._descriptor}
         return {"configuration": {}, **rest, "data_keys": self._data_keys()}
@@ -192,3 +195,81 @@ class StreamWriter:
         if self._route.route == "http" and marked:
             undo = {name: {"external": DELETE_KEY} for name in marked}
             node.update_metadata({"data_keys": undo}, drop_revision=True)
+
+
+def preview_names(keys: tuple[str, ...]) -> dict[str, str]:
+    """Return the names of the arrays with previews, by image key."""
+    return {key: f"{PREVIEW}_{key}" if i else PREVIEW for i, key in enumerate(keys)}
+
+
+class Preview:
+    """The newest image, down-sampled to uint8; only the last one of a run is stored.
+
+    Parameters
+    ----------
+    name : of its array. longest : longest side, px.
+    """
+
+    def __init__(self, name: str, longest: int) -> None:
+        self.name = name
+        self._longest = longest
+        self._newest: NDArray[Any] | None = None
+        self._fresh = False
+        self._node: ArrayClient | None = None
+
+    def add(self, image: NDArray[Any]) -> None:
+        """Take an image; it replaces one that was not sent yet."""
+        self._newest, self._fresh = image, True
+
+    def flush(self, connection: TiledConnection, parent: Container, *, final: bool) -> None:
+        """Send the newest image; store it if `final`.
+
+        Raises
+        ------
+        httpx.HTTPError
+            The server failed.
+        """
+        if self._newest is None or not (self._fresh or final):
+            return
+        picture = shrink(self._newest, self._longest)
+        created = self._node is None and self._find(connection, parent, picture)
+        assert self._node is not None
+        put_block(self._node, picture, persist=final or created)
+        self._fresh = False
+
+    def forget_node(self) -> None:
+        """Look the node up again: the server may have lost it."""
+        self._node = None
+
+    def _find(
+        self, connection: TiledConnection, parent: Container, picture: NDArray[np.uint8]
+    ) -> bool:
+        self._node = connection.child(parent, self.name)
+        if self._node is not None:
+            return False
+        dims = (f"{self.name}_y", f"{self.name}_x")
+        structure = structure_of(picture.shape, picture.dtype, picture.shape[0], dims)
+        self._node = new_array(parent, self.name, structure, {})
+        return True
+
+
+def shrink(image: NDArray[Any], longest: int) -> NDArray[np.uint8]:
+    """Take every n-th pixel and stretch the central 98 % of the values over 0..255.
+
+    Parameters
+    ----------
+    image : (H, W), not-a-number shows as 0.
+    longest : longest side of the result, px.
+
+    Returns
+    -------
+    (h, w) uint8
+    """
+    step = max(1, -(-max(image.shape) // longest))
+    small = np.asarray(image[::step, ::step], dtype=np.float32)
+    known = small[np.isfinite(small)]
+    if known.size == 0:
+        return np.zeros(small.shape, np.uint8)
+    low, high = np.percentile(known, (1, 99))
+    scaled = (small - low) / max(float(high - low), 1e-12)
+    return (np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1) * 255).astype(np.uint8)

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, Self
 import typer
 from tiled.client import from_context
 
-from ...callbacks.tiled.follow import TiledFollower
+from ...callbacks.tiled.results import TiledFollower
 from ..core.frames import Document
 from ..core.view import LiveView, init, update
 from ..errors import ConfigError

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tiled.client.context import Context
 from tiled.client.stream import ArraySubscription
 
-from ....callbacks.tiled.preview import preview_names
 from ....callbacks.tiled.rows import ROWS
+from ....callbacks.tiled.stream import preview_names
 from ...io.tiled.reads import TiledReads
 from . import messages
 from .board import StreamBoard, first_missing, place, unknown_words

@@ -70,7 +70,7 @@ class Reader:
         self._all_runs_due = 0.0
         self._reads: TiledReads | None = None
         self._trouble: TiledStatus | None = None
-        self._told = ""
+        self._sent_status = ""
         self._failures = 0
         self._thread = threading.Thread(target=self._work, name="dashboard-reader", daemon=True)
 
@@ -233,10 +233,10 @@ class Reader:
         pushed = any(feed.pushed(now) for feed in self._feeds.values())
         return messages.status(self._trouble, self._shown, pushed=pushed)
 
-    def _tell_status(self) -> None:
+    def _send_status(self) -> None:
         status = self._status()
-        if status != self._told:
-            self._told = status
+        if status != self._sent_status:
+            self._sent_status = status
             self._send(self._looks, status)
 
     def _recovered(self) -> None:
@@ -244,7 +244,7 @@ class Reader:
             logger.info("Tiled at %s answers again", self._shown)
         self._trouble = None
         self._failures = 0
-        self._tell_status()
+        self._send_status()
 
     def _failed(self, error: Exception) -> float:
         self._failures += 1
@@ -255,7 +255,7 @@ class Reader:
         if trouble != self._trouble:
             logger.warning("%s", trouble)
         self._trouble = trouble
-        self._tell_status()
+        self._send_status()
         self._drop_connection()
         self._runs_due = self._all_runs_due = 0.0
         return _RETRY_S

@@ -155,9 +155,9 @@ async def _live(reader: Reader, hub: Hub, socket: WebSocket) -> None:
         return
     await socket.accept()
     viewer = hub.join()
-    reading = asyncio.create_task(_listen(reader, viewer, socket))
+    reading = asyncio.create_task(_receive(reader, viewer, socket))
     try:
-        await _tell(viewer, socket)
+        await _send_all(viewer, socket)
     except (WebSocketDisconnect, RuntimeError):  # starlette's word for a socket that is gone
         logger.debug("viewer %d went away", viewer.number)
     finally:
@@ -166,7 +166,7 @@ async def _live(reader: Reader, hub: Hub, socket: WebSocket) -> None:
         reader.look(viewer.number, None)
 
 
-async def _tell(viewer: Viewer, socket: WebSocket) -> None:
+async def _send_all(viewer: Viewer, socket: WebSocket) -> None:
     while (payload := await viewer.take()) is not None:
         if isinstance(payload, str):
             await socket.send_text(payload)
@@ -175,7 +175,7 @@ async def _tell(viewer: Viewer, socket: WebSocket) -> None:
     await socket.close(1013)
 
 
-async def _listen(reader: Reader, viewer: Viewer, socket: WebSocket) -> None:
+async def _receive(reader: Reader, viewer: Viewer, socket: WebSocket) -> None:
     """Hear which run the viewer wants to see, until it goes away."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, KeyError):
         while True:

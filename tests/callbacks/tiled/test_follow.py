@@ -10,7 +10,7 @@ import pytest
 from tiled.client import from_uri
 from tiled.client.container import Container
 
-from operando.callbacks.tiled.follow import TiledFollower
+from operando.callbacks.tiled.results import TiledFollower
 from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.core.view import LiveView, Phase, init, update
 from operando.streamer.io.tiled.settings import TiledSettings
