@@ -1,4 +1,4 @@
-"""A sink of one's own, by dotted path: what the README promises."""
+"""Sinks and importers of one's own, by dotted path: what the README promises."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
+from operando.streamer.io.recording.reader import read_documents
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.lab.rig import Child, start_proxy
 from operando.streamer.service.tiled_server import free_port
 
 SINKS = """
 import os
+import numpy as np
+from operando.streamer.core.frames import Role
+from operando.streamer.io.importers import Exposure, ImportPlan
 
 taken, closed = [], []
 
@@ -45,6 +49,15 @@ class Unmakeable:
         raise OSError("no server")
 
 nothing = 3
+
+class Importer:
+    def claims(self, path):
+        return True
+
+    def scan(self, path):
+        shot = Exposure(role=Role.SAMPLE, energy=8350.0, exposure=1.0, time=0.0, source=path,
+                        read=lambda: np.ones((4, 5), np.float32))
+        return ImportPlan(importer="mine", identity="one", sample="a", shots=(shot,))
 """
 
 
@@ -128,3 +141,12 @@ def test_sinks_belong_to_the_process_that_computes(run_cli, sinks, recording):
     ended = run_cli("replay", recording, "--zmq", "127.0.0.1:1", "--sink", "a:B")
     assert ended.status == 1
     assert "--sink" in ended.err
+
+
+def test_import_takes_an_importer_by_dotted_path(run_cli, sinks, tmp_path):
+    made = tmp_path / "made.msgpack"
+    ended = run_cli("import", tmp_path, "-o", made, "--kind", "my_beamline_sinks:Importer")
+    assert ended.status == 0, ended.err
+    documents = list(read_documents(made))
+    assert [item.name for item in documents] == ["start", "descriptor", "event", "stop"]
+    assert documents[2].doc["data"]["energy"] == 8350.0
