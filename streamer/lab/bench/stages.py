@@ -13,7 +13,7 @@ import torch
 from ....models.detector import Detections, make_detector
 from ....models.device import resolve_device
 from ...config import Settings
-from ...core import assemble, correct, documents, xanes
+from ...core import assemble, correct, streams, xanes
 from ...core.assemble.chunks import frames_from_chunk
 from ...core.frames import FrameRef, NamedDocument, OpticalDensityFrame, Role
 from ...core.link import LinkResult, LinkState, Observation, make_linker
@@ -131,11 +131,11 @@ def time_stages(
 
 
 def _documents(result: FrameResult, told: xanes.XanesUpdate) -> list[dict[str, Any]]:
-    rows = [documents.particle_data(result, particle) for particle in result.particles]
-    rows += [documents.spectrum_data(row) for row in told.spectra]
-    rows += [documents.map_data(item) for item in told.maps]
+    rows = [streams.particle_data(result, particle) for particle in result.particles]
+    rows += [streams.spectrum_data(row) for row in told.spectra]
+    rows += [streams.map_data(item) for item in told.maps]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
-    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
+    return [*rows, streams.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 
 
 def _detect(detector: Any, corrected: OpticalDensityFrame, device: torch.device) -> Detections:
