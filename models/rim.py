@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -29,21 +28,25 @@ from .arrays import Image, Mask
 
 Sampler = Callable[[Tensor], Tensor]
 
-_FEW = 4  # one point in so many finds the neighbourhood, all of them the place
+_FEW = 4  # one point in so many finds the neighbourhood, all of them the place; by eye
 
-_STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))  # thinning, rounds, px that the next step would be
+# thinning, rounds, px that the next step would be; by eye
+_STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))
 
-_SETTLED = 0.05  # px
+_SETTLED = 0.05  # px, last step of a fit that is believed; by eye
 
-_STEP = 1.5  # px
+_STEP = 1.5  # px, longest step: about the width of a rim, over which images are linear; by eye
 
-_RELAX = (0.25, 2.5)
+_RELAX = (0.25, 2.5)  # bounds of the relaxation; by eye
 
-_HUBER = 2.0
+_HUBER = 2.0  # standard deviations from which a pixel counts less; by eye
 
-_TILT = 1.0  # how much the gain may vary over a radius, in units of itself
+# prior of how much the gain varies over a radius, in units of itself: hardly any; by eye
+_GAIN_GRADIENT = 1.0
 
 _UNKNOWNS = 8
+
+_KEPT = 4  # sets of rims: of two branches, each with those that are sought again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +81,7 @@ class RimFit:
     gain_sigma : (N,) standard error of the gain.
     rms : (N,) OD, noise seen in the fit.
     share : (N,) share of the rim that could be used. settled : (N,) bool.
-    tilt : (N,) by how much the gain varies over a radius, relative to itself.
+    gain_gradient : (N,) by how much the gain varies over a radius, relative to itself.
     """
 
     yx: NDArray[np.float64]
@@ -88,7 +91,7 @@ class RimFit:
     rms: NDArray[np.float64]
     share: NDArray[np.float64]
     settled: NDArray[np.bool_]
-    tilt: NDArray[np.float64]
+    gain_gradient: NDArray[np.float64]
 
 
 def make_rim(
@@ -101,7 +104,7 @@ def make_rim(
     smooth: float = 0.0,
     most: int = 16384,
 ) -> Rim | None:
-    """The rim of a template; None if there are too few pixels.
+    """Take the rim of a template; None if there are too few pixels.
 
     Parameters
     ----------
@@ -111,51 +114,37 @@ def make_rim(
     smooth : sigma by which the template is blurred where its noise would count, px.
     most : pixels to use at most; larger bands are thinned out evenly.
     """
-    area = float(np.count_nonzero(inside))
     known = usable & np.isfinite(image)
     inner, outer = (np.asarray(distance_transform_edt(part)) for part in (inside, ~inside))
-    band = (inner <= within) & (outer <= beyond)
+    band = np.zeros_like(known)
     # the gradient needs both neighbours
-    band &= known & _shrink(known)
+    band[1:-1, 1:-1] = known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
+    band &= known & (inner <= within) & (outer <= beyond)
     chosen = np.argwhere(band)
     if len(chosen) < 4 * _UNKNOWNS:
         return None
     chosen = chosen[:: -(-len(chosen) // most)]
     chosen = np.concatenate([chosen[n::_FEW] for n in range(_FEW)])
     row, column = chosen.T
-    sharp = np.where(known, image, 0).astype(np.float32)
-    clean = _blurred(sharp, known, smooth)
+    sharp = clean = np.where(known, image, 0).astype(np.float32)
+    if smooth > 0:
+        weight = np.maximum(gaussian_filter(known.astype(np.float32), smooth), 1e-3)
+        clean = (gaussian_filter(sharp, smooth) / weight).astype(np.float32)
+    slope, clean_slope = (
+        np.stack((np.gradient(i, axis=0), np.gradient(i, axis=1)), axis=-1) for i in (sharp, clean)
+    )
     return Rim(
         points=(chosen - (image.shape[0] - 1) / 2).astype(np.float32),
         value=sharp[row, column],
-        slope=_gradient(sharp)[row, column],
+        slope=slope[row, column].astype(np.float32),
         clean_value=clean[row, column],
-        clean_slope=_gradient(clean)[row, column],
-        radius=float(np.sqrt(max(area, 1.0) / np.pi)),
+        clean_slope=clean_slope[row, column].astype(np.float32),
+        radius=float(np.sqrt(max(np.count_nonzero(inside), 1.0) / np.pi)),
     )
 
 
-def _blurred(image: Image, known: Mask, sigma: float) -> Image:
-    if sigma <= 0:
-        return image
-    weight = gaussian_filter(known.astype(np.float32), sigma)
-    return (gaussian_filter(image, sigma) / np.maximum(weight, 1e-3)).astype(np.float32)
-
-
-def _gradient(image: Image) -> Image:
-    """(S, S, 2), OD/px."""
-    down, across = np.gradient(image)
-    return np.stack([down, across], axis=-1).astype(np.float32)
-
-
-def _shrink(known: Mask) -> Mask:
-    out = np.zeros_like(known)
-    out[1:-1, 1:-1] = known[:-2, 1:-1] & known[2:, 1:-1] & known[1:-1, :-2] & known[1:-1, 2:]
-    return out
-
-
 @dataclass(frozen=True, slots=True)
-class _System:
+class RimStack:
     """Rims side by side: points (N, 2, M), model and instrument (N, 8, M), absent (N, M)."""
 
     points: Tensor
@@ -163,17 +152,54 @@ class _System:
     instrument: Tensor
     absent: Tensor
 
-    def thin(self, factor: int) -> _System:
-        """The first of so many points."""
-        if factor == 1:
-            return self
-        size = -(-self.absent.shape[1] // factor)
-        return _System(
-            self.points[..., :size],
-            self.model[..., :size].contiguous(),
-            self.instrument[..., :size].contiguous(),
-            self.absent[:, :size],
-        )
+
+class RimStacks:
+    """Stacks of the last few sets of rims; mostly, the rims are those of the frame before.
+
+    They live as long as this object, or until `clear`.
+
+    Parameters
+    ----------
+    device : where they lie.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._kept: dict[tuple[Rim, ...], RimStack] = {}
+
+    def of(self, rims: tuple[Rim, ...]) -> RimStack:
+        """Return the stack of these rims, made if it is not known."""
+        stack = self._kept.pop(rims, None) or stack_rims(rims, self.device)
+        self._kept[rims] = stack
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return stack
+
+    def clear(self) -> None:
+        """Free all of them."""
+        self._kept.clear()
+
+
+def stack_rims(rims: Sequence[Rim], device: torch.device) -> RimStack:
+    """Put rims side by side, the shorter ones padded with points that are not present."""
+    count, longest = len(rims), max(len(rim.value) for rim in rims)
+    points = np.zeros((count, 2, longest), np.float32)
+    model, instrument = (np.zeros((count, 8, longest), np.float32) for _ in range(2))
+    absent = np.ones((count, longest), bool)
+    for n, rim in enumerate(rims):
+        m = len(rim.value)
+        points[n, :, :m], absent[n, :m] = rim.points.T, False
+        u = rim.points.T / np.float32(rim.radius)
+        level = rim.clean_value.mean()
+        for rows, value, slope in (
+            (model[n, :, :m], rim.value, rim.slope),
+            (instrument[n, :, :m], rim.clean_value, rim.clean_slope),
+        ):
+            # template, its variation over the particle, plane, and motion
+            rows[0], rows[3], rows[4:6] = value - level, 1, u
+            np.multiply(rows[0], u, out=rows[1:3])
+            np.negative(slope.T, out=rows[6:])
+    return RimStack(*(torch.from_numpy(a).to(device) for a in (points, model, instrument, absent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,87 +219,9 @@ class _Solved:
     weight: Tensor
     error: Tensor
 
-    @property
-    def step(self) -> Tensor:
-        """(N, 2) px, by which the places should be moved."""
-        gain = self.solution[:, :1]
-        step = self.solution[:, 6:] / torch.where(gain.abs() < 1e-3, 1e-3, gain)
-        return torch.nan_to_num(step, posinf=0.0, neginf=0.0)
-
-
-def fit_rims(
-    rims: Sequence[Rim],
-    start: NDArray[np.float64],
-    sample: Sampler,
-    device: torch.device,
-    tilt: float = _TILT,
-) -> RimFit:
-    """Fit all rims at once.
-
-    Parameters
-    ----------
-    rims : N templates.
-    start : (N, 2) float64, where to begin, px.
-    sample : gives the image at places (N, m, 2) float32, px, as (N, m), NaN where unusable; the
-        places are those of the first m points of every rim, which are whole pixels apart.
-    tilt : prior of the variation of the gain over a radius, relative to the gain; 0 for none.
-    """
-    system = _stacked(tuple(rims), device)
-    place = torch.from_numpy(start).to(device)
-    relax = _Relax.begin(place)
-    part, solved = system, None
-    for thinning, rounds, enough in _STAGES:
-        part, outlying, before = system.thin(thinning), None, torch.inf
-        for _ in range(rounds):
-            image = sample((place.float()[:, :, None] + part.points).transpose(1, 2))
-            solved = _solve(part, image, outlying, solved, tilt)
-            outlying = _outlying(solved)
-            relax, move = relax.next(solved.step)
-            place = place + move
-            now = float(relax.step.abs().max())
-            # what the next step would be, as this one is to the last
-            if now * (now / before if now < before < torch.inf else 1.0) < enough:
-                break
-            before = now
-    if solved is None:
-        raise ValueError("rims: no stage of the fit")
-    return _told(part, solved, place, relax.step)
-
-
-def _solve(
-    part: _System, image: Tensor, outlying: Tensor | None, before: _Solved | None, tilt: float
-) -> _Solved:
-    missing = image.isnan().logical_or_(part.absent)
-    weight = torch.ones_like(image) if outlying is None else outlying
-    weight = weight.masked_fill(missing, 0.0)
-    image = image.masked_fill(missing, 0.0)
-    # about their mean: a background as high as the rims would drown them in single precision
-    total = weight.sum(1, keepdim=True)
-    image = image.sub_(torch.linalg.vecdot(image, weight)[:, None] / total.clamp(min=1))
-    weighted = part.instrument * weight[:, None]
-    matrix = (weighted @ part.model.transpose(1, 2)).double()
-    right = (image[:, None] @ weighted.transpose(1, 2)).double().transpose(1, 2)
-    ridge = 1e-9 * matrix.diagonal(dim1=1, dim2=2).abs().clamp(min=1e-12)
-    if before is not None:
-        known = before.noise / ((tilt * before.solution[:, 0]) ** 2 + 1e-12)
-        ridge[:, 1:3] += known[:, None]
-    matrix = matrix + torch.diag_embed(ridge)
-    solution = torch.linalg.solve(matrix, right)[..., 0]
-    error = torch.baddbmm(image[:, None], solution.float()[:, None], part.model, alpha=-1)[:, 0]
-    power = torch.linalg.vecdot(error * weight, error)
-    noise = (power / (total[:, 0] - _UNKNOWNS).clamp(min=1)).double().clamp(min=1e-10)
-    return _Solved(solution, ridge, noise, weight, error)
-
-
-def _outlying(solved: _Solved) -> Tensor:
-    """Weights (N, M) of Huber, for what is far from the model."""
-    limit = _HUBER * solved.noise.sqrt()[:, None].float()
-    far = solved.error.abs().clamp_(min=1e-9)
-    return torch.div(limit, far, out=far).clamp_(max=1)
-
 
 @dataclass(frozen=True, slots=True)
-class _Relax:
+class _Relaxation:
     """Aitken's relaxation of the steps (Irons and Tuck 1969, doi 10.1002/nme.1620010306).
 
     Where the image is sharper or softer than the template, steps are too long or too short by a
@@ -289,76 +237,118 @@ class _Relax:
     factor: Tensor
     fresh: Tensor
 
-    @classmethod
-    def begin(cls, place: Tensor) -> _Relax:
-        one = torch.ones_like(place[:, :1])
-        return cls(torch.zeros_like(place), one, one.bool())
-
-    def next(self, step: Tensor) -> tuple[_Relax, Tensor]:
-        """What to remember, and by how much (N, 2) to move."""
+    def next(self, solution: Tensor) -> tuple[_Relaxation, Tensor]:
+        """Return what to remember, and by how much (N, 2) to move, after a solution (N, 8)."""
+        gain = solution[:, :1]
+        step = solution[:, 6:] / torch.where(gain.abs() < 1e-3, 1e-3, gain)
+        step = torch.nan_to_num(step, posinf=0.0, neginf=0.0)
         change = step - self.step
         power = (change**2).sum(1, keepdim=True).clamp(min=1e-12)
         factor = -self.factor * (self.step * change).sum(1, keepdim=True) / power
         factor = torch.where(self.fresh, 1.0, factor.clamp(*_RELAX))
         move = factor * step
         length = torch.linalg.vector_norm(move, dim=1, keepdim=True)
-        return _Relax(step, factor, length > _STEP), move * (_STEP / length.clamp(min=_STEP))
+        return _Relaxation(step, factor, length > _STEP), move * (_STEP / length.clamp(min=_STEP))
 
 
-def _told(part: _System, solved: _Solved, place: Tensor, step: Tensor) -> RimFit:
+def fit_rims(
+    rims: RimStack,
+    start: NDArray[np.float64],
+    sample: Sampler,
+    gain_gradient: float = _GAIN_GRADIENT,
+) -> RimFit:
+    """Fit all rims at once.
+
+    Parameters
+    ----------
+    rims : N templates.
+    start : (N, 2) float64, where to begin, px.
+    sample : gives the image at places (N, m, 2) float32, px, as (N, m), NaN where unusable; the
+        places are those of the first m points of every rim, which are whole pixels apart.
+    gain_gradient : prior of the variation of the gain over a radius, relative to the gain; 0 for
+        none.
+    """
+    place = torch.from_numpy(start).to(rims.points.device)
+    one = torch.ones_like(place[:, :1])
+    relax = _Relaxation(torch.zeros_like(place), one, one.bool())
+    part, solved = rims, None
+    for thinning, rounds, enough in _STAGES:
+        size = -(-rims.absent.shape[1] // thinning)
+        model, instrument = (r[..., :size].contiguous() for r in (rims.model, rims.instrument))
+        part = RimStack(rims.points[..., :size], model, instrument, rims.absent[:, :size])
+        weight, before = None, torch.inf
+        for _ in range(rounds):
+            image = sample((place.float()[:, :, None] + part.points).transpose(1, 2))
+            solved = _solve(part, image, weight, solved, gain_gradient)
+            # Huber's weights, for what is far from the model
+            far = solved.error.abs().clamp_(min=1e-9)
+            limit = _HUBER * solved.noise.sqrt()[:, None].float()
+            weight = torch.div(limit, far, out=far).clamp_(max=1)
+            relax, move = relax.next(solved.solution)
+            place = place + move
+            now = float(relax.step.abs().max())
+            # what the next step would be, as this one is to the last
+            if now * (now / before if now < before < torch.inf else 1.0) < enough:
+                break
+            before = now
+    if solved is None:
+        raise ValueError("rims: no stage of the fit")
+    return _result(part, solved, place, relax.step)
+
+
+def _solve(
+    part: RimStack,
+    image: Tensor,
+    weight: Tensor | None,
+    before: _Solved | None,
+    gain_gradient: float,
+) -> _Solved:
+    missing = image.isnan().logical_or_(part.absent)
+    weight = torch.ones_like(image) if weight is None else weight
+    weight = weight.masked_fill(missing, 0.0)
+    image = image.masked_fill(missing, 0.0)
+    # about their mean: a background as high as the rims would drown them in single precision
+    total = weight.sum(1, keepdim=True)
+    image = image.sub_(torch.linalg.vecdot(image, weight)[:, None] / total.clamp(min=1))
+    weighted = part.instrument * weight[:, None]
+    matrix = (weighted @ part.model.transpose(1, 2)).double()
+    right = (image[:, None] @ weighted.transpose(1, 2)).double().transpose(1, 2)
+    ridge = 1e-9 * matrix.diagonal(dim1=1, dim2=2).abs().clamp(min=1e-12)
+    if before is not None:
+        known = before.noise / ((gain_gradient * before.solution[:, 0]) ** 2 + 1e-12)
+        ridge[:, 1:3] += known[:, None]
+    matrix = matrix + torch.diag_embed(ridge)
+    solution = torch.linalg.solve(matrix, right)[..., 0]
+    error = torch.baddbmm(image[:, None], solution.float()[:, None], part.model, alpha=-1)[:, 0]
+    power = torch.linalg.vecdot(error * weight, error)
+    noise = (power / (total[:, 0] - _UNKNOWNS).clamp(min=1)).double().clamp(min=1e-10)
+    return _Solved(solution, ridge, noise, weight, error)
+
+
+def _result(part: RimStack, solved: _Solved, place: Tensor, step: Tensor) -> RimFit:
     gain = solved.solution[:, 0]
     # of the blurred template alone: the noise of the sharp one would pass for a rim
     weighted = part.instrument * solved.weight[:, None]
     power = (weighted @ part.instrument.transpose(1, 2)).double() + torch.diag_embed(solved.ridge)
     covariance = torch.linalg.inv(power) * solved.noise[:, None, None]
     usable = (solved.weight > 0).sum(1) / part.absent.logical_not().sum(1)
+    gradient = torch.linalg.vector_norm(solved.solution[:, 1:3], dim=1)
     return RimFit(
-        yx=_numpy(place),
-        gain=_numpy(gain),
-        covariance=_numpy(covariance[:, 6:, 6:] / (gain**2)[:, None, None]),
-        gain_sigma=_numpy(covariance[:, 0, 0].sqrt()),
-        rms=_numpy(solved.noise.sqrt()),
-        share=_numpy(usable.double()),
-        settled=_numpy(step.abs().amax(1) < _SETTLED).astype(bool),
-        tilt=_numpy(torch.linalg.vector_norm(solved.solution[:, 1:3], dim=1) / gain.abs()),
+        yx=place.cpu().numpy(),
+        gain=gain.cpu().numpy(),
+        covariance=(covariance[:, 6:, 6:] / (gain**2)[:, None, None]).cpu().numpy(),
+        gain_sigma=covariance[:, 0, 0].sqrt().cpu().numpy(),
+        rms=solved.noise.sqrt().cpu().numpy(),
+        share=usable.double().cpu().numpy(),
+        settled=(step.abs().amax(1) < _SETTLED).cpu().numpy(),
+        gain_gradient=(gradient / gain.abs()).cpu().numpy(),
     )
 
 
 def kernel(rim: Rim, keep: slice) -> NDArray[np.float64]:
-    """Weights (2, m) that turn the image at some of a rim's points into its place, px at unit gain.
+    """Return weights (2, m) that turn the image at a rim's points into its place, px at unit gain.
 
-    Of the fit without robust weights.
+    They are those of the fit without robust weights; `keep` chooses the points.
     """
-    design = _stack((rim,), torch.device("cpu")).instrument[0, :, keep].double()
-    return _numpy(torch.linalg.pinv(design.T)[6:])
-
-
-def _stack(rims: tuple[Rim, ...], device: torch.device) -> _System:
-    """Rims side by side, the shorter ones padded with points that are not present."""
-    count, longest = len(rims), max(len(rim.value) for rim in rims)
-    points = np.zeros((count, 2, longest), np.float32)
-    model, instrument = (np.zeros((count, 8, longest), np.float32) for _ in range(2))
-    absent = np.ones((count, longest), bool)
-    for n, rim in enumerate(rims):
-        m = len(rim.value)
-        level = rim.clean_value.mean()
-        points[n, :, :m], absent[n, :m] = rim.points.T, False
-        _fill(model[n, :, :m], rim, rim.value - level, rim.slope)
-        _fill(instrument[n, :, :m], rim, rim.clean_value - level, rim.clean_slope)
-    return _System(*(torch.from_numpy(a).to(device) for a in (points, model, instrument, absent)))
-
-
-# mostly, the rims are those of the frame before
-_stacked = lru_cache(maxsize=4)(_stack)
-
-
-def _fill(rows: Image, rim: Rim, value: Image, slope: Image) -> None:
-    """Rows (8, M): template, its variation over the particle, plane, and motion."""
-    u = rim.points.T / np.float32(rim.radius)
-    rows[0], rows[3], rows[4:6] = value, 1, u
-    np.multiply(value, u, out=rows[1:3])
-    np.negative(slope.T, out=rows[6:])
-
-
-def _numpy(values: Tensor) -> NDArray[np.float64]:
-    return values.detach().cpu().numpy()
+    design = stack_rims((rim,), torch.device("cpu")).instrument[0, :, keep].double()
+    return torch.linalg.pinv(design.T)[6:].numpy()

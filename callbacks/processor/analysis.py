@@ -17,7 +17,7 @@ from ...streamer.config import Settings
 from ...streamer.core import documents, quality, xanes
 from ...streamer.core.frames import NamedDocument
 from ...streamer.core.link import make_linker
-from ...streamer.core.pipeline import ladder
+from ...streamer.core.pipeline import search
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
 from ...streamer.core.results import FrameResult, skipped
 from ...streamer.core.run import ProcessorState
@@ -183,7 +183,7 @@ class FrameAnalysis:
         begin = self._timer()
         state, emitted = self._follow(state, item, detected)
         cost = detected.cost + self._timer() - begin
-        return replace(state, ladder=ladder.timed(state.ladder, detected.mode, cost)), emitted
+        return replace(state, ladder=search.timed(state.ladder, detected.mode, cost)), emitted
 
     def _follow(self, state: ProcessorState, item: QueuedFrame, detected: DetectedFrame) -> Step:
         uid, frame = item.run, detected.frame

@@ -19,9 +19,9 @@ from ...streamer.core.frames import (
     NamedDocument,
     OpticalDensityFrame,
 )
-from ...streamer.core.pipeline import ladder
-from ...streamer.core.pipeline.ladder import LadderState, QueueStatus
+from ...streamer.core.pipeline import search
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
+from ...streamer.core.pipeline.search import LadderState, QueueStatus
 from .log import OncePerKindLogger
 
 CLASSICAL = "threshold"
@@ -164,7 +164,7 @@ class Detection:
         for mode in dict.fromkeys(modes):
             group = [n for n, one in enumerate(modes) if one == mode]
             begin = self._timer()
-            attempts = self._attempt(mode, [frames[n] for n in group], known, state.rungs[0])
+            attempts = self._attempt(mode, [frames[n] for n in group], known, state.modes[0])
             cost = (self._timer() - begin) / len(group)
             for n, (effort, detections) in zip(group, attempts, strict=True):
                 frame = replace(frames[n].frame, effort=effort)
@@ -176,14 +176,14 @@ class Detection:
     ) -> tuple[LadderState, DetectionMode]:
         deadline = self._settings.deadline_s
         if deadline is None or backlog.since is None:
-            return state, state.rungs[0]
+            return state, state.modes[0]
         now = QueueStatus(
             deadline=deadline,
             spent=self._timer() - backlog.since,
             queued=backlog.to_come,
             known=Pipeline.can_coast(known, queued.frame),
         )
-        return ladder.update(state, now)
+        return search.update(state, now)
 
     def _attempt(
         self,

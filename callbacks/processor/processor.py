@@ -12,7 +12,7 @@ from ...models.device import bounded_threads, resolve_device
 from ...streamer.config import Settings, load_settings
 from ...streamer.core import advice, assemble, correct, documents
 from ...streamer.core.frames import Document, Frame, FrameRef, NamedDocument, Rejected, Role
-from ...streamer.core.pipeline import ladder
+from ...streamer.core.pipeline import search
 from ...streamer.core.results import skipped
 from ...streamer.core.run import ProcessorState, RunState, ScanMemory, moves_of, sample_name
 from ...streamer.errors import ConfigError
@@ -74,7 +74,7 @@ class StreamProcessor:
         self._correction = FrameCorrection(settings, self._raw)
         modes = self._analysis.detection.modes
         self._state = ProcessorState(
-            assembler=assemble.init(settings.assemble), ladder=ladder.init(modes)
+            assembler=assemble.init(settings.assemble), ladder=search.init(modes)
         )
         self._backlog = Backlog()
         self._queue: list[QueuedFrame | QueuedResult] = []

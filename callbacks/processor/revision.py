@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ...models.arrays import Labels
 from ...streamer.core.frames import OpticalDensityFrame
+from ...streamer.core.pipeline.branch import FrameRecord
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
-from ...streamer.core.pipeline.records import FrameRecord
-from ...streamer.core.pipeline.scan import Scan, reregister_scan
+from ...streamer.core.pipeline.second_pass import Scan, reregister_scan
 from ...streamer.core.register.settings import RegisterSettings
 from ...streamer.core.results import FrameResult
 from ...streamer.core.run import RunLengths, ScanMemory
@@ -78,9 +78,10 @@ class Rescan:
         scan = Scan(
             records=[frames[n].record for n in sorted(frames)],
             load=lambda frame: self._load(run, frame),
-            memories=branch.memories,
+            templates=branch.templates,
             before=state.before,
             side=state.roi,
+            device=self._device,
         )
         motion, results = reregister_scan(scan, self._settings)
         living = branch.motion.particles.keys()

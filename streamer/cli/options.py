@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
 from enum import IntEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -96,7 +100,59 @@ TiledUri = Annotated[
     ),
 ]
 
-# How commands end, for whoever supervises them.
+ZmqAddress = Annotated[
+    str,
+    typer.Option(
+        "--zmq", metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions:
+    """Options of commands that process: how, and where results go."""
+
+    tiled: TiledUri = None
+    profile: Profile = None
+    device: Device = None
+    frames_dir: FramesDir = None
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:OBJECT",
+            help="Also give results to a sink of your own: a class, made without arguments, or a "
+            "function, called with (name, doc) in a thread of its own. May be given more than "
+            "once.",
+        ),
+    ] = None
+
+
+Options = TypeVar("Options")
+
+
+def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Have a command take one dataclass, whose fields are its arguments and options."""
+    hints = get_type_hints(options, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(options)  # pyright: ignore[reportArgumentType]
+    ]
+
+    def wrap(command: Callable[[Options], None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**values: Any) -> None:
+            command(options(**values))
+
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        return run
+
+    return wrap
 
 
 class Exit(IntEnum):
@@ -119,6 +175,6 @@ MEANING: dict[Exit, str] = {
 
 
 def epilog() -> str:
-    """The statuses as one paragraph for ``--help``."""
+    """Return the statuses as one paragraph for ``--help``."""
     told = "; ".join(f"{int(status)}: {meaning}" for status, meaning in MEANING.items())
     return f"Exit status {told}."

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .options import (
-    Device,
     Exit,
-    FramesDir,
     HttpAddress,
     HttpPublic,
     Keys,
     LogFormatOption,
-    Profile,
+    ResultOptions,
     StuckAfter,
-    TiledUri,
+    ZmqAddress,
+    takes,
 )
 
 
-def process(
-    zmq: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."),
-    ] = "localhost:5578",
-    tiled: TiledUri = None,
-    profile: Profile = None,
-    device: Device = None,
-    frames_dir: FramesDir = None,
+@dataclass(frozen=True, kw_only=True)
+class ProcessOptions(ResultOptions):
+    """Options of ``operando process``."""
+
+    zmq: ZmqAddress = "localhost:5578"
     record: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Also keep the raw documents, one recording per run."),
-    ] = None,
+    ] = None
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -41,7 +37,7 @@ def process(
             help="Keep every document there before anything is done with it, and checkpoints: "
             "after a crash or a stop the next start goes on where this one ended.",
         ),
-    ] = None,
+    ] = None
     backfill: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +45,7 @@ def process(
             help="Where documents that were missed can be fetched: a folder with recordings, or "
             "the URI of the raw runs in Tiled. May be given more than once.",
         ),
-    ] = None,
+    ] = None
     publish: Annotated[
         str | None,
         typer.Option(
@@ -58,15 +54,15 @@ def process(
             "images, for feedback to the beamline. Default: off.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     publish_keys: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="CURVE keys of a publisher for that proxy."),
-    ] = None,
+    ] = None
     runs: Annotated[
         int, typer.Option(min=0, help="End after this many runs with images; 0: never.")
-    ] = 0,
-    keys: Keys = None,
+    ] = 0
+    keys: Keys = None
     queue_mb: Annotated[
         float,
         typer.Option(
@@ -74,10 +70,10 @@ def process(
             help="Documents that may wait in memory to be processed, MB; beyond that events are "
             "dropped, and told in the ledger of their run. With a journal they wait there.",
         ),
-    ] = 1024.0,
-    http: HttpAddress = None,
-    http_public: HttpPublic = False,
-    stuck_after: StuckAfter = 300.0,
+    ] = 1024.0
+    http: HttpAddress = None
+    http_public: HttpPublic = False
+    stuck_after: StuckAfter = 300.0
     epics: Annotated[
         str | None,
         typer.Option(
@@ -86,39 +82,28 @@ def process(
             "(operando ioc --list names them). Default: off.",
             show_default=False,
         ),
-    ] = None,
-    log_format: LogFormatOption = None,
-) -> None:
+    ] = None
+    log_format: LogFormatOption = None
+
+
+@takes(ProcessOptions)
+def process(options: ProcessOptions) -> None:
     """Follow a beamline live: documents from 0MQ, results to Tiled, until Ctrl-C or SIGTERM.
 
     On the beamline side this needs a proxy (bluesky-0MQ-proxy) and a Publisher subscribed to the
     RunEngine; the README of each profile has the lines.
     """
     from ..io.tiled.connection import tiled_trouble
-    from ..service.operation.http import parse_address
-    from .live_service import Feed, LiveService
-    from .outputs import Outlet, settings_of
+    from .live_service import LiveService
     from .terminal import say, stop_at_signals, use_log_format
 
-    use_log_format(log_format)
-    address = parse_address(http, public=http_public) if http else None
+    use_log_format(options.log_format)
     stop = stop_at_signals()
-    settings = settings_of(profile, device)
-    feed = Feed(
-        address=zmq,
-        keys=keys,
-        profile=profile,
-        queue_bytes=int(queue_mb * 1e6),
-        record=record,
-        journal=journal,
-        backfill=tuple(backfill or ()),
-    )
-    outlet = Outlet(publish, publish_keys) if publish else None
-    service = LiveService(feed, settings, tiled, frames_dir, stuck_after, outlet)
-    trouble = tiled_trouble(tiled) if tiled else ""
+    service = LiveService(options)
+    trouble = tiled_trouble(options.tiled) if options.tiled else ""
     if trouble:
         say(f"{trouble}; results are kept and sent when it can be reached", "yellow")
-    dropped = service.run(stop, address, runs, epics)
+    dropped = service.run(stop)
     if dropped:
         say(f"{dropped} documents were dropped", "red")
         raise typer.Exit(Exit.LOST)

@@ -18,14 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..lab.training.job import Job
-from ..lab.training.run import Report
 from .options import Device, Profile
 from .terminal import console, say
 
 if TYPE_CHECKING:
     from ..lab.training.checkpoint import TrainingCheckpoint
-    from ..lab.training.job import NetworkName
+    from ..lab.training.job import Job, NetworkName
+    from ..lab.training.run import Report
 
 app = typer.Typer(
     no_args_is_help=True, help="Train the networks on simulated scenes, from seed to weights."

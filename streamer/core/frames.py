@@ -18,11 +18,9 @@ Document = dict[str, Any]
 NamedDocument = tuple[str, Document]
 ChunkPolicy = Literal["mean", "split"]
 
-# How well the particles of a frame are looked for: the networks, a threshold, or not at all.
-
 
 class DetectionMode(StrEnum):
-    """How the particles of a frame are found, the best first.
+    """Ways to find the particles of a frame, the best first.
 
     NETWORKS is the detector that the settings name, CLASSICAL the one without weights; COASTING
     finds none, so that known particles are matched with their templates where they are expected.
@@ -35,23 +33,23 @@ class DetectionMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DetectionEffort:
-    """How the particles of one frame were looked for.
+    """Search for the particles of one frame.
 
     Attributes
     ----------
-    rung : that was taken.
+    mode : that was taken.
     why : reason for which it was not the best one; empty if it was.
-    searched : the whole frame was looked at, not only where particles are expected.
+    searched : the whole frame was searched, not only where particles are expected.
     """
 
-    rung: DetectionMode = DetectionMode.NETWORKS
+    mode: DetectionMode = DetectionMode.NETWORKS
     why: str = ""
     searched: bool = True
 
     @property
     def reason(self) -> str:
-        """What is told of the frame: ``detector:classical:deadline``, say; empty if all is well."""
-        return f"detector:{self.rung}:{self.why}" if self.why else ""
+        """Return the reason of the frame: ``detector:classical:deadline``, say; empty if well."""
+        return f"detector:{self.mode}:{self.why}" if self.why else ""
 
 
 class Role(StrEnum):
@@ -181,7 +179,7 @@ class OpticalDensityFrame:
     final : True if no further revision can come.
     estimated : True while no flat at all is known, and the pattern of the scintillator is left in.
     blurred : True if nothing shall be measured in it: particles coast.
-    effort : how its particles were looked for.
+    effort : how its particles were searched for.
     """
 
     key: FrameKey

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frames import FrameKey, Role
-from .register.affine import IDENTITY, Affine
-from .register.gauge import Gauge
-from .register.kinematics import Rates
-from .register.magnification import Magnification
-from .register.outline import UNKNOWN as NO_OUTLINE
+from .register.deformation import IDENTITY, Affine, Magnification
+from .register.drift import Gauge
+from .register.particle import Rates
+from .register.settings import DIRECTIONS
+
+NO_OUTLINE = np.full(DIRECTIONS, np.nan, np.float32)
+"""Outline of a particle that was not detected."""
 
 
 class Status(StrEnum):
@@ -38,8 +40,8 @@ class ParticleResult:
     area : px^2, NaN if not seen. od_mean : optical density, NaN if not seen.
     ssim : with the same particle's ROI in the frame before; NaN if there is none.
     roi : (S, S) float32, optical density, NaN where invalid.
-    outline : (DIRECTIONS,) float32, rim of its mask about its place as it was first told, px; see
-        `operando.streamer.core.register.outline`; NaN if not seen.
+    outline : (DIRECTIONS,) float32, rim of its mask about its first published place, px; see
+        `operando.streamer.core.register.images`; NaN if not seen.
     """
 
     particle: int
@@ -72,7 +74,7 @@ class FrameResult:
         size is not known.
     noise : typical noise of a pixel, rms, OD; NaN if unknown.
     unaligned : (h, w) float32, the same before any motion was taken out, small (see
-        `operando.streamer.core.register.fuse`); None as `aligned`.
+        `operando.streamer.core.register.images`); None as `aligned`.
     """
 
     key: FrameKey

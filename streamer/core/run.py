@@ -20,8 +20,8 @@ from .assemble.state import AssemblerState, Missing
 from .assemble.values import MalformedDocument, number, optional_text, section
 from .documents import OutputState
 from .frames import Document, FrameRef, Role
-from .pipeline.ladder import LadderState
 from .pipeline.pipeline import PipelineState
+from .pipeline.search import LadderState
 from .quality import ArrivalState, SharpnessState
 from .results import Ledger
 from .xanes import XanesState

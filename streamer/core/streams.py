@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .advice.documents import ADVICE_KEYS
-from .register.fuse import unaligned_shape
-from .register.outline import DIRECTIONS
+from .register.images import unaligned_shape
+from .register.settings import DIRECTIONS
 from .results import FrameResult, ParticleResult
 from .xanes.rows import MapsRow, SpectrumRow
 

@@ -15,6 +15,7 @@ from ..io.wire.losses import DROPPED
 from ..io.wire.message import Received
 
 logger = logging.getLogger(__name__)
+_OPEN_RESULT_RUNS = 64  # bounds what is remembered of runs whose stop never comes; by eye
 
 
 class Processor(Protocol):
@@ -48,7 +49,8 @@ class ServiceSettings:
 class Service:
     """Moves documents from a source to a processor.
 
-    The loop is `step`, so that a test can turn it by hand, without threads.
+    The loop is `step`, so that a test can turn it by hand, without threads. Result documents
+    that come in are left out: see `OwnResults`.
 
     Parameters
     ----------
@@ -73,6 +75,7 @@ class Service:
         self._settings = settings or ServiceSettings()
         self._raw = raw
         self._after = after
+        self._own = OwnResults()
         self._unrecorded = 0
 
     def step(self) -> int:
@@ -80,14 +83,15 @@ class Service:
 
         Returns
         -------
-        Documents processed.
+        Documents taken.
         """
         received = self._source.drain(self._settings.max_items, self._settings.poll)
         documents = [named for item in received for named in (*item.lost, (item.name, item.doc))]
         for item in received:
             self._record(item)
-        if documents:
-            self._processor.process(documents)
+        raw = [named for named in documents if not self._own.contain(*named)]
+        if raw:
+            self._processor.process(raw)
         if self._after is not None:
             self._after()
         return len(documents)
@@ -125,3 +129,42 @@ class Service:
             self._unrecorded += 1
             if self._unrecorded == 1:
                 logger.error("cannot record a document: %s; processing goes on", error)  # noqa: TRY400
+
+
+class OwnResults:
+    """Result runs of operando among the documents that come in, told from raw runs.
+
+    They come in when the service listens to the proxy of its results, or publishes its results to
+    the proxy of the beamline; processing them would make results of results without end.
+    """
+
+    def __init__(self) -> None:
+        self._streams: dict[str, set[str]] = {}
+        self._seen = False
+
+    def contain(self, name: str, doc: Document) -> bool:
+        """Return whether a document belongs to a result run; say so the first time."""
+        if name == "start" and "operando" in doc and doc.get("purpose") == "processed":
+            self._begin(str(doc.get("uid", "")))
+            return True
+        run = doc.get("run_start")
+        if isinstance(run, str) and run in self._streams:
+            if name == "descriptor":
+                self._streams[run].add(str(doc.get("uid", "")))
+            elif name == "stop":
+                del self._streams[run]
+            return True
+        stream = doc.get("descriptor")
+        return isinstance(stream, str) and any(stream in s for s in self._streams.values())
+
+    def _begin(self, run: str) -> None:
+        if len(self._streams) >= _OPEN_RESULT_RUNS:
+            del self._streams[next(iter(self._streams))]
+        self._streams[run] = set()
+        if not self._seen:
+            self._seen = True
+            logger.error(
+                "results of operando arrive where raw documents are expected, and are left out: "
+                "listen to the proxy of the beamline (out side 5578 by convention) and publish "
+                "results to one of their own (in side 5587, out side 5588)"
+            )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import erf
 
-from operando.models.rim import fit_rims, kernel, make_rim
+from operando.models.rim import RimStacks, fit_rims, kernel, make_rim, stack_rims
 from operando.models.warp import resample
 
 CPU = torch.device("cpu")
@@ -46,7 +49,8 @@ def noise(rng):
 def fit(rims, image, start, device=CPU, **kwargs):
     pixels = torch.from_numpy(image.astype(np.float32))[None, None].to(device)
     start = np.array(start, dtype=np.float64).reshape(-1, 2)
-    return fit_rims(rims, start, lambda yx: resample(pixels, yx[None])[0, 0], device, **kwargs)
+    stack = stack_rims(rims, device)
+    return fit_rims(stack, start, lambda yx: resample(pixels, yx[None])[0, 0], **kwargs)
 
 
 @pytest.mark.parametrize("gain", [0.2, 0.6, 1.0, 2.0])
@@ -92,9 +96,9 @@ def test_chemistry_that_runs_across_the_particle_does_not_move_it():
     image = 0.6 * uneven * particle(centre) + plane()
     free = fit([template()], image, [60.0, 64.0])
     np.testing.assert_allclose(free.yx[0], centre, atol=0.03)
-    assert free.tilt[0] == pytest.approx(np.hypot(0.5, 0.3), rel=0.1)
+    assert free.gain_gradient[0] == pytest.approx(np.hypot(0.5, 0.3), rel=0.1)
     # the same without room for it: the test can tell
-    stiff = fit([template()], image, [60.0, 64.0], tilt=0.0)
+    stiff = fit([template()], image, [60.0, 64.0], gain_gradient=0.0)
     assert np.hypot(*(stiff.yx[0] - centre)) > 0.1
 
 
@@ -257,3 +261,25 @@ def test_steps_settle_where_the_image_is_sharper_or_softer_than_the_template(tol
     found = fit([rim], particle(centre, psf=shown) + plane(), [60.0, 64.0])
     assert found.settled[0]
     np.testing.assert_allclose(found.yx[0], centre, atol=0.06)
+
+
+def test_tensors_of_rims_are_kept_from_call_to_call_and_freed_with_their_owner():
+    stacks = RimStacks(CPU)
+    sets = [(template(radius=15.0 + n),) for n in range(6)]
+    tensors = [weakref.ref(stacks.of(rims).model) for rims in sets]
+    gc.collect()
+    assert [ref() is None for ref in tensors] == [True, True, False, False, False, False]
+    again = stacks.of(sets[2])
+    assert again.model is tensors[2]()
+    # the one that was used longest ago goes first
+    stacks.of(sets[0])
+    del again
+    gc.collect()
+    assert [ref() is None for ref in tensors[2:]] == [False, True, False, False]
+    stacks.clear()
+    gc.collect()
+    assert all(ref() is None for ref in tensors)
+    last = weakref.ref(stacks.of(sets[5]).instrument)
+    del stacks
+    gc.collect()
+    assert last() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -56,6 +57,19 @@ def test_settings_load_and_say_only_what_differs(profile: Path):
 def test_readme_and_length(profile: Path):
     assert "60-operando.py" in (profile / "README.md").read_text()
     assert len((profile / "startup" / "60-operando.py").read_text().splitlines()) <= 60
+
+
+def test_raw_documents_and_results_have_ports_of_their_own(repo_root: Path):
+    """5577 and 5578 carry raw documents, 5587 and 5588 results, in code and in each profile."""
+    sources = [p for d in ("profiles", "streamer", "callbacks") for p in (repo_root / d).rglob("*")]
+    texts = [p.read_text() for p in sources if p.suffix in (".py", ".md", ".yml", ".env")]
+    raw = re.compile(r"(Publisher\(|OPERANDO_PROXY|--zmq )\S*?[ \"]*127.0.0.1:(\d+)")
+    results = re.compile(r"(--publish |OPERANDO_RESULTS)\S*?[ \"]*127.0.0.1:(\d+)")
+    assert {port for text in texts for _, port in raw.findall(text)} == {"5577", "5578"}
+    assert {port for text in texts for _, port in results.findall(text)} == {"5587", "5588"}
+    own = [(repo_root / "profiles" / name) for name in PROFILES]
+    named = [p.read_text() for folder in own for p in folder.rglob("*") if p.is_file()]
+    assert not any("127.0.0.1:558" in text for text in named)
 
 
 @pytest.mark.system

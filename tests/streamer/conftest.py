@@ -15,7 +15,7 @@ from scipy.special import erf
 
 from operando.models.detector import Detections
 from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
-from operando.streamer.core.register.fuse import prepare
+from operando.streamer.core.register.images import prepare
 
 PROXY = """
 from bluesky.callbacks.zmq import Proxy

@@ -2,7 +2,7 @@
 
 Nothing listens or moves before it is called for::
 
-follow()  # what `operando process --publish 127.0.0.1:5587` says, through a second proxy
+follow()  # what `operando process --publish 127.0.0.1:5587` says, through the proxy of results
 RE(measure())  # small test moves: how does the image follow the stage?
 RE(xanes(before=loop.recentre))  # the field is brought back before each energy
 """

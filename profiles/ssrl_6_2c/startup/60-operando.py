@@ -22,7 +22,7 @@ except ImportError:
 
 
 operando_publisher = Publisher(
-    os.environ.get("OPERANDO_PROXY", "127.0.0.1:5587"),
+    os.environ.get("OPERANDO_PROXY", "127.0.0.1:5577"),
     serializer=partial(msgpack.packb, default=msgpack_numpy.encode),
 )
 

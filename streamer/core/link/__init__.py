@@ -35,11 +35,11 @@ class Linker(Protocol):
     """Gives identities to detections, one frame at a time; keeps no state of its own."""
 
     def init(self) -> LinkState:
-        """State before the first frame of a sample."""
+        """Return the state before the first frame of a sample."""
         ...
 
     def start_run(self, state: LinkState) -> LinkState:
-        """State at the start of a further run of the same sample."""
+        """Return the state at the start of a further run of the same sample."""
         ...
 
     def update(

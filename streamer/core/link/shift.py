@@ -1,21 +1,39 @@
-"""The common shift of a field: what its tracks and detections agree on."""
+"""Common shift of a field: the one its detections vote for, or, without any, its image."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
-from ....models.arrays import Array
+from ....models.arrays import Array, Mask
 from ....models.detector import Detections
-from .look import positions
+from .masks import PlacedMask, positions
 from .settings import LinkSettings
 from .tracks import LinkState, TrackState
 
 _SEEN_OFTEN = (TrackState.TRACKED, TrackState.COASTING, TrackState.LOST)
-_FIELD = 3  # particles from which one alone does not tell a common shift
-_NEAR_MISSES = 3
-_DOUBTFUL = 0.3  # support below which the field may have jumped further than it should
+
+_FIELD = 3  # particles from which one alone does not tell a common shift; by eye
+
+_NEAR_MISSES = 3  # frames without a detection after which a place says little; by eye
+
+_DOUBTFUL = 0.3  # support below which the field may have jumped further than it should; by eye
+
+_CELLS = 128  # along the longer side of the frame; by eye
+
+_REACH = 0.1  # longest jump, in units of that side; by eye
+
+_BACKGROUND_CELLS = 3.0  # what varies more slowly does not count; by eye
+
+_LIKENESS = 0.3  # least correlation of masks and image; by eye
+
+_SHORTER = 0.25  # how much more a zero jump is worth than the longest; by eye
 
 
 def field_shift(
@@ -51,34 +69,21 @@ def field_shift(
         weights = np.maximum(weights, np.where(cut, 0.1, 0.0)[None])
     predicted = positions([t.yx + t.velocity for t in voters]) + state.shift
     field = len(voters) >= _FIELD
-
-    def vote(reach: float, agreeing: int) -> tuple[Array, float]:
-        return common_shift(
-            predicted,
-            detections.yx[sure],
-            weights,
-            # over the time between two runs the field deforms
-            width=settings.vote_width_px * (2 if state.new_run else 1),
-            max_shift=reach,
-            agreeing=agreeing if field else 1,
-        )
-
+    # over the time between two runs the field deforms
+    width = settings.vote_width_px * (2 if state.new_run else 1)
+    vote = partial(common_shift, predicted, detections.yx[sure], weights, width=width)
     far = settings.max_jump_new_run_px
-    if state.new_run:
-        return vote(far, 2)
-    shift, support = vote(settings.max_jump_px, 2)
-    if field and support < _DOUBTFUL:
-        further = vote(far, _FIELD)
+    reach = far if state.new_run else settings.max_jump_px
+    shift, support = vote(max_shift=reach, agreeing=2 if field else 1)
+    if field and not state.new_run and support < _DOUBTFUL:
+        further = vote(max_shift=far, agreeing=_FIELD)
         if further[1] > 2 * support:
             return further
     return shift, support
 
 
-# Common shift of a field of particles by voting over pairwise displacements.
-
-
 def shape_similarity(areas: Array, moments: Array, areas_new: Array, moments_new: Array) -> Array:
-    """Similarity of mask shapes, blind to intensity.
+    """Compare the shapes of masks, blind to intensity.
 
     Parameters
     ----------
@@ -150,3 +155,93 @@ def common_shift(
         return np.zeros(2), 0.0
     shift = np.average(candidates[chosen][agree], axis=0, weights=strength[agree])
     return shift, float(support[best] / len(predicted))
+
+
+# The common shift without detections, from known masks and the image.
+
+
+def estimate_jump(
+    od: NDArray[np.float32], valid: Mask, masks: Sequence[PlacedMask]
+) -> tuple[Array, float]:
+    """Shift known masks together until they fit the image best.
+
+    Particles are denser than what is around them, whatever the energy: the masks, drawn where they
+    are expected without a common shift, and the image are averaged over cells, freed of what varies
+    slowly, and cross-correlated (Lewis 1995, Fast normalized cross-correlation, Vision Interface).
+
+    Parameters
+    ----------
+    od : (H, W) float32, optical density. valid : (H, W) bool, pixels that may be used.
+    masks : of the particles, where they are expected.
+
+    Returns
+    -------
+    shift : (2,) float64, added to the expected places to land on the particles, px, to a fraction
+        of a cell of 1/128 of the frame; zero if there is no likeness.
+    likeness : normalised correlation of masks and image there, -1..1; NaN without any mask.
+    """
+    step = ceil(max(od.shape) / _CELLS)
+    drawn = _sharp(_draw(masks, step, (od.shape[0] // step, od.shape[1] // step)))
+    picture = _sharp(_cells(od, valid, step))
+    norm = float(np.sqrt((drawn**2).sum() * (picture**2).sum()))
+    if norm == 0:
+        return np.zeros(2), float("nan")
+    reach = max(2, round(_REACH * _CELLS))
+    values = _correlate(drawn, picture, reach) / norm
+    away = np.linalg.norm(np.indices(values.shape) - reach, axis=0)
+    rated = np.where(away <= reach, values, -1.0) * (1 - _SHORTER * away / reach)
+    row, column = np.unravel_index(int(rated.argmax()), values.shape)
+    best = float(values[row, column])
+    if best < _LIKENESS:
+        return np.zeros(2), best
+    at = (_vertex(values[:, column], int(row)), _vertex(values[row], int(column)))
+    return (np.array(at) - reach) * step, best
+
+
+def _cells(od: NDArray[np.float32], valid: Mask, step: int) -> Array:
+    """Average the valid pixels of step x step cells; the median where there is none."""
+    h, w = od.shape[0] // step, od.shape[1] // step
+    count, total = np.zeros((h, w)), np.zeros((h, w))
+    for into, pixels in ((count, valid), (total, np.where(valid, od, np.float32(0)))):
+        rows = np.zeros((h, w * step))
+        for i in range(step):
+            rows += pixels[i : h * step : step, : w * step]
+        for i in range(step):
+            into += rows[:, i::step]
+    seen = 2 * count >= step**2
+    out = total / np.maximum(count, 1)
+    return np.where(seen, out, np.median(out[seen]) if seen.any() else 0.0)
+
+
+def _draw(masks: Sequence[PlacedMask], step: int, shape: tuple[int, int]) -> Array:
+    """Draw masks in cells, from a few samples of each; what lies outside of the frame has none."""
+    out = np.zeros(shape)
+    every = max(1, step // 4)
+    first = every // 2
+    for placed in masks:
+        samples = np.argwhere(placed.mask[first::every, first::every]) * every + first
+        at = (samples + placed.corner) // step
+        inside = ((at >= 0) & (at < shape)).all(axis=1)
+        np.add.at(out, tuple(at[inside].T), (every / step) ** 2)
+    return out
+
+
+def _sharp(picture: Array) -> Array:
+    return picture - gaussian_filter(picture, _BACKGROUND_CELLS, mode="nearest", truncate=3.0)
+
+
+def _correlate(drawn: Array, picture: Array, reach: int) -> Array:
+    """Cross-correlate at shifts of up to `reach` cells, (2 reach + 1, 2 reach + 1)."""
+    sizes = [16 * ceil((n + reach) / 16) for n in drawn.shape]  # quick to transform
+    product = np.fft.rfft2(picture, sizes) * np.conj(np.fft.rfft2(drawn, sizes))
+    values = np.roll(np.fft.irfft2(product, sizes), (reach, reach), axis=(0, 1))
+    return values[: 2 * reach + 1, : 2 * reach + 1]
+
+
+def _vertex(values: Array, at: int) -> float:
+    """Find the vertex of the parabola through a peak and its neighbours."""
+    if not 0 < at < len(values) - 1:
+        return float(at)
+    left, middle, right = values[at - 1 : at + 2]
+    bend = left - 2 * middle + right
+    return at + 0.5 * float((left - right) / bend) if bend < 0 else float(at)

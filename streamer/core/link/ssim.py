@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,22 +14,21 @@ from ....models.arrays import Array, Mask
 from ....models.detector import Detections
 from ....models.masks import fill_defects
 from ....models.ssim import ssim
-from . import linker
-from .linker import Match
-from .look import UnlinkedFrame, place, place_cut, positions, within
+from .assign import UnlinkedFrame, place, within
+from .linker import FrameLinker, Match, apply_matches, prepare
+from .masks import place_cut, positions
 from .settings import LinkSettings
 from .tracks import LinkResult, LinkState, Observation, Track
 
-_PLACE = 0.25  # share of its worth that a pair loses at the gate
-_ENTERING = 0.01  # what a pair is worth at least of which the track was never seen whole
+_PLACE = 0.25  # share of its worth that a pair loses at the gate; by eye
+_ENTERING = 0.01  # least worth of a pair whose track was never seen whole; by eye
 DATA_RANGE = 4.0
 """Of standardised ROIs: two standard deviations to either side of the mean."""
-_WIDTH = 1.75  # of the window, in diameters of a disc of the same area
-_FLAT = 1e-6
+_WIDTH = 1.75  # of the window, in diameters of a disc of the same area; by eye
+_FLAT = 1e-6  # spread below which nothing varies, OD: far below any noise
 
 
-@dataclass(frozen=True, slots=True)
-class SsimLinker:
+class SsimLinker(FrameLinker):
     """Tracks continue with the detection whose ROI is most like their last one.
 
     ROI matching of Su et al. 2024 (J. Synchrotron Rad. 31, section 2.2.2), which compares every
@@ -45,7 +43,7 @@ class SsimLinker:
     mu_x^2 mu_y^2 where the sum belongs, so that l(x, x) is not 1, and its c has the covariance
     sigma_xy where sigma_x sigma_y belongs, which would count the structure twice.
 
-    ROIs are masked and resampled to `ssim_size` cells (:mod:`.ssim_scores`), and each pair is
+    ROIs are masked and resampled to `ssim_size` cells (see `rois_of`), and each pair is
     standardised before it is compared, as contrast grows fourfold over an absorption edge. The
     assignment is the Hungarian one on 1 - SSIM; a track is rather left alone than given what is
     below `ssim_floor`. Of a particle that leaves, the last whole ROI is kept; one that enters
@@ -62,15 +60,7 @@ class SsimLinker:
     new one; particles that look the same and change places within a frame exchange identities.
     """
 
-    settings: LinkSettings
-
-    def init(self) -> LinkState:
-        """State before the first frame of a sample."""
-        return linker.begin()
-
-    def start_run(self, state: LinkState) -> LinkState:
-        """Keep the identities, and search the first frame of the new run more widely."""
-        return linker.begin_run(state)
+    __slots__ = ()
 
     def update(
         self,
@@ -80,31 +70,12 @@ class SsimLinker:
         claims: tuple[Observation, ...] = (),
         valid: Mask | None = None,
     ) -> tuple[LinkState, LinkResult]:
-        """Link the detections of the next frame.
-
-        Parameters
-        ----------
-        state : state after the frame before.
-        detections : N detections of this frame.
-        od : (H, W) float32, the frame as optical density.
-        claims : identities that an earlier look at this frame gave. A particle that is new to
-            `state` takes over the one at its place.
-        valid : (H, W) bool, pixels in which particles can be seen; all if None.
-
-        Returns
-        -------
-        The state after this frame, and the identities in it.
-        """
-        valid = np.ones(od.shape, bool) if valid is None else valid
-        ahead = linker.prepare(state, detections, od, valid, self.settings)
-        found = bodies(od, valid, ahead.groups.detections)
-        matches = _match(ahead.scene, found, self.settings)
-        after, result = linker.apply_matches(state, ahead, matches, claims, self.settings)
+        """Link the detections of the next frame."""
+        prepared = prepare(state, detections, od, valid, self.settings)
+        found = bodies(od, prepared.frame.valid, prepared.groups.detections)
+        matches = _match(prepared.frame, found, self.settings)
+        after, result = apply_matches(state, prepared, matches, claims, self.settings)
         return _remember(after, result, found, self.settings.ssim_size), result
-
-    def confirm(self, state: LinkState, measured: Mapping[int, Array]) -> LinkState:
-        """Keep particles that were measured, at (2,) px in the image, without a detection."""
-        return linker.confirm(state, measured, self.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,81 +84,81 @@ class _Pairs:
 
     Attributes
     ----------
-    tracks, looks : (K,) their rows.
+    tracks, views : (K,) their rows.
     rois : K last ROIs of the tracks, (S, S) each.
     centres : (K, 2) float64, where the centre of the particle would be, px.
     away : (K,) float64, how far that is from where it is expected, 0..1 of how far it may be.
     """
 
     tracks: NDArray[np.intp]
-    looks: NDArray[np.intp]
+    views: NDArray[np.intp]
     rois: list[NDArray[np.float32]]
     centres: Array
     away: Array
 
 
-def _match(scene: UnlinkedFrame, found: Bodies, settings: LinkSettings) -> dict[int, Match]:
+def _match(frame: UnlinkedFrame, found: Bodies, settings: LinkSettings) -> dict[int, Match]:
     """Find the detections of tracks: among the sure ones, then among the weak ones."""
-    pairs = _pairs(scene, np.maximum(settings.wide_gate_px, scene.gates))
+    pairs = _pairs(frame, np.maximum(settings.wide_gate_px, frame.gates))
     if not pairs.rois:
         return {}
-    table = np.full((len(scene.tracks), len(scene.looks)), np.nan, np.float32)
-    table[pairs.tracks, pairs.looks] = _likeness(pairs, scene, found, settings.ssim_size)
-    worth = _worth(table, scene, settings)
+    table = np.full((len(frame.tracks), len(frame.views)), np.nan, np.float32)
+    table[pairs.tracks, pairs.views] = _likeness(pairs, frame, found, settings.ssim_size)
+    worth = _worth(table, frame, settings)
     # particles that look the same are told apart by place
-    worth[pairs.tracks, pairs.looks] *= 1.0 - _PLACE * pairs.away**2
-    sure = np.array([look.score >= settings.min_score for look in scene.looks], dtype=bool)
+    worth[pairs.tracks, pairs.views] *= 1.0 - _PLACE * pairs.away**2
+    sure = np.array([view.score >= settings.min_score for view in frame.views], dtype=bool)
     first = _assign(np.where(sure, worth, 0.0))
     weak = np.where(sure, 0.0, worth)
     weak[[t for t, _ in first]] = 0.0
     return {t: Match(row=n, similarity=float(table[t, n])) for t, n in [*first, *_assign(weak)]}
 
 
-def _likeness(pairs: _Pairs, scene: UnlinkedFrame, found: Bodies, size: int) -> NDArray[np.float32]:
-    """Structural similarity (K,) of the last ROIs of tracks with what is seen now."""
-    sides = np.array([side_of(scene.tracks[t].area) for t in pairs.tracks])
-    now = views(found, pairs.looks, pairs.centres, sides, size)
+def _likeness(pairs: _Pairs, frame: UnlinkedFrame, found: Bodies, size: int) -> NDArray[np.float32]:
+    """Compute the structural similarity (K,) of the last ROIs of tracks with what is seen now."""
+    sides = np.array([side_of(frame.tracks[t].area) for t in pairs.tracks])
+    now = rois_of(found, pairs.views, pairs.centres, sides, size)
     return pair_ssim(torch.from_numpy(np.stack(pairs.rois))[:, None], now)
 
 
-def _pairs(scene: UnlinkedFrame, reach: Array) -> _Pairs:
-    tracks, looks, rois, centres, away = [], [], [], [], []
-    for t, n in np.argwhere(within(scene, reach)):
-        track, expected = scene.tracks[t], scene.expected[t]
-        yx = _centre(scene, int(t), int(n))
+def _pairs(frame: UnlinkedFrame, reach: Array) -> _Pairs:
+    tracks, seen, rois, centres, away = [], [], [], [], []
+    for t, n in np.argwhere(within(frame, reach)):
+        track, expected = frame.tracks[t], frame.expected[t]
+        yx = _centre(frame, int(t), int(n))
         distance = np.hypot(*(yx - expected.yx)) / reach[t]
         if track.roi is not None and distance <= 1:
             tracks.append(t)
-            looks.append(n)
+            seen.append(n)
             rois.append(track.roi)
             centres.append(yx)
             away.append(distance)
     return _Pairs(
         tracks=np.array(tracks, np.intp),
-        looks=np.array(looks, np.intp),
+        views=np.array(seen, np.intp),
         rois=rois,
         centres=positions(centres),
         away=np.array(away),
     )
 
 
-def _centre(scene: UnlinkedFrame, t: int, n: int) -> Array:
-    """Place (2,) of the centre of a track if it is what is seen, px."""
-    track, expected, look = scene.tracks[t], scene.expected[t], scene.looks[n]
-    seen = look.placed.yx
-    yx = place(track, expected, look, scene.valid).yx
-    if look.cut and track.whole and (yx == seen).all():
+def _centre(frame: UnlinkedFrame, t: int, n: int) -> Array:
+    """Place the centre of a track, (2,) px, as if it were what is seen."""
+    track, expected, view = frame.tracks[t], frame.expected[t], frame.views[n]
+    seen = view.placed.yx
+    yx = place(track, expected, view, frame.valid).yx
+    if view.cut and track.whole and (yx == seen).all():
         # expected where nothing of it could be seen: it came back
-        yx = place_cut(replace(expected, yx=seen), seen, scene.valid).yx
+        yx = place_cut(replace(expected, yx=seen), seen, frame.valid).yx
     return yx
 
 
-def _worth(table: NDArray[np.float32], scene: UnlinkedFrame, settings: LinkSettings) -> Array:
-    """By how much each pair (T, N) is better than to leave its track alone; 0 if it is not."""
+def _worth(table: NDArray[np.float32], frame: UnlinkedFrame, settings: LinkSettings) -> Array:
+    """Rate each pair (T, N) by how much better it is than to leave its track alone, or 0."""
     worth = np.where(np.isnan(table), 0.0, table - settings.ssim_floor).clip(min=0.0)
     # what enters shows another share of itself in every frame, which is no likeness to ask for
-    area = np.array([look.area for look in scene.looks])
-    for t, track in enumerate(scene.tracks):
+    area = np.array([view.area for view in frame.views])
+    for t, track in enumerate(frame.tracks):
         if not track.whole:
             grows = ~np.isnan(table[t]) & (area >= track.area / settings.max_area_ratio)
             worth[t, grows] = worth[t, grows].clip(min=_ENTERING)
@@ -195,35 +166,30 @@ def _worth(table: NDArray[np.float32], scene: UnlinkedFrame, settings: LinkSetti
 
 
 def _assign(worth: Array) -> list[tuple[int, int]]:
-    """Hungarian assignment on 1 - SSIM, in which to leave a track alone costs 1 - floor."""
+    """Assign (Hungarian) on 1 - SSIM, where to leave a track alone costs 1 - floor."""
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return [(int(t), int(n)) for t, n in zip(rows, columns, strict=True) if worth[t, n] > 0]
 
 
 def _remember(state: LinkState, result: LinkResult, found: Bodies, size: int) -> LinkState:
     """Keep the ROI of each particle that was seen, for the next frame."""
-    rows = {s.particle: s for s in result.sightings if s.detection >= 0}
+    rows = {o.particle: o for o in result.observations if o.detection >= 0}
     fresh = [t for t in state.tracks if t.particle in rows and _shows(t, rows[t.particle], result)]
     if not fresh:
         return state
     seen = [rows[t.particle] for t in fresh]
-    looks = np.array([s.detection for s in seen], np.intp)
+    detected = np.array([o.detection for o in seen], np.intp)
     sides = np.array([side_of(t.area) for t in fresh])
-    rois = views(found, looks, positions([s.yx for s in seen]), sides, size)[:, 0].numpy()
-    fresh_rois = dict(zip((t.particle for t in fresh), rois, strict=True))
-    return replace(state, tracks=_with_rois(state.tracks, fresh_rois))
+    rois = rois_of(found, detected, positions([o.yx for o in seen]), sides, size)[:, 0].numpy()
+    of = dict(zip((t.particle for t in fresh), rois, strict=True))
+    tracks = (replace(t, roi=of[t.particle]) if t.particle in of else t for t in state.tracks)
+    return replace(state, tracks=tuple(tracks))
 
 
-def _shows(track: Track, sighting: Observation, result: LinkResult) -> bool:
-    """Whether what was seen is all that is known of the particle: a part is not its ROI."""
-    part = sighting.divided or bool(result.detections.cut[sighting.detection])
+def _shows(track: Track, seen: Observation, result: LinkResult) -> bool:
+    """Tell whether what was seen is all that is known of the particle: a part is not its ROI."""
+    part = seen.divided or bool(result.detections.cut[seen.detection])
     return track.roi is None or not (part and track.whole)
-
-
-def _with_rois(
-    tracks: Sequence[Track], rois: Mapping[int, NDArray[np.float32]]
-) -> tuple[Track, ...]:
-    return tuple(replace(t, roi=rois[t.particle]) if t.particle in rois else t for t in tracks)
 
 
 # Structural similarity of the ROIs of detections with those of tracks, batched over the pairs.
@@ -235,7 +201,7 @@ def _with_rois(
 
 
 def side_of(area: float) -> float:
-    """Side of the window of a particle, px, from its area, px^2."""
+    """Return the side of the window of a particle, px, from its area, px^2."""
     return _WIDTH * 2.0 * float(np.sqrt(max(area, 1.0) / np.pi))
 
 
@@ -283,12 +249,14 @@ def _fill(od: NDArray[np.float32], valid: Mask) -> tuple[Tensor, Tensor]:
     return value[0, 0], usable[0, 0]
 
 
-def views(found: Bodies, rows: NDArray[np.intp], centres: Array, sides: Array, size: int) -> Tensor:
-    """ROIs of K detections, every cell the mean over its area or over one pixel.
+def rois_of(
+    found: Bodies, rows: NDArray[np.intp], centres: Array, sides: Array, size: int
+) -> Tensor:
+    """Make ROIs of K detections, every cell the mean over its area or over one pixel.
 
     Parameters
     ----------
-    rows : (K,) the detections that are looked at; one may be looked at in several windows.
+    rows : (K,) detections; one may be in several windows.
     centres : (K, 2) and sides : (K,), of their windows, px.
     size : S, cells per side.
 
@@ -316,7 +284,7 @@ def views(found: Bodies, rows: NDArray[np.intp], centres: Array, sides: Array, s
 
 
 def pair_ssim(first: Tensor, second: Tensor) -> NDArray[np.float32]:
-    """SSIM of K pairs of ROIs, (K, 1, S, S) each.
+    """Compute the SSIM of K pairs of ROIs, (K, 1, S, S) each.
 
     Both are standardised (zero mean, unit variance) over the cells that are known in both, which
     takes gain and offset out, then compared by :func:`operando.models.ssim.ssim` with a data range
@@ -332,7 +300,7 @@ def pair_ssim(first: Tensor, second: Tensor) -> NDArray[np.float32]:
 
 
 def _standardised(values: Tensor, known: Tensor) -> Tensor:
-    """NaN where not known, and everywhere if nothing varies."""
+    """Standardise images, NaN where not known, and everywhere if nothing varies."""
     axes = (1, 2, 3)
     count = known.sum(dim=axes, keepdim=True).clamp(min=1)
     centred = torch.where(known, values, 0.0)

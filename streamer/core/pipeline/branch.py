@@ -1,4 +1,4 @@
-"""Registration along one sequence of frames: places, motion, pictures, templates."""
+"""One frame along one sequence of frames: its motion, images and templates, and its result."""
 
 from __future__ import annotations
 
@@ -7,29 +7,22 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ....models.arrays import Array
+from ....models.arrays import Array, Image, Labels
 from ....models.detector import Detections
 from ....models.ssim import Smoothed, joined, similarity, smooth
 from ..frames import DetectionMode, OpticalDensityFrame
-from ..link import LinkState, Observation, TrackState
+from ..link import LinkResult, LinkState, Observation, TrackState
 from ..register import motion as motion_core
 from ..register.background import picture
-from ..register.fuse import crop_rois, fuse, prepare, unaligned
-from ..register.gauge import BACKGROUND
-from ..register.kinematics import UNKNOWN
-from ..register.motion import FieldMotion, FrameMeasurement, MotionState, ParticleShift
-from ..register.outline import UNKNOWN as NO_OUTLINE
-from ..register.outline import outlines
+from ..register.drift import BACKGROUND
+from ..register.images import crop_rois, fuse, outlines, unaligned
+from ..register.motion import FieldMotion, FrameMeasurement, MotionState
+from ..register.particle import UNKNOWN, ParticleShift, PositionMeasurement
 from ..register.settings import RegisterSettings
-from ..register.templates import TemplateSet
-from ..results import FrameResult, ParticleResult, Status
-from .learning import remember
-from .places import Places, PriorKnowledge, find_places
-from .records import FrameRecord, record
+from ..register.templates import TemplateSet, learn_frame
+from ..results import NO_OUTLINE, FrameResult, ParticleResult, Status
 
 T = TypeVar("T")
 
@@ -43,7 +36,7 @@ class Branch:
     rois : last ROI of each particle, for the similarity of neighbours.
     moments : last central second moments of each particle's whole mask, px^2.
     misses : frames for which a particle has coasted.
-    memories : what each particle looks like.
+    templates : of each particle.
     unsearched : frames since the last one that was searched as a whole.
     """
 
@@ -52,107 +45,106 @@ class Branch:
     rois: dict[int, Smoothed]
     moments: dict[int, Array]
     misses: dict[int, int]
-    memories: dict[int, TemplateSet]
+    templates: dict[int, TemplateSet]
     unsearched: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linked:
-    """One frame with its identities."""
+class FrameRecord:
+    """One frame without its images, kept for the second pass.
 
-    corrected: OpticalDensityFrame
-    detections: Detections
-    sightings: tuple[Observation, ...]
-
-    @property
-    def alive(self) -> list[Observation]:
-        """Particles that are seen or coast."""
-        ended = (TrackState.LOST, TrackState.RETIRED)
-        return [s for s in self.sightings if s.state not in ended]
-
-
-def locate(
-    branch: Branch, frame: Linked, device: torch.device, settings: RegisterSettings
-) -> tuple[Tensor, Places]:
-    """Where the particles are: from their templates, else from their masks.
-
-    Returns
-    -------
-    The frame as (1, 1, H, W) on the device, and the places.
+    Attributes
+    ----------
+    result : as it was published.
+    measurement : what its motion was advanced by.
+    moments : central second moments of each particle's mask, px^2.
+    labels : (H, W) int32, masks of the frame.
     """
-    image = prepare(frame.corrected.od, frame.corrected.valid, device)
-    misses = {
-        s.particle: branch.misses.get(s.particle, 0) + 1 for s in frame.alive if s.detection < 0
-    }
-    known = PriorKnowledge(
-        memories=branch.memories,
-        misses=misses,
-        anchored=frozenset(p for p, m in branch.motion.particles.items() if m.anchored),
-        last=motion_core.last_places(branch.motion),
-    )
-    places = find_places(
-        image,
-        frame.corrected.sigma,
-        frame.detections,
-        frame.alive,
-        known,
-        settings,
-    )
-    return image, places
+
+    result: FrameResult
+    measurement: FrameMeasurement
+    moments: dict[int, Array]
+    labels: Labels
 
 
 def register(
     branch: Branch,
-    frame: Linked,
+    corrected: OpticalDensityFrame,
+    linked: LinkResult,
+    measured: tuple[PositionMeasurement, ...],
     image: Tensor,
-    places: Places,
     side: int,
     settings: RegisterSettings,
 ) -> tuple[Branch, FrameResult, FrameRecord]:
-    """Advance the motion by one frame, and take its pictures.
+    """Advance the motion by one frame, and take its images.
 
     Parameters
     ----------
-    image, places : see `locate`. side : of the ROIs, px.
+    corrected : the frame. image : the same as (1, 1, H, W) on the device, NaN where invalid.
+    linked : its identities. measured : its places. side : of the ROIs, px.
 
     Returns
     -------
-    The branch after the frame, its result, and what a later look at the whole scan needs of it.
+    The branch after the frame, its result, and what the second pass needs of it.
     """
-    corrected, detections = frame.corrected, frame.detections
-    now = _instant(frame, places, settings)
+    detections, behind = linked.detections, None
+    if settings.gauge == BACKGROUND:
+        behind = picture(corrected.od, corrected.valid, detections.labels)
+    height, width = corrected.od.shape
+    now = FrameMeasurement(
+        frame=corrected.frame,
+        time=corrected.time,
+        energy=corrected.energy,
+        shape=(height, width),
+        measured=measured,
+        background=behind,
+    )
     motion, field = motion_core.update(branch.motion, now, settings)
     rois = crop_rois(image, np.array([m.yx for m in field.moved]).reshape(-1, 2), side)
     likeness, fresh = compare(branch.rois, field, rois, settings.ssim_range)
-    moments = _moments(branch.moments, frame.alive, detections)
-    aligned = fuse(image, field, moments).cpu().numpy()
-    particles = particle_results(frame.sightings, field, corrected, detections, (rois, likeness))
-    result = frame_result(corrected, field, (aligned, unaligned(image)), particles)
+    moments = dict(branch.moments)
+    for o in linked.observations:
+        # a cut mask tells less of the particle than an earlier whole one
+        if o.detection >= 0 and not (detections.cut[o.detection] and o.particle in moments):
+            moments[o.particle] = detections.moments[o.detection]
+    views = rois.cpu().numpy()[:, 0]
+    result = frame_result(
+        corrected,
+        field,
+        (fuse(image, field, moments).cpu().numpy(), unaligned(image)),
+        particle_results(linked, field, corrected, views, likeness),
+    )
+    pictures = {m.particle: (m.yx, views[i]) for i, m in enumerate(field.moved)}
+    templates = learn_frame(branch.templates, measured, pictures, corrected, detections)
     # what has retired is forgotten: dust comes and goes for days
     living = {track.particle for track in branch.link.tracks}
-    views = rois.cpu().numpy()[:, 0]
-    pictures = {m.particle: (m.yx, views[i]) for i, m in enumerate(field.moved)}
-    memories = remember(branch.memories, places, pictures, corrected, detections)
     after = Branch(
         link=branch.link,
         motion=replace(motion, particles=_only(living, motion.particles)),
         rois=_only(living, {**branch.rois, **fresh}),
         moments=_only(living, moments),
-        misses={
-            s.particle: places.misses[s.particle]
-            for s in frame.alive
-            if s.particle in places.misses
-        },
-        memories=_only(living, memories),
+        misses={m.particle: branch.misses.get(m.particle, 0) + 1 for m in measured if not m.seen},
+        templates=_only(living, templates),
         unsearched=0 if corrected.effort.searched else branch.unsearched + 1,
     )
-    return after, result, record(result, now, places, moments, detections.labels)
+    empty = np.zeros((0, 0), np.float32)
+    bare = tuple(replace(p, roi=empty) for p in result.particles)
+    return (
+        after,
+        result,
+        FrameRecord(
+            result=replace(result, aligned=None, unaligned=None, particles=bare),
+            measurement=replace(now, background=None),
+            moments=moments,
+            labels=detections.labels,
+        ),
+    )
 
 
 def compare(
     before: Mapping[int, Smoothed], field: FieldMotion, rois: Tensor, data_range: float
 ) -> tuple[Array, dict[int, Smoothed]]:
-    """Structural similarity of the ROIs (P, 1, S, S) with those before.
+    """Compute the structural similarity of the ROIs (P, 1, S, S) with those before.
 
     Returns
     -------
@@ -178,80 +170,56 @@ def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
     return {particle: entry for particle, entry in entries.items() if particle in living}
 
 
-def _moments(
-    before: dict[int, Array], alive: list[Observation], detections: Detections
-) -> dict[int, Array]:
-    after = dict(before)
-    for sighting in alive:
-        row = sighting.detection
-        # a cut mask tells less of the particle than an earlier whole one
-        if row >= 0 and not (detections.cut[row] and sighting.particle in after):
-            after[sighting.particle] = detections.moments[row]
-    return after
-
-
-def _instant(frame: Linked, places: Places, settings: RegisterSettings) -> FrameMeasurement:
-    corrected = frame.corrected
-    behind = None
-    if settings.gauge == BACKGROUND:
-        behind = picture(corrected.od, corrected.valid, frame.detections.labels)
-    height, width = corrected.od.shape
-    return FrameMeasurement(
-        frame=corrected.frame,
-        time=corrected.time,
-        energy=corrected.energy,
-        shape=(height, width),
-        measured=places.measured,
-        picture=behind,
-    )
-
-
-# What registration found, as results.
-
-
 def particle_results(
-    sightings: tuple[Observation, ...],
+    linked: LinkResult,
     field: FieldMotion,
     corrected: OpticalDensityFrame,
-    detections: Detections,
-    views: tuple[Tensor, Array],
+    rois: Image,
+    likeness: Array,
 ) -> tuple[ParticleResult, ...]:
-    """One result for each sighting; `views` are the ROIs and their likeness to those before."""
-    rois, likeness = views[0].cpu().numpy()[:, 0], views[1]
+    """Make one result of each observation.
+
+    Parameters
+    ----------
+    rois : (P, S, S) float32, of the particles in `field`, OD. likeness : (P,), with those before.
+    """
+    detections, side = linked.detections, rois.shape[-1]
     moved = {m.particle: (i, m) for i, m in enumerate(field.moved)}
     means = _mean_od(corrected, detections)
-    side = rois.shape[-1]
-    rims = _outlines(sightings, detections, {p: m.yx for p, (_, m) in moved.items()})
-    rows = []
-    for sighting in sightings:
-        index, motion = moved.get(sighting.particle, (-1, _ended(sighting)))
-        seen = sighting.detection >= 0
-        rows.append(
+    seen = [o for o in linked.observations if o.detection >= 0 and o.particle in moved]
+    centres = np.array([moved[o.particle][1].yx for o in seen]).reshape(-1, 2)
+    found = outlines(detections, np.array([o.detection for o in seen], np.int64), centres)
+    rims = {o.particle: rim for o, rim in zip(seen, found, strict=True)}
+    results = []
+    for o in linked.observations:
+        index, motion = moved.get(o.particle) or (-1, _ended(o))
+        detected = o.detection >= 0
+        results.append(
             ParticleResult(
-                particle=sighting.particle,
-                state=str(sighting.state),
+                particle=o.particle,
+                state=str(o.state),
                 yx=motion.yx,
                 sigma=motion.sigma,
                 displacement=motion.displacement,
                 rates=motion.rates,
                 path=motion.path,
                 residual=motion.residual,
-                area=float(detections.area[sighting.detection]) if seen else float("nan"),
-                od_mean=float(means[sighting.detection]) if seen else float("nan"),
+                area=float(detections.area[o.detection]) if detected else float("nan"),
+                od_mean=float(means[o.detection]) if detected else float("nan"),
                 ssim=float(likeness[index]) if index >= 0 else float("nan"),
                 roi=rois[index] if index >= 0 else np.full((side, side), np.nan, np.float32),
-                outline=rims.get(sighting.particle, NO_OUTLINE),
+                outline=rims.get(o.particle, NO_OUTLINE),
             )
         )
-    return tuple(rows)
+    return tuple(results)
 
 
-def _ended(sighting: Observation) -> ParticleShift:
-    """Lost and retired particles have a last expected place and no motion."""
+def _ended(observed: Observation) -> ParticleShift:
+    """Give lost and retired particles their last expected place and no motion."""
     unknown = np.full(2, np.nan)
     return ParticleShift(
-        particle=sighting.particle,
-        yx=sighting.yx,
+        particle=observed.particle,
+        yx=observed.yx,
         sigma=unknown,
         displacement=unknown,
         rates=UNKNOWN,
@@ -259,17 +227,6 @@ def _ended(sighting: Observation) -> ParticleShift:
         residual=unknown,
         reference_yx=unknown,
     )
-
-
-def _outlines(
-    sightings: tuple[Observation, ...], detections: Detections, places: dict[int, Array]
-) -> dict[int, NDArray[np.float32]]:
-    """Outlines of the particles that are seen, about their places."""
-    seen = [s for s in sightings if s.detection >= 0 and s.particle in places]
-    rows = np.array([s.detection for s in seen], np.int64)
-    centres = np.array([places[s.particle] for s in seen]).reshape(-1, 2)
-    found = outlines(detections, rows, centres)
-    return {s.particle: rim for s, rim in zip(seen, found, strict=True)}
 
 
 def _mean_od(corrected: OpticalDensityFrame, detections: Detections) -> Array:
@@ -285,13 +242,13 @@ def _mean_od(corrected: OpticalDensityFrame, detections: Detections) -> Array:
 def frame_result(
     corrected: OpticalDensityFrame,
     field: FieldMotion,
-    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    images: tuple[Image, Image],
     particles: tuple[ParticleResult, ...],
 ) -> FrameResult:
-    """The result of a frame; `images` are the aligned one and that as it came.
+    """Make the result of a frame; `images` are the aligned one and that as it came.
 
     It is degraded, with the reasons in one text, separated by semicolons: if its particles were not
-    looked for as well as they should be, if it is blurred, or if most known ones were not detected.
+    searched for as well as they should be, if it is blurred, or if most known ones were missed.
     """
     reasons = [r for r in (corrected.effort.reason, _poor(corrected, particles)) if r]
     return FrameResult(
@@ -315,10 +272,10 @@ def frame_result(
 
 
 def _poor(corrected: OpticalDensityFrame, particles: tuple[ParticleResult, ...]) -> str:
-    """What is wrong with the image, or with what was detected in it."""
+    """Name what is wrong with the image, or with what was detected in it."""
     if corrected.blurred:
         return "blurred"
-    if corrected.effort.rung == DetectionMode.COASTING:  # nobody has looked
+    if corrected.effort.mode == DetectionMode.COASTING:  # nothing was to be detected
         return ""
     if not any(np.isfinite(p.area) for p in particles):
         return "no_particles"

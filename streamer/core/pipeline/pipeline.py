@@ -6,18 +6,21 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ....models.arrays import Array
 from ....models.detector import Detections, Expected
+from ....models.rim import RimStacks
 from ..frames import DetectionMode, OpticalDensityFrame
-from ..link import Linker, Observation, TrackState
+from ..link import Linker, LinkResult, LinkState, Observation, TrackState
 from ..register import motion as motion_core
-from ..register.kinematics import UNKNOWN
+from ..register.images import prepare
 from ..register.motion import MotionState
+from ..register.particle import UNKNOWN, PositionMeasurement
+from ..register.places import PriorKnowledge, find_places
 from ..register.settings import RegisterSettings, auto_roi
 from ..results import FrameResult
-from . import coasting
-from .branch import Branch, Linked, locate, register
-from .records import FrameRecord
+from . import search
+from .branch import Branch, FrameRecord, register
+
+_ENDED = (TrackState.LOST, TrackState.RETIRED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class PipelineState:
     waiting : identities that frames whose final values are still to come had at first.
     roi : side of the published ROIs, px; 0 before the first frame of the run.
     before : motion when the run began.
-    record : what is kept of the frame that was advanced through last.
+    record : inputs of the latest frame, kept for the second pass.
     """
 
     live: Branch
@@ -42,41 +45,45 @@ class PipelineState:
     record: FrameRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Link and register one frame after the other; keeps no state of its own.
+    """Link and register one frame after the other.
 
-    Attributes
+    All state is given and returned; only the tensors of the latest templates are kept, to be used
+    again in the next frame, until the next run begins.
+
+    Parameters
     ----------
     linker : gives identities.
     settings : of registration.
     device : where images are resampled.
     """
 
-    linker: Linker
-    settings: RegisterSettings
-    device: torch.device
+    def __init__(self, linker: Linker, settings: RegisterSettings, device: torch.device) -> None:
+        self._linker = linker
+        self._settings = settings
+        self._stacks = RimStacks(device)
 
     def init(self) -> PipelineState:
-        """State before the first frame of a sample."""
+        """Return the state before the first frame of a sample."""
         branch = Branch(
-            link=self.linker.init(),
+            link=self._linker.init(),
             motion=motion_core.init(),
             rois={},
             moments={},
             misses={},
-            memories={},
+            templates={},
         )
         return PipelineState(live=branch, final=branch, waiting={}, before=branch.motion)
 
     def start_run(self, state: PipelineState) -> PipelineState:
-        """State at the start of a further run of the same sample."""
+        """Return the state at the start of a further run of the same sample."""
+        self._stacks.clear()
         latest = self.latest(state)
         branch = replace(
             latest,
             link=replace(
-                self.linker.start_run(latest.link),
-                next_particle=max(state.live.link.next_particle, state.final.link.next_particle),
+                self._linker.start_run(latest.link),
+                next_particle=self.next_particle(state),
             ),
             motion=motion_core.start_run(latest.motion),
             rois={},
@@ -87,25 +94,25 @@ class Pipeline:
 
     @staticmethod
     def latest(state: PipelineState) -> Branch:
-        """The branch that knows all frames: that of the final values, if they have all come."""
+        """Return the branch that knows all frames: the final one, if all its values have come."""
         caught_up = not state.waiting and _caught_up(state.final, state.live)
         return state.final if caught_up else state.live
 
     @staticmethod
     def next_particle(state: PipelineState) -> int:
-        """Identity that the next birth gets."""
+        """Return the identity that the next birth gets."""
         return max(state.live.link.next_particle, state.final.link.next_particle)
 
     @staticmethod
     def can_coast(state: PipelineState, corrected: OpticalDensityFrame) -> bool:
-        """Whether particles are known that could do without detection in a frame."""
-        return coasting.can_coast(_continued(state, corrected).link)
+        """Tell whether particles are known that could do without detection in a frame."""
+        return search.can_coast(_continued(state, corrected).link)
 
     @staticmethod
     def expected(
         state: PipelineState, corrected: OpticalDensityFrame, every: int
     ) -> Expected | None:
-        """Where particles are expected in a frame; None if all of it shall be searched.
+        """Predict where particles are in a frame; None if all of it shall be searched.
 
         Parameters
         ----------
@@ -114,7 +121,7 @@ class Pipeline:
         branch = _continued(state, corrected)
         if corrected.frame <= branch.motion.frame:  # it comes too late to be the next
             return None
-        return coasting.expected(branch.link, corrected, branch.unsearched, every)
+        return search.expected(branch.link, corrected, branch.unsearched, every)
 
     def update(
         self,
@@ -140,7 +147,7 @@ class Pipeline:
         if state.roi == 0 and len(detections):
             sure = detections.bbox[detections.score >= 0.5 * detections.score.max()]
             extents = (sure[:, 2:] - sure[:, :2]).max(axis=1)
-            state = replace(state, roi=auto_roi([float(e) for e in extents], self.settings))
+            state = replace(state, roi=auto_roi([float(e) for e in extents], self._settings))
         if corrected.revision == 0:
             return self._first(state, corrected, detections)
         return self._revise(state, corrected, detections)
@@ -148,14 +155,14 @@ class Pipeline:
     def _first(
         self, state: PipelineState, corrected: OpticalDensityFrame, detections: Detections
     ) -> tuple[PipelineState, FrameResult]:
-        live, sightings, result, record = self._advance(state, state.live, corrected, detections)
+        live, identities, result, record = self._advance(state, state.live, corrected, detections)
         state = replace(state, live=live, record=record)
         if not corrected.final:
-            waiting = {**state.waiting, corrected.frame: sightings}
+            waiting = {**state.waiting, corrected.frame: identities}
             return replace(state, waiting=waiting), result
         if state.waiting:  # other frames still wait for their flat: the branches stay apart
             final, _, _, record = self._advance(
-                state, state.final, corrected, detections, sightings
+                state, state.final, corrected, detections, identities
             )
             return replace(state, final=final, record=record), result
         return replace(state, final=live), result
@@ -182,34 +189,56 @@ class Pipeline:
         claims: tuple[Observation, ...] = (),
     ) -> tuple[Branch, tuple[Observation, ...], FrameResult, FrameRecord]:
         """Link and register one frame along a branch."""
+        settings = self._settings
+        if corrected.blurred:
+            settings = settings.model_copy(update={"refine": False})
         # no identity is given twice, whichever branch gave it
-        given = max(state.live.link.next_particle, state.final.link.next_particle)
-        before = replace(branch.link, next_particle=given)
-        if corrected.effort.rung == DetectionMode.COASTING:
-            before = coasting.predict_shift(before, corrected)
-        link, linked = self.linker.update(before, detections, corrected.od, claims, corrected.valid)
-        frame = Linked(
-            corrected=corrected, detections=linked.detections, sightings=linked.sightings
+        before = replace(branch.link, next_particle=self.next_particle(state))
+        if corrected.effort.mode == DetectionMode.COASTING:
+            before = search.predict_shift(before, corrected)
+        link, linked = self._linker.update(
+            before, detections, corrected.od, claims, corrected.valid
         )
-        settings = _blind(self.settings) if corrected.blurred else self.settings
-        image, places = locate(branch, frame, self.device, settings)
-        link = self.linker.confirm(link, places.confirmed)
-        kept = {t.particle for t in link.tracks if t.state == TrackState.TRACKED}
-        told = {p: yx for p, yx in places.confirmed.items() if p in kept}
-        frame = replace(frame, sightings=_told(linked.sightings, told))
+        image = prepare(corrected.od, corrected.valid, self._stacks.device)
+        alive = [o for o in linked.observations if o.state not in _ENDED]
+        known = PriorKnowledge(
+            templates=branch.templates,
+            misses={
+                o.particle: branch.misses.get(o.particle, 0) + 1 for o in alive if o.detection < 0
+            },
+            whole=frozenset(p for p, m in branch.motion.particles.items() if m.whole),
+            last=motion_core.last_places(branch.motion),
+        )
+        measured = find_places(
+            image, corrected.sigma, linked.detections, alive, known, settings, self._stacks
+        )
+        link, linked = self._confirm(link, linked, measured)
         branch, result, record = register(
-            replace(branch, link=link), frame, image, places, state.roi, settings
+            replace(branch, link=link), corrected, linked, measured, image, state.roi, settings
         )
-        return branch, frame.sightings, result, record
+        return branch, linked.observations, result, record
+
+    def _confirm(
+        self, link: LinkState, linked: LinkResult, measured: tuple[PositionMeasurement, ...]
+    ) -> tuple[LinkState, LinkResult]:
+        """Keep particles that matched their templates although they were not detected."""
+        found = {m.particle: m.yx for m in measured if m.seen and m.row < 0}
+        if not found:
+            return link, linked
+        link = self._linker.confirm(link, found)
+        kept = {t.particle for t in link.tracks if t.state == TrackState.TRACKED}
+        observations = (
+            replace(o, state=TrackState.TRACKED, yx=found[o.particle])
+            if o.particle in found and o.particle in kept and o.state == TrackState.COASTING
+            else o
+            for o in linked.observations
+        )
+        return link, replace(linked, observations=tuple(observations))
 
 
 def _continued(state: PipelineState, corrected: OpticalDensityFrame) -> Branch:
-    """The branch that a frame goes on with."""
+    """Choose the branch that a frame goes on with."""
     return state.live if corrected.revision == 0 else state.final
-
-
-def _blind(settings: RegisterSettings) -> RegisterSettings:
-    return settings.model_copy(update={"refine": False})
 
 
 def _caught_up(final: Branch, live: Branch) -> bool:
@@ -219,15 +248,3 @@ def _caught_up(final: Branch, live: Branch) -> bool:
 def _without_rates(result: FrameResult) -> FrameResult:
     particles = (replace(p, rates=UNKNOWN, path=float("nan")) for p in result.particles)
     return replace(result, particles=tuple(particles))
-
-
-def _told(
-    sightings: tuple[Observation, ...], confirmed: dict[int, Array]
-) -> tuple[Observation, ...]:
-    """Sightings, those that a template found being tracked although they were not detected."""
-    return tuple(
-        replace(s, state=TrackState.TRACKED, yx=confirmed[s.particle])
-        if s.particle in confirmed and s.state == TrackState.COASTING
-        else s
-        for s in sightings
-    )

@@ -1,4 +1,9 @@
-"""Common motion of the particles, and what each moved beyond it so far."""
+"""Drift: the common motion of the particles, in the gauge that separates it from deformation.
+
+From particles alone, only jitter and motion relative to each other are determined: a slow motion
+that all share may be drift of the stage, or deformation of the electrode. What is called drift is
+therefore declared, published with the results, and can be changed afterwards with `regauge`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....models.arrays import Array
+from .background import Found
+from .settings import RegisterSettings
 
-_ITERATIONS = 12
-_PRIOR_VECTORS = 4.0
-_MEMORY = 0.95
-_JUMP = 0.5
-# distance, in standard deviations of a plane, from which a vector counts less (Huber), and from
-# which it is of another kind and does not count
+ROBUST_MEAN = "robust-mean"
+
+PARTICLE = "particle"
+
+BACKGROUND = "background"
+
+_ITERATIONS = 12  # at most; by eye
+
+_PRIOR_VECTORS = 4.0  # weight of own steps so far, in vectors of this frame; by eye
+
+_MEMORY = 0.95  # weight of the frames before in the running mean: twenty frames; by eye
+
+_JUMP = 0.5  # weight below which a step is a jump: about 4.4 standard deviations
+
+# distance, in standard deviations of a plane, from which a vector counts less (Huber; 9 % of
+# normal vectors are farther), and from which it is of another kind and does not count (4e-6)
 _CUT = 2.2
+
 _FAR = 5.0
+
 # mean of min(m^2, _CUT^2) when m^2 is chi-squared with two degrees of freedom
 _CLIPPED = 2.0 * (1.0 - np.exp(-0.5 * _CUT**2))
-_FLOOR_PX2 = 0.01**2
+
+_FLOOR_PX2 = 0.01**2  # px^2, of the variance of any position; by eye
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +48,7 @@ class Steps:
     Attributes
     ----------
     mean : running mean of estimates without bias, px^2 per component; may be negative.
-    vectors : number of vectors that have told it, older ones counting less.
+    vectors : number of vectors that it is of, older ones counting less.
     """
 
     mean: float = 0.1**2
@@ -36,11 +56,11 @@ class Steps:
 
     @property
     def variance(self) -> float:
-        """px^2 per component, >= 0."""
+        """Return the variance, px^2 per component, >= 0."""
         return max(self.mean, 0.0)
 
-    def told(self, scatter: float, vectors: float) -> Steps:
-        """Remember what a further frame said."""
+    def updated(self, scatter: float, vectors: float) -> Steps:
+        """Return the running mean with one more frame."""
         before = _MEMORY * self.vectors
         after = before + vectors
         return Steps(mean=(before * self.mean + vectors * scatter) / after, vectors=after)
@@ -61,8 +81,70 @@ class Drift:
     steps: Steps
 
 
-def robust_mean(values: Array, noise: Array, memory: Array, steps: Steps) -> Drift:
-    """Huber mean of 2-D vectors with random effects.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """Choice that gave the drift of a frame.
+
+    Attributes
+    ----------
+    name : robust-mean, particle or background.
+    reason : why it is not the one that was declared: particle_unseen, no_template,
+        no_background, poor_peak, no_peak; "" if it is.
+    """
+
+    name: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usable:
+    """The N particles of a frame that may tell its drift; arrays are (N, 2) float64.
+
+    Attributes
+    ----------
+    yx : px, a known magnification divided out. noise : its variance, px^2.
+    reference : position in the frame of the electrode, px. reference_noise : its variance, px^2.
+    residual : motion beyond drift so far, px. residual_variance : of it, px^2.
+    """
+
+    particle: tuple[int, ...]
+    yx: Array
+    noise: Array
+    reference: Array
+    reference_noise: Array
+    residual: Array
+    residual_variance: Array
+
+
+def choose(
+    settings: RegisterSettings, usable: Usable, mean: Drift, background: Found | None
+) -> tuple[Drift, Gauge]:
+    """Choose the drift in the declared gauge, or the robust mean where that cannot say.
+
+    Parameters
+    ----------
+    settings : declare the gauge.
+    usable : particles of the frame.
+    mean : their common motion beyond their own, in the gauge so far.
+    background : motion of the background, None if it was not sought.
+    """
+    if settings.gauge == PARTICLE:
+        if settings.gauge_particle not in usable.particle:
+            return mean, Gauge(name=ROBUST_MEAN, reason="particle_unseen")
+        row = usable.particle.index(settings.gauge_particle)
+        yx, sigma = usable.yx[row] - usable.reference[row], np.sqrt(usable.noise[row])
+        return Drift(yx=yx, sigma=sigma, steps=mean.steps), Gauge(name=PARTICLE)
+    if settings.gauge == BACKGROUND:
+        if background is None or background.reason:
+            reason = background.reason if background else "no_template"
+            return mean, Gauge(name=ROBUST_MEAN, reason=reason)
+        drift = Drift(yx=background.yx, sigma=background.sigma, steps=mean.steps)
+        return drift, Gauge(name=BACKGROUND)
+    return mean, Gauge(name=ROBUST_MEAN)
+
+
+def robust_mean(values: Array, noise: Array, own: Array, steps: Steps) -> Drift:
+    """Compute the Huber mean of 2-D vectors with random effects.
 
     Starts at the component-wise median, so that a minority of mismatched particles cannot pull it.
 
@@ -70,15 +152,15 @@ def robust_mean(values: Array, noise: Array, memory: Array, steps: Steps) -> Dri
     ----------
     values : (N, 2) float64, motion of each less what it has moved on its own so far, px, N >= 1.
     noise : (N, 2) float64, variance of the positions of this frame, px^2.
-    memory : (N, 2) float64, variance of what each has moved on its own, px^2.
+    own : (N, 2) float64, variance of what each has moved on its own, px^2.
     steps : own steps in the frames before.
 
     Returns
     -------
     The mean. Its error has the noise of this frame and the scatter of own steps in it, but not
-    `memory`: own motions have no common part, that is how the gauge is defined.
+    `own`: own motions have no common part, that is how the gauge is defined.
     """
-    variance = noise + memory
+    variance = noise + own
     free = len(values) - 1
     # a few vectors cannot tell their scatter alone
     prior = min(_PRIOR_VECTORS, steps.vectors)
@@ -97,11 +179,11 @@ def robust_mean(values: Array, noise: Array, memory: Array, steps: Steps) -> Dri
             break
     share = weights / weights.sum(axis=0)
     sigma = np.sqrt((share**2 * (noise + now)).sum(axis=0))
-    return Drift(yx=centre, sigma=sigma, steps=steps.told(seen, free))
+    return Drift(yx=centre, sigma=sigma, steps=steps.updated(seen, free))
 
 
 def own_motion(
-    residual: Array, memory: Array, innovation: Array, noise: Array, scatter: float
+    residual: Array, variance: Array, innovation: Array, noise: Array, scatter: float
 ) -> tuple[Array, Array]:
     """Advance what a particle has moved on its own: a Kalman filter of a random walk.
 
@@ -110,7 +192,7 @@ def own_motion(
 
     Parameters
     ----------
-    residual : (2,) px so far. memory : (2,) its variance, px^2.
+    residual : (2,) px so far. variance : (2,) its variance, px^2.
     innovation : (2,) px, measured own motion less `residual`.
     noise : (2,) variance of the position, px^2. scatter : px^2, variance of a step per component.
 
@@ -118,7 +200,7 @@ def own_motion(
     -------
     The new residual, px, and its variance, px^2, both (2,) float64.
     """
-    before = memory + scatter
+    before = variance + scatter
     jump = robust_weights(innovation[None], (before + noise)[None])[0] < _JUMP
     before = before + jump * innovation**2
     gain = before / (before + noise)
@@ -129,7 +211,7 @@ def own_motion(
 
 
 def robust_weights(residual: Array, variance: Array) -> Array:
-    """Weights in 0..1 of vectors that should be 0.
+    """Weigh vectors that should be 0 by weights in 0..1.
 
     Huber's, but 0 for those that are far off as long as these are a minority.
 
@@ -141,14 +223,14 @@ def robust_weights(residual: Array, variance: Array) -> Array:
     -------
     (N,) float64.
     """
-    distance = _distance(residual, variance)
+    distance = np.sqrt((residual**2 / variance).sum(axis=1))
     weights = np.minimum(1.0, _CUT / np.maximum(distance, 1e-12))
     near = distance < _FAR
     return np.where(near, weights, 0.0) if 2 * near.sum() > len(near) + 1 else weights
 
 
 def scatter_step(residual: Array, variance: Array, scatter: float, fitted: int) -> float:
-    """One step towards the variance that makes residuals what their errors and it say.
+    """Take one step towards the variance that makes residuals what their errors and it say.
 
     The fixed point solves the moment equation of random-effects models (Paule and Mandel 1982,
     J. Res. Natl. Bur. Stand. 87, 377), with distances clipped so that outliers do not count.
@@ -163,7 +245,7 @@ def scatter_step(residual: Array, variance: Array, scatter: float, fitted: int) 
     Next estimate, px^2 per component. It is without bias, and hence may be negative.
     """
     total = variance + scatter
-    distance = _distance(residual, total)
+    distance = np.sqrt((residual**2 / total).sum(axis=1))
     near = distance < _FAR
     if 2 * near.sum() <= len(near) + 1:
         near[:] = True
@@ -175,9 +257,5 @@ def scatter_step(residual: Array, variance: Array, scatter: float, fitted: int) 
 
 
 def error_variance(sigma: Array) -> Array:
-    """Squares of standard errors, with a floor: nothing is known to better than 0.01 px."""
+    """Square standard errors, with a floor: nothing is known to better than 0.01 px."""
     return np.asarray(sigma, dtype=np.float64) ** 2 + _FLOOR_PX2
-
-
-def _distance(residual: Array, variance: Array) -> Array:
-    return np.sqrt((residual**2 / variance).sum(axis=1))

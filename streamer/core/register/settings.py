@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+DIRECTIONS = 48
+"""Directions of a published outline: every 7.5 degrees; by eye."""
+
 
 class RegisterSettings(BaseModel):
     """How positions become drift, deformation and kinematics."""

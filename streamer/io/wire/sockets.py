@@ -57,11 +57,15 @@ def apply_curve_server(socket: zmq.Socket[bytes], curve: CurveServerSettings, do
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this computer can reach what is bound to an address."""
+    """Return whether only this computer can reach what is bound to an address."""
     scheme, _, rest = endpoint(address).partition("://")
     if scheme in ("ipc", "inproc"):
         return True
-    host = rest.rpartition(":")[0].strip("[]")
+    return is_loopback_host(rest.rpartition(":")[0].strip("[]"))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host is this computer and reached from it alone."""
     if host == "localhost":
         return True
     try:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ....models.arrays import Array, Mask
 from ....models.ssim import ssim
-from ...core.register.fuse import crop_rois
+from ...core.register.images import crop_rois
 from ..simulate.simulator import Simulator
 
 _SIDE_RADII = 2.8

@@ -22,7 +22,7 @@ class StreamBoard:
     meaning : ``columns``, ``units``, ``kinds`` and ``codes``, as `Coder.metadata` describes them.
     arrays : shape of one image of each array key that has one.
     rows : (n, columns) float64; a row that never arrived is NaN.
-    outlines : (m, directions) float32, px, of the first m rows; see `core.register.outline`.
+    outlines : (m, directions) float32, px, of the first m rows; see `core.register.images`.
     """
 
     name: str

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ...errors import ConfigError
-from ..operation.http import is_loopback
+from ...io.wire.sockets import is_loopback_host
 from .hub import Hub, Viewer
 from .pictures import PictureStore
 from .reader import Reader
@@ -214,7 +214,7 @@ class Dashboard:
     """
 
     def __init__(self, uri: str, host: str, port: int, *, public: bool) -> None:
-        if not public and not is_loopback(host):
+        if not public and not is_loopback_host(host):
             raise ConfigError(
                 f"--host {host} can be reached from other machines, without any password; take "
                 "127.0.0.1 (and ssh -L), or add --public if the network is trusted"

@@ -1,123 +1,122 @@
-"""Records as channels of caproto."""
+"""The process variables as a `PVGroup` of caproto, which is imported with this module."""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from caproto import (
-    AccessRights,
-    AlarmSeverity,
-    AlarmStatus,
-    CaprotoValueError,
-    ChannelChar,
-    ChannelDouble,
-    ChannelEnum,
-    ChannelInteger,
-    ChannelString,
-)
+from caproto import AlarmSeverity, AlarmStatus, CaprotoValueError, ChannelType
+from caproto.asyncio.server import Context
+from caproto.server import PVGroup, pvproperty
 
-from .records import Moment, ProcessVariable, PvSeverity, Value
+from .records import HOLD, Moment, ProcessVariable, PvSeverity, Value
 
 _STRING_BYTES = 39
-
 _TEXT_BYTES = 255
-
-_LARGEST = 2**31 - 1
-
+_LARGEST = 2**31 - 1  # of EPICS' LONG
 _CHOICES_OF_HOLD = ("go", "hold")
+_pvproperty: Any = pvproperty  # its annotations leave out the `ChannelType` that it takes
 
 
-class Channel:
-    """One record as clients see it; they cannot write to it.
+class ResultVariables:
+    """Process variables of results, which clients read, and ``HOLD``, which they write.
 
     Parameters
     ----------
-    record : what it tells.
+    prefix : of all names.
+    records : what is told.
     """
 
-    def __init__(self, record: ProcessVariable) -> None:
-        self.record = record
-        self.data = _data(record)
-        self._told: tuple[Value, PvSeverity] | None = None
+    def __init__(self, prefix: str, records: Sequence[ProcessVariable]) -> None:
+        members = {record.name: _property(record) for record in records}
+        self._group = type("Variables", (PVGroup,), {**members, HOLD: _hold()})(prefix=prefix)
+        self._records = {record.name: record for record in records}
+        self._told: dict[str, tuple[Value, PvSeverity]] = {}
 
-    async def refresh(self, moment: Moment) -> None:
-        """Tell clients, if the value or its severity has changed."""
-        value = self.record.read(moment)
-        severity = self.record.alarm(moment, value)
-        if self._told is not None and _same(self._told, (value, severity)):
+    def context(self, *, beacons: bool) -> Context:
+        """Return a server of the variables, which tells by beacons that it is there, or does not.
+
+        On loopback beacons reach nothing but a ``caRepeater``, and where none runs the stock server
+        logs a traceback for each.
+        """
+        return (Context if beacons else _SilentContext)(dict(self._group.pvdb))
+
+    @property
+    def held(self) -> bool:
+        """Return whether an operator has set ``HOLD``."""
+        return getattr(self._group, HOLD).value == _CHOICES_OF_HOLD[1]
+
+    async def refresh(self, name: str, moment: Moment) -> None:
+        """Tell clients of one variable, if its value or its severity has changed."""
+        record = self._records[name]
+        value = record.read(moment)
+        severity = record.alarm(moment, value)
+        if name in self._told and _same(self._told[name], (value, severity)):
             return
-        await self.data.write(
-            _wire(self.record, value),
+        await getattr(self._group, name).write(
+            _wire(record, value),
             verify_value=False,  # it would work out an alarm of its own
-            status=_status(severity, value),
+            status=_alarm_status(severity, value),
             severity=AlarmSeverity(severity),
         )
-        self._told = (value, severity)
+        self._told[name] = (value, severity)
 
 
-def make_channels(records: Iterable[ProcessVariable]) -> tuple[Channel, ...]:
-    """A channel for each record."""
-    return tuple(Channel(record) for record in records)
+class _SilentContext(Context):
+    async def broadcast_beacon_loop(self) -> NoReturn:
+        """Wait to be cancelled."""
+        while True:
+            await asyncio.Event().wait()
 
 
-def hold_channel() -> ChannelEnum:
-    """The channel of ``HOLD``, released; the only one that clients may write to."""
-    return _Hold(value=_CHOICES_OF_HOLD[0], enum_strings=_CHOICES_OF_HOLD)
-
-
-class _Hold(ChannelEnum):
-    """An alarm while it is set, so that nobody wonders why the scan waits."""
-
-    async def verify_value(self, data: Any) -> Any:
-        """Take what is a choice, and nothing else."""
-        chosen = await super().verify_value(data)
-        if chosen not in _CHOICES_OF_HOLD:
-            raise CaprotoValueError(f"HOLD is one of {_CHOICES_OF_HOLD}, got {chosen!r}")
-        held = chosen == _CHOICES_OF_HOLD[1]
-        self.status = AlarmStatus.STATE if held else AlarmStatus.NO_ALARM
-        self.severity = AlarmSeverity.MINOR_ALARM if held else AlarmSeverity.NO_ALARM
-        return chosen
-
-
-class _ReadOnly:
-    def check_access(self, hostname: str, username: str) -> AccessRights:  # noqa: ARG002
-        """Whoever it is may read."""
-        return AccessRights.READ
-
-
-class _Double(_ReadOnly, ChannelDouble): ...
-
-
-class _Integer(_ReadOnly, ChannelInteger): ...
-
-
-class _Enum(_ReadOnly, ChannelEnum): ...
-
-
-class _String(_ReadOnly, ChannelString): ...
-
-
-class _Text(_ReadOnly, ChannelChar): ...
-
-
-def _data(record: ProcessVariable) -> Any:
-    if record.kind == "string":
-        return _String(value="", string_encoding="utf-8")
-    if record.kind == "text":
-        return _Text(value="", max_length=_TEXT_BYTES + 1, string_encoding="utf-8")
-    if record.kind == "choice":
-        return _Enum(value=record.choices[0], enum_strings=record.choices)
-    limits = {
-        "units": record.units,
-        # 0 is what EPICS tells where there is no limit
-        "upper_warning_limit": record.high or 0,
-        "upper_alarm_limit": record.hihi or 0,
+def _property(record: ProcessVariable) -> Any:
+    """Return the read-only property of a record."""
+    options: dict[str, Any] = {
+        "name": record.name,
+        "doc": record.about,
+        "read_only": True,
+        "alarm_group": record.name,  # an alarm of its own
     }
+    if record.kind == "string":
+        return _pvproperty(value="", dtype=ChannelType.STRING, string_encoding="utf-8", **options)
+    if record.kind == "text":
+        size = _TEXT_BYTES + 1
+        options |= {"max_length": size, "string_encoding": "utf-8"}
+        return _pvproperty(value="", dtype=ChannelType.CHAR, **options)
+    if record.kind == "choice":
+        options |= {"dtype": ChannelType.ENUM, "enum_strings": record.choices}
+        return _pvproperty(value=record.choices[0], **options)
+    # 0 is what EPICS tells where there is no limit
+    options |= {"upper_warning_limit": record.high or 0, "upper_alarm_limit": record.hihi or 0}
     if record.kind == "integer":
-        return _Integer(value=0, **limits)
-    return _Double(value=math.nan, precision=record.precision, **limits)
+        return _pvproperty(value=0, dtype=ChannelType.LONG, units=record.units, **options)
+    options |= {"units": record.units, "precision": record.precision}
+    return _pvproperty(value=math.nan, dtype=ChannelType.DOUBLE, **options)
+
+
+def _hold() -> Any:
+    """Return ``HOLD``, released; an alarm while it is set, so that nobody wonders at a wait."""
+
+    async def put(_group: PVGroup, instance: Any, value: Any) -> Any:
+        if value not in _CHOICES_OF_HOLD:
+            raise CaprotoValueError(f"HOLD is one of {_CHOICES_OF_HOLD}, got {value!r}")
+        held = value == _CHOICES_OF_HOLD[1]
+        await instance.alarm.write(
+            status=AlarmStatus.STATE if held else AlarmStatus.NO_ALARM,
+            severity=AlarmSeverity.MINOR_ALARM if held else AlarmSeverity.NO_ALARM,
+        )
+        return value
+
+    return _pvproperty(
+        name=HOLD,
+        put=put,
+        value=_CHOICES_OF_HOLD[0],
+        dtype=ChannelType.ENUM,
+        enum_strings=_CHOICES_OF_HOLD,
+        alarm_group=HOLD,
+    )
 
 
 def _wire(record: ProcessVariable, value: Value) -> Value:
@@ -131,12 +130,12 @@ def _wire(record: ProcessVariable, value: Value) -> Value:
 
 
 def _cut(text: str, size: int) -> str:
-    """As much of a text as has room; texts come from the beamline, and may hold anything."""
+    """Return as much of a text as has room; texts of the beamline may hold anything."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return printable.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
 
 
-def _status(severity: PvSeverity, value: Value) -> AlarmStatus:
+def _alarm_status(severity: PvSeverity, value: Value) -> AlarmStatus:
     if severity is PvSeverity.NO_ALARM:
         return AlarmStatus.NO_ALARM
     if severity is PvSeverity.INVALID:
@@ -145,8 +144,5 @@ def _status(severity: PvSeverity, value: Value) -> AlarmStatus:
 
 
 def _same(told: tuple[Value, PvSeverity], now: tuple[Value, PvSeverity]) -> bool:
-    return told[1] is now[1] and (told[0] == now[0] or (_is_nan(told[0]) and _is_nan(now[0])))
-
-
-def _is_nan(value: Value) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    unknown = told[0] != told[0] and now[0] != now[0]  # both NaN
+    return told[1] is now[1] and (told[0] == now[0] or unknown)

@@ -8,23 +8,19 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
-
-from caproto.asyncio.server import Context
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Self
 
 from ...core.frames import Document
 from ...core.view import LiveView, init, update
 from ...errors import ConfigError
-from .records import HOLD, Moment, records
+from .records import Moment, records
 
 if TYPE_CHECKING:
-    from caproto import ChannelEnum
-
-    from .channels import Channel
+    from .channels import ResultVariables
 
 logger = logging.getLogger(__name__)
-_START_S = 15.0
+_START_S = 15.0  # by eye: twice what imports and sockets take on a busy machine
 _END_S = 10.0
 _BEAT_S = 1.0
 INTERFACES = "EPICS_CAS_INTF_ADDR_LIST"
@@ -60,10 +56,10 @@ class SoftIoc:
     def __init__(
         self, prefix: str, alive: Callable[[], bool] = lambda: True, period: float = 0.2
     ) -> None:
-        if not prefix or not prefix.isprintable() or any(c in prefix for c in " .\"'"):
+        if not prefix or not prefix.isprintable() or any(c in prefix for c in " .\"'{}"):
             raise ConfigError(
-                f"a prefix of process variables has no spaces, dots or quotes, got {prefix!r}; "
-                "take something like XF:18ID:OPERANDO:"
+                f"a prefix of process variables has no spaces, dots, quotes or braces, got "
+                f"{prefix!r}; take something like XF:18ID:OPERANDO:"
             )
         self.prefix = prefix
         self.trouble = ""
@@ -74,26 +70,24 @@ class SoftIoc:
         self._beats = 0
         self._beat_at = 0.0
         self._interfaces = loopback_by_default(os.environ)
-        self._channels = _made()
-        self._hold = _hold()
+        self._variables = _variables(prefix)
         self._started = threading.Event()
         self._ending = threading.Event()
-        self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="operando-ioc", daemon=True)
 
     @property
     def view(self) -> LiveView:
-        """What it tells."""
+        """Return what it tells."""
         return self._view
 
     @property
     def held(self) -> bool:
-        """Whether an operator has set ``HOLD``."""
-        return self._hold.raw_value == 1
+        """Return whether an operator has set ``HOLD``."""
+        return self._variables.held
 
     @property
     def where(self) -> str:
-        """Where it is reached, in words."""
+        """Return where it is reached, in words."""
         return f"{self._interfaces} port {os.environ.get(PORT, '5064')}"
 
     def __call__(self, name: str, doc: Document) -> None:
@@ -133,10 +127,7 @@ class SoftIoc:
             self._started.set()
 
     async def _serve(self) -> None:
-
-        names: dict[str, Any] = {self.prefix + c.record.name: c.data for c in self._channels}
-        names[self.prefix + HOLD] = self._hold
-        context = make_context(names, self._interfaces)
+        context = self._variables.context(beacons=self._interfaces.split() != [LOOPBACK])
         serving = asyncio.create_task(context.run(startup_hook=self._tell))
         self._stop = serving.cancel
         await serving
@@ -145,20 +136,18 @@ class SoftIoc:
         self._started.set()
         while not self._ending.is_set():
             moment = self._moment()
-            for channel in self._channels:
-                await self._refresh(channel, moment)
+            for record in records():
+                await self._refresh(record.name, moment)
             await asyncio.sleep(self._period)
         self._stop()
 
-    async def _refresh(self, channel: Channel, moment: Moment) -> None:
+    async def _refresh(self, name: str, moment: Moment) -> None:
         try:
-            await channel.refresh(moment)
+            await self._variables.refresh(name, moment)
         except Exception:
             self.failures += 1
             if self.failures == 1:
-                logger.exception(
-                    "%s%s cannot be told; more are counted", self.prefix, channel.record.name
-                )
+                logger.exception("%s%s cannot be told; more are counted", self.prefix, name)
 
     def _moment(self) -> Moment:
         alive = self._alive()
@@ -168,51 +157,14 @@ class SoftIoc:
         return Moment(self._view, time.time(), alive, self._beats)
 
 
-def _made() -> tuple[Channel, ...]:
+def _variables(prefix: str) -> ResultVariables:
     try:
-        from .channels import make_channels
+        from .channels import ResultVariables
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"process variables need caproto ({error}): pip install operando[epics]"
         ) from error
-    return make_channels(records())
-
-
-def _hold() -> ChannelEnum:
-    from .channels import hold_channel
-
-    return hold_channel()
-
-
-# The server of caproto, without beacons that nobody can hear.
-
-
-class LocalContext(Context):
-    """Serves this computer alone, and tells nobody by beacons that it is there.
-
-    On loopback they reach nothing but a ``caRepeater``, and where none runs the stock server logs a
-    traceback for each.
-    """
-
-    async def broadcast_beacon_loop(self) -> NoReturn:
-        """Wait to be cancelled."""
-        while True:
-            await asyncio.Event().wait()
-
-
-def make_context(names: Mapping[str, Any], interfaces: str) -> Context:
-    """A server of process variables.
-
-    Parameters
-    ----------
-    names : channel data by the name of the variable.
-    interfaces : where it serves, as `loopback_by_default` tells.
-    """
-    kind = LocalContext if interfaces.split() == [LOOPBACK] else Context
-    return kind(dict(names))
-
-
-# Where an IOC is reached: on this computer alone, unless EPICS is told otherwise.
+    return ResultVariables(prefix, records())
 
 
 def loopback_by_default(environment: MutableMapping[str, str]) -> str:
@@ -239,7 +191,7 @@ def loopback_by_default(environment: MutableMapping[str, str]) -> str:
 
 
 def check_interfaces(interfaces: str) -> None:
-    """Find out whether these are addresses of this computer.
+    """Check that these are addresses of this computer.
 
     Raises
     ------

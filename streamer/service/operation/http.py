@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET, AF_INET6
 from typing import Any, Self
 
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
 from ...errors import ConfigError
+from ...io.wire.sockets import is_loopback_host
 
 logger = logging.getLogger(__name__)
+_MOST_AT_ONCE = 256  # connections; bounds open files, by eye
+_END_S = 5
 
-_REQUEST_S = 5.0
-
-_MOST_AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a path answers."""
-
-    body: bytes
-    content_type: str
-    status: HTTPStatus = HTTPStatus.OK
-
-    @classmethod
-    def json(cls, content: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Answer:
-        """Answer with plain data."""
-        return cls(json.dumps(content, indent=1).encode(), "application/json", status)
+Routes = Mapping[str, Callable[[], Response]]
 
 
-Routes = Mapping[str, Callable[[], Answer]]
+def as_json(content: Mapping[str, Any], status: int = 200) -> Response:
+    """Answer with plain data."""
+    return Response(json.dumps(content, indent=1), status, media_type="application/json")
 
 
 def parse_address(text: str, *, public: bool) -> tuple[str, int]:
@@ -56,22 +47,12 @@ def parse_address(text: str, *, public: bool) -> tuple[str, int]:
     host = host.strip("[]")
     if not host or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"--http takes HOST:PORT, e.g. 127.0.0.1:9108, got {text!r}")
-    if not public and not is_loopback(host):
+    if not public and not is_loopback_host(host):
         raise ConfigError(
             f"--http {text} can be reached from other machines, without any password; take "
             f"127.0.0.1:{port}, or add --http-public if the network is trusted"
         )
     return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine and reached from it alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class StatusServer:
@@ -80,7 +61,7 @@ class StatusServer:
     Parameters
     ----------
     address : host and port; port 0 picks a free one.
-    routes : what each path answers; called in the thread of the request.
+    routes : what each path answers; called in a thread.
 
     Raises
     ------
@@ -89,104 +70,64 @@ class StatusServer:
     """
 
     def __init__(self, address: tuple[str, int], routes: Routes) -> None:
-        self._address = address
-        self._routes = routes
-        self._server: _Server | None = None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port that are listened at."""
-        if self._server is None:
-            return self._address
-        host, port = self._server.server_address[:2]
-        return str(host), int(port)
+        self.address = address
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                _application(routes),
+                log_config=None,
+                log_level="warning",
+                lifespan="off",
+                server_header=False,
+                headers=[("Cache-Control", "no-store")],
+                limit_concurrency=_MOST_AT_ONCE,
+                timeout_graceful_shutdown=_END_S,
+            )
+        )
 
     @property
     def host_and_port(self) -> str:
-        """Where it listens, as it stands in an address."""
+        """Return where it listens, as it stands in an address."""
         host, port = self.address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def __enter__(self) -> Self:
         """Begin to answer."""
+        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
         try:
-            self._server = _Server(self._address, self._routes)
+            listener = socket.create_server(self.address, family=family)
         except (OSError, OverflowError) as error:
-            host, port = self._address
-            raise ConfigError(f"cannot listen at {host}:{port}: {error}; is it in use?") from error
-        server = self._server
-        threading.Thread(
-            target=lambda: server.serve_forever(poll_interval=0.2),
-            name="operando-http",
-            daemon=True,
-        ).start()
+            raise ConfigError(
+                f"cannot listen at {self.host_and_port}: {error}; is it in use?"
+            ) from error
+        self.address = listener.getsockname()[:2]
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="operando-http", daemon=True
+        )
+        self._thread.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         """Stop answering."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        self._server.should_exit = True
+        self._thread.join(2 * _END_S)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+def _application(routes: Routes) -> Starlette:
+    def no_such_path(_request: Request, _error: Exception) -> Response:
+        return as_json({"error": "no such path", "paths": sorted(routes)}, 404)
 
-    def __init__(self, address: tuple[str, int], routes: Routes) -> None:
-        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
-        self.routes = routes
-        self.room = threading.BoundedSemaphore(_MOST_AT_ONCE)
-        super().__init__(address, _Handler)
+    return Starlette(
+        routes=[Route(path, _endpoint(path, answer)) for path, answer in routes.items()],
+        exception_handlers={404: no_such_path},
+    )
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a request in a thread, as long as there are not too many of them."""
-        if not self.room.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a request."""
+def _endpoint(path: str, answer: Callable[[], Response]) -> Callable[[Request], Response]:
+    def endpoint(_request: Request) -> Response:
         try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.room.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Note that somebody went away in the middle of an answer."""
-        logger.debug("a request to the status server broke")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = _REQUEST_S
-    server_version = "operando"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        """Answer a request."""
-        server: Any = self.server
-        route = server.routes.get(self.path.partition("?")[0])
-        if route is None:
-            paths = sorted(server.routes)
-            self._send(Answer.json({"error": "no such path", "paths": paths}, HTTPStatus.NOT_FOUND))
-            return
-        try:
-            answer = route()
+            return answer()
         except Exception:  # the next request shall be answered
-            logger.exception("cannot answer %s", self.path)
-            answer = Answer.json({"error": "see the log"}, HTTPStatus.INTERNAL_SERVER_ERROR)
-        self._send(answer)
+            logger.exception("cannot answer %s", path)
+            return as_json({"error": "see the log"}, 500)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
-        """Keep requests out of the log."""
-        logger.debug(format, *args)
-
-    def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(answer.body)
+    return endpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,14 +17,12 @@ from prometheus_client.registry import Collector
 from ...core.frames import Document
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+# buckets, by eye: from a fast frame to what no beamline would wait for
 _LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_PLAIN_BOOKS = ("received", "aligned", "degraded")
-_REASONED_BOOKS = ("skipped", "dropped")
+_LEVELS = frozenset({"queued", "queued_bytes", "peak_bytes", "pending"})  # that also go down
 logger = logging.getLogger(__name__)
 Numbers = float | Mapping[str, float]
-LEVELS = frozenset({"queued", "queued_bytes", "peak_bytes", "pending"})
-"""Fields of counters that also go down."""
 
 
 class Metrics:
@@ -35,7 +33,6 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._readings = Readings()
         registry.register(self._readings)
-        self._streams: dict[str, tuple[str, str]] = {}
         self._frames = Counter(
             "operando_frames",
             "Sample frames by what became of them; dropped ones are booked when their run stops",
@@ -92,7 +89,7 @@ class Metrics:
         self._batch.observe(seconds)
 
     def exposition(self) -> bytes:
-        """Everything in the text format of Prometheus."""
+        """Return everything in the text format of Prometheus."""
         return generate_latest(self.registry)
 
     def __call__(self, name: str, doc: Document) -> None:
@@ -101,17 +98,14 @@ class Metrics:
             self._event(doc)
         elif name == "start":
             self._open.inc()
-        elif name == "descriptor":
-            self._streams[doc["uid"]] = (doc["run_start"], doc["name"])
         elif name == "stop":
             self._stop(doc)
 
     def _event(self, doc: Document) -> None:
-        _, stream = self._streams.get(doc["descriptor"], ("", ""))
-        if stream == "particles":
+        data = doc["data"]
+        if "state" in data:  # a row of particles; only rows of frames have a latency
             self._rows.inc()
-        elif stream == "frames":
-            data = doc["data"]
+        elif "latency" in data:
             if data["revision"] > 0:
                 self._revised.inc()
                 return
@@ -119,23 +113,16 @@ class Metrics:
             self._latency.observe(max(0.0, data["latency"]))
 
     def _stop(self, doc: Document) -> None:
-        run, ledger = doc["run_start"], doc["ledger"]
-        self._streams = {key: entry for key, entry in self._streams.items() if entry[0] != run}
+        ledger = doc["ledger"]
         self._open.dec()
         self._runs.labels(doc["exit_status"], str(bool(ledger["balanced"])).lower()).inc()
-        self._book(ledger)
-        for reason, count in ledger["dropped"].items():
-            self._frames.labels("dropped", reason).inc(count)
-
-    def _book(self, ledger: Mapping[str, Any]) -> None:
-        for book in _PLAIN_BOOKS:
+        for book in ("received", "aligned", "degraded"):
             self._ledger.labels(book, "").inc(ledger[book])
-        for book in _REASONED_BOOKS:
+        for book in ("skipped", "dropped"):
             for reason, count in ledger[book].items():
                 self._ledger.labels(book, reason).inc(count)
-
-
-# Numbers that are read when Prometheus asks for them.
+        for reason, count in ledger["dropped"].items():
+            self._frames.labels("dropped", reason).inc(count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,28 +145,24 @@ class Family:
     kind: Literal["gauge", "counter"] = "gauge"
 
 
-def of_counts(
-    part: str, counts: Callable[[], Any], levels: Collection[str] = LEVELS
-) -> list[Family]:
-    """Families of all numbers in a dataclass of counters.
+def of_counts(part: str, counts: Callable[[], Any]) -> list[Family]:
+    """Return families of all numbers in a dataclass of counters.
 
     Parameters
     ----------
     part : whose counters: the names are ``operando_<part>_<field>``.
     counts : gives the dataclass; its fields that are no numbers are left out.
-    levels : fields that also go down, and those that end like them (``spool_bytes``).
     """
     names = [f.name for f in dataclasses.fields(counts()) if _is_number(getattr(counts(), f.name))]
-    return [_of_field(part, name, counts, gauge=name in levels) for name in names]
-
-
-def _of_field(part: str, name: str, counts: Callable[[], Any], *, gauge: bool) -> Family:
-    return Family(
-        name=f"operando_{part}_{name}",
-        help=f"{name.replace('_', ' ')} of the {part}",
-        read=lambda: float(getattr(counts(), name)),
-        kind="gauge" if gauge else "counter",
-    )
+    return [
+        Family(
+            name=f"operando_{part}_{name}",
+            help=f"{name.replace('_', ' ')} of the {part}",
+            read=lambda name=name: float(getattr(counts(), name)),
+            kind="gauge" if name in _LEVELS else "counter",
+        )
+        for name in names
+    ]
 
 
 def _is_number(value: object) -> bool:
@@ -198,7 +181,7 @@ class Readings(Collector):
         self._families = [*self._families, *families]
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is known beforehand."""
+        """Return nothing: nothing is known beforehand."""
         return []
 
     def collect(self) -> Iterable[Metric]:
@@ -229,24 +212,16 @@ def _metric(family: Family, numbers: Numbers) -> Metric:
     return metric
 
 
-# Memory of the GPUs that this process uses.
-
-
 def gpu_families() -> list[Family]:
-    """Memory of each GPU in use; without one, the families have no numbers."""
+    """Return the memory of each GPU in use; without one, the families have no numbers."""
     return [
         Family(
-            name="operando_gpu_memory_allocated_bytes",
-            help="Memory that tensors take, by CUDA device",
+            name=f"operando_gpu_memory_{what}_bytes",
+            help=f"Memory {how} tensors, by CUDA device",
             label="device",
-            read=lambda: _by_device("memory_allocated"),
-        ),
-        Family(
-            name="operando_gpu_memory_reserved_bytes",
-            help="Memory that is held for tensors, by CUDA device",
-            label="device",
-            read=lambda: _by_device("memory_reserved"),
-        ),
+            read=lambda what=what: _by_device(f"memory_{what}"),
+        )
+        for what, how in (("allocated", "taken by"), ("reserved", "held for"))
     ]
 
 

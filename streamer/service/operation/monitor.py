@@ -12,10 +12,12 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from starlette.responses import Response
+
 from ...core.frames import Document, NamedDocument
 from ...io.redact import redacted
 from ...io.sources import Source
-from .http import Answer, StatusServer
+from .http import StatusServer, as_json
 from .metrics import CONTENT_TYPE, Family, Metrics, gpu_families, of_counts
 from .systemd import Watchdog, notify
 
@@ -146,12 +148,12 @@ class Monitor:
                 notify("STOPPING=1")
                 self._running = False
 
-    def routes(self) -> dict[str, Callable[[], Answer]]:
-        """Paths of the status server, and what they answer."""
+    def routes(self) -> dict[str, Callable[[], Response]]:
+        """Return the paths of the status server, with what they answer."""
         return {
-            "/healthz": lambda: _told(*self.health.report()),
-            "/livez": lambda: _told(*self.health.alive()),
-            "/metrics": lambda: Answer(self.metrics.exposition(), CONTENT_TYPE),
+            "/healthz": lambda: _answer(*self.health.report()),
+            "/livez": lambda: _answer(*self.health.alive()),
+            "/metrics": lambda: Response(self.metrics.exposition(), media_type=CONTENT_TYPE),
         }
 
     def _check_source(self) -> CheckResult:
@@ -205,8 +207,8 @@ class Monitor:
         return {part: float(found["ok"]) for part, found in report.items() if "ok" in found}
 
 
-def _told(well: bool, body: dict[str, Any]) -> Answer:
-    return Answer.json(body, HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE)
+def _answer(well: bool, body: dict[str, Any]) -> Response:
+    return as_json(body, HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _rounded(seconds: float | None) -> float | None:

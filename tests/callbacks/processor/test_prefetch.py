@@ -19,7 +19,7 @@ from operando.models.detector import make_detector
 from operando.models.settings import DetectSettings
 from operando.models.threshold.detector import ThresholdDetector
 from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
-from operando.streamer.core.pipeline import ladder
+from operando.streamer.core.pipeline import search
 
 CPU = torch.device("cpu")
 
@@ -91,7 +91,7 @@ def test_close_ends_the_thread_and_drops_what_waits(detector):
 def detected(detection, frames):
     """How many particles are found in each of some frames that are queued together."""
     queue = [QueuedFrame("r", one, 0, detection.prefetch(one)) for one in frames]
-    state, known = ladder.init(detection.modes), {"r": None}
+    state, known = search.init(detection.modes), {"r": None}
     _, found = detection.detect(state, queue, known, Backlog())
     return [len(one.detections) for one in found]
 

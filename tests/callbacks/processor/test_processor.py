@@ -14,7 +14,7 @@ from event_model import DocumentNames, schema_validators
 from operando.callbacks import StreamProcessor
 from operando.models.threshold.detector import ThresholdDetector
 from operando.streamer.config import load_settings
-from operando.streamer.core.register.outline import DIRECTIONS
+from operando.streamer.core.register.settings import DIRECTIONS
 from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
 FRAMES_KEYS = [

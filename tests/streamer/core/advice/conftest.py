@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.frames import FrameKey
-from operando.streamer.core.register.affine import IDENTITY
-from operando.streamer.core.register.gauge import Gauge
-from operando.streamer.core.register.kinematics import UNKNOWN
-from operando.streamer.core.register.magnification import Magnification
+from operando.streamer.core.register.deformation import IDENTITY, Magnification
+from operando.streamer.core.register.drift import Gauge
+from operando.streamer.core.register.particle import UNKNOWN
 from operando.streamer.core.results import FrameResult, ParticleResult, Status, skipped
 
 NAN = np.full(2, np.nan)

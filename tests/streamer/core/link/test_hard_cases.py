@@ -23,7 +23,7 @@ def follow(scenes, state=None, valid=None):
 
 
 def ids(result):
-    return {s.particle: s.detection for s in result.sightings if s.detection >= 0}
+    return {s.particle: s.detection for s in result.observations if s.detection >= 0}
 
 
 def merged(see, centres, radii, rows):
@@ -75,7 +75,7 @@ def test_one_detection_of_two_particles_is_divided_and_told(see):
     one = [merged(see, centres, radii, [1, 3])]
     _, results = follow([*apart, *close, *one * 3, *close])
     for result in results[3:6]:
-        found = {s.particle: s for s in result.sightings}
+        found = {s.particle: s for s in result.observations}
         assert sorted(found) == [0, 1, 2, 3]
         assert [p for p, s in found.items() if s.divided] == [1, 3]
         for particle in (1, 3):
@@ -84,7 +84,7 @@ def test_one_detection_of_two_particles_is_divided_and_told(see):
         assert len(detections) == 4
         assert detections.area[found[1].detection] == pytest.approx(np.pi * 16**2, rel=0.15)
     assert sorted(ids(results[6])) == [0, 1, 2, 3]
-    assert not any(s.divided for s in results[6].sightings)
+    assert not any(s.divided for s in results[6].observations)
 
 
 def test_parts_of_one_particle_found_no_second_one(see):
@@ -110,7 +110,7 @@ def test_parts_of_one_particle_found_no_second_one(see):
     for result in results[3:5]:
         assert sorted(ids(result)) == [0, 1, 2, 3, 4]
         np.testing.assert_allclose(
-            next(s.yx for s in result.sightings if s.particle == 2), CENTRES[2], atol=0.2
+            next(s.yx for s in result.observations if s.particle == 2), CENTRES[2], atol=0.2
         )
     # what stays apart were two particles all along
     _, results = follow([parts] * 8, state)
@@ -137,7 +137,7 @@ def test_the_centre_of_a_cut_particle_is_told_as_that_of_the_whole(see):
               (0, 0, 4, 8, 12, 16, 20)]  # fmt: skip
     _, results = follow(scenes)
     for result, place in zip(results[3:], (278, 282, 286, 290), strict=True):
-        (cut,) = (s for s in result.sightings if s.particle == 4)
+        (cut,) = (s for s in result.observations if s.particle == 4)
         np.testing.assert_allclose(cut.yx, (place, 140.0), atol=0.8)
 
 
@@ -154,14 +154,14 @@ def test_a_hidden_particle_is_back_in_the_frame_in_which_it_is_seen(see, hidden)
     shown, without = see(CENTRES, RADII), see(CENTRES[:4], RADII[:4])
     _, results = follow([shown, shown, *[without] * hidden, shown])
     assert ids(results[-1]) == {i: i for i in range(5)}
-    assert {str(s.state) for s in results[-1].sightings} == {"tracked"}
+    assert {str(s.state) for s in results[-1].observations} == {"tracked"}
 
 
 def test_a_tentative_particle_may_miss_a_frame(see):
     shown, without = see(CENTRES, RADII), see(CENTRES[:4], RADII[:4])
     state, results = follow([without, shown, without, shown])
     assert state.next_particle == 5
-    assert [s.particle for s in results[2].sightings] == [0, 1, 2, 3]
+    assert [s.particle for s in results[2].observations] == [0, 1, 2, 3]
 
 
 # ---- motion --------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_a_confirmed_particle_is_not_given_up(see):
     place = CENTRES[4] + (0.5, -0.25)
     for _ in range(6):
         state, result = linker.update(state, *without)
-        assert result.sightings[4].state == TrackState.COASTING
+        assert result.observations[4].state == TrackState.COASTING
         before = state
         state = linker.confirm(state, {4: place, 0: place, 99: place})
         assert state.tracks[4].state == TrackState.TRACKED
@@ -245,7 +245,7 @@ def test_a_confirmed_particle_is_not_given_up(see):
     for _ in range(4):  # past the limit
         state, result = linker.update(state, *without)
         state = linker.confirm(state, {4: place})
-        states += [str(s.state) for s in result.sightings if s.particle == 4]
+        states += [str(s.state) for s in result.observations if s.particle == 4]
     assert states == ["coasting", "coasting", "lost", "retired"]
 
 

@@ -26,7 +26,7 @@ def run(linker, scenes, state=None):
 def ids(result, detections_of):
     """Identity of each detection row."""
     return [
-        next((s.particle for s in result.sightings if s.detection == row), None)
+        next((s.particle for s in result.observations if s.detection == row), None)
         for row in range(detections_of)
     ]
 
@@ -43,7 +43,7 @@ def test_identities_hold_over_jitter_and_contrast(linker, see):
     assert ids(results[0], 5) == [0, 1, 2, 3, 4]
     for result in results[1:]:
         assert ids(result, 5) == list(order)
-        assert all(s.state == TrackState.TRACKED for s in result.sightings)
+        assert all(s.state == TrackState.TRACKED for s in result.observations)
 
 
 def test_a_jump_of_the_field_keeps_identities(linker, see):
@@ -55,7 +55,7 @@ def test_a_jump_of_the_field_keeps_identities(linker, see):
 def test_a_hidden_particle_coasts_then_gets_its_identity_back(linker, see):
     shown, hidden = see(CENTRES, RADII), see(CENTRES[:4], RADII[:4])
     _, results = run(linker, [shown, shown, hidden, hidden, shown])
-    coasting = results[3].sightings[4]
+    coasting = results[3].observations[4]
     assert coasting.state == TrackState.COASTING
     assert coasting.detection == -1
     np.testing.assert_allclose(coasting.yx, CENTRES[4], atol=0.5)
@@ -66,7 +66,7 @@ def test_lost_is_told_once_and_the_identity_is_not_used_again(see):
     linker = make_linker(LinkSettings(coast_frames=2, lost_frames=4))
     shown, hidden = see(CENTRES, RADII), see(CENTRES[:4], RADII[:4])
     state, results = run(linker, [shown, shown, *[hidden] * 6])
-    last = [[str(s.state) for s in r.sightings if s.particle == 4] for r in results]
+    last = [[str(s.state) for s in r.observations if s.particle == 4] for r in results]
     assert last[2:] == [["coasting"], ["coasting"], ["lost"], [], ["retired"], []]
     _, results = run(linker, [shown, shown], state)
     assert ids(results[1], 5) == [0, 1, 2, 3, 5]
@@ -90,7 +90,7 @@ def test_a_further_run_of_the_sample_keeps_identities_over_a_large_move(linker, 
 def test_an_empty_frame_makes_all_coast(linker, see):
     empty = see(np.zeros((0, 2)), [])
     state, results = run(linker, [see(CENTRES, RADII)] * 2 + [empty])
-    assert [s.state for s in results[2].sightings] == [TrackState.COASTING] * 5
+    assert [s.state for s in results[2].observations] == [TrackState.COASTING] * 5
     _, (again,) = run(linker, [see(CENTRES + 2, RADII)], state)
     assert ids(again, 5) == [0, 1, 2, 3, 4]
 
@@ -99,5 +99,7 @@ def test_update_leaves_the_state_alone(linker, see):
     state, _ = run(linker, [see(CENTRES, RADII)] * 2)
     first = linker.update(state, *see(CENTRES + 1, RADII))
     second = linker.update(state, *see(CENTRES + 1, RADII))
-    assert [s.particle for s in first[1].sightings] == [s.particle for s in second[1].sightings]
+    assert [s.particle for s in first[1].observations] == [
+        s.particle for s in second[1].observations
+    ]
     assert state.shift.tolist() == pytest.approx([0, 0], abs=1e-9)

@@ -63,7 +63,7 @@ def follow(linker, scenes):
 
 
 def ids(result):
-    return {s.particle: s.detection for s in result.sightings if s.detection >= 0}
+    return {s.particle: s.detection for s in result.observations if s.detection >= 0}
 
 
 SAME = {i: i for i in range(5)}
@@ -72,8 +72,8 @@ SAME = {i: i for i in range(5)}
 def test_equal_frames_keep_identities(linker):
     _, results = follow(linker, [field()] * 4)
     assert [ids(r) for r in results] == [SAME] * 4
-    assert all(np.isnan(s.similarity) for s in results[0].sightings)
-    np.testing.assert_allclose([s.similarity for s in results[3].sightings], 1, atol=1e-4)
+    assert all(np.isnan(s.similarity) for s in results[0].observations)
+    np.testing.assert_allclose([s.similarity for s in results[3].observations], 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("gain", [0.25, 4.0])
@@ -81,7 +81,7 @@ def test_contrast_that_changes_fourfold_keeps_identities_and_likeness(linker, ga
     state, results = follow(linker, [field(), field(contrast=gain)])
     assert ids(results[1]) == SAME
     assert state.next_particle == 5
-    np.testing.assert_allclose([s.similarity for s in results[1].sightings], 1, atol=1e-3)
+    np.testing.assert_allclose([s.similarity for s in results[1].observations], 1, atol=1e-3)
 
 
 def test_noise_is_borne(linker):
@@ -103,7 +103,7 @@ def test_particles_that_change_places_are_told_by_their_look(linker):
     swapped[[0, 1]] = near[[1, 0]]
     _, results = follow(linker, [field(near), field(near), field(swapped)])
     assert ids(results[2]) == SAME
-    np.testing.assert_allclose(results[2].sightings[0].yx, near[1], atol=2)
+    np.testing.assert_allclose(results[2].observations[0].yx, near[1], atol=2)
 
 
 def test_particles_that_look_the_same_are_told_by_place(linker, see):
@@ -130,7 +130,7 @@ def test_another_particle_in_the_place_of_one_that_is_gone_is_new(linker):
     strict = make_linker(LinkSettings(kind="ssim", ssim_floor=0.6))
     _, results = follow(strict, [shown, shown, without])
     assert ids(results[2]) == {1: 1, 2: 2, 3: 3, 4: 0}
-    assert results[2].sightings[0].state == TrackState.COASTING
+    assert results[2].observations[0].state == TrackState.COASTING
 
 
 def test_a_good_pair_is_not_given_up_for_two_poor_ones(linker):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from operando.streamer.core.link.ssim import DATA_RANGE, bodies, pair_ssim, side_of, views
+from operando.streamer.core.link.ssim import DATA_RANGE, bodies, pair_ssim, rois_of, side_of
 
 SHAPE = (120, 140)
 ALL = np.ones(SHAPE, bool)
@@ -16,7 +16,7 @@ def rois(see, centre, radius, *, side=50.0, size=32, valid=ALL, od=None, at=None
     detections, drawn = see([centre], [radius], shape=SHAPE, **options)
     found = bodies(drawn if od is None else od, valid, detections)
     at = detections.yx if at is None else np.array([at])
-    return views(found, np.array([0]), at, np.array([side]), size)
+    return rois_of(found, np.array([0]), at, np.array([side]), size)
 
 
 def standard(image):
@@ -79,7 +79,7 @@ def test_a_roi_is_the_density_above_the_background_within_the_mask(see):
     od = od + np.float32(0.25)
     found = bodies(od, ALL, detections)
     # a window that the neighbour reaches into
-    roi = views(found, np.array([0]), detections.yx[:1], np.array([80.0]), 80)[0, 0].numpy()
+    roi = rois_of(found, np.array([0]), detections.yx[:1], np.array([80.0]), 80)[0, 0].numpy()
     y, x = np.mgrid[:80, :80] - 39.5
     distance = np.hypot(y, x)
     np.testing.assert_allclose(roi[distance < 14], 0.5, atol=1e-5)
@@ -97,8 +97,8 @@ def test_cells_are_means_over_their_area(see):
     noisy = od + np.random.default_rng(0).normal(0, 0.1, SHAPE).astype(np.float32)
     found = bodies(noisy, ALL, detections)
     centre, side = np.array([[59.5, 59.5]]), np.array([64.0])  # 2 x 2 pixels a cell
-    fine = views(found, np.array([0]), centre, side, 64)
-    coarse = views(found, np.array([0]), centre, side, 32)
+    fine = rois_of(found, np.array([0]), centre, side, 64)
+    coarse = rois_of(found, np.array([0]), centre, side, 32)
     torch.testing.assert_close(coarse, torch.nn.functional.avg_pool2d(fine, 2))
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from operando.streamer.core.frames import FrameKey, OpticalDensityFrame
 from operando.streamer.core.link import LinkState, Track, TrackState
-from operando.streamer.core.pipeline import coasting as incremental
-from operando.streamer.core.pipeline.coasting import can_coast
+from operando.streamer.core.pipeline import search
+from operando.streamer.core.pipeline.search import can_coast
 
 
 def track(particle, yx, state=TrackState.TRACKED, **changes):
@@ -57,7 +57,7 @@ def frame(*places, shape=(140, 140)):
 
 
 def expected(link, unsearched, every, corrected=None):
-    return incremental.expected(link, corrected or frame(), unsearched, every)
+    return search.expected(link, corrected or frame(), unsearched, every)
 
 
 ONE, TWO = track(0, (50, 60)), track(1, (80, 20), velocity=np.array([3.0, 0.0]))

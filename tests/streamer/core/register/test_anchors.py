@@ -22,54 +22,54 @@ def roi(draw):
 
 
 @pytest.fixture
-def memory(roi):
+def known(roi):
     return add(None, begin(*roi()))
 
 
-def test_the_first_template_has_contrast_one_and_a_rim(memory):
-    (anchor,) = memory.anchors
-    assert (anchor.contrast, anchor.frames) == (1.0, 1)
-    assert anchor.rim is not None
-    assert anchor.rim.radius == pytest.approx(RADIUS, rel=0.05)
-    assert np.isnan(anchor.response).all()
-    assert memory.nearest is memory.best is anchor
+def test_the_first_template_has_contrast_one_and_a_rim(known):
+    (template,) = known.templates
+    assert (template.contrast, template.frames) == (1.0, 1)
+    assert template.rim is not None
+    assert template.rim.radius == pytest.approx(RADIUS, rel=0.05)
+    assert np.isnan(template.response).all()
+    assert known.current is known.best is template
 
 
 @pytest.mark.parametrize(
     ("contrast", "side"), [(1.29, 60), (1.31, None), (1 / 1.29, 60), (1 / 1.31, None)]
 )
-def test_a_template_begins_where_the_contrast_has_changed_by_a_third(memory, contrast, side):
-    assert memory.side(contrast) == side
+def test_a_template_begins_where_the_contrast_has_changed_by_a_third(known, contrast, side):
+    assert known.side(contrast) == side
 
 
-def test_there_are_not_more_than_a_dozen(memory, roi):
+def test_there_are_not_more_than_a_dozen(known, roi):
     for n in range(1, 12):
-        assert memory.side(2.0**n) is None
-        memory = add(memory, begin(*roi(), contrast=2.0**n))
-    assert len(memory.anchors) == 12
-    assert memory.side(2.0**13) == 0
+        assert known.side(2.0**n) is None
+        known = add(known, begin(*roi(), contrast=2.0**n))
+    assert len(known.templates) == 12
+    assert known.side(2.0**13) == 0
     # those there are still learn
-    assert memory.side(2.0**11) == 60
+    assert known.side(2.0**11) == 60
 
 
 def test_a_template_is_the_mean_of_its_frames(roi):
     frames = [roi(seed=seed)[0] for seed in range(6)]
     contrasts = [1.0, 1.1, 0.9, 1.2, 0.95, 1.05]
-    memory = add(None, begin(frames[0], roi()[1]))
+    known = add(None, begin(frames[0], roi()[1]))
     for frame, contrast in zip(frames[1:], contrasts[1:], strict=True):
-        memory = learn(memory, frame, contrast)
-    (anchor,) = memory.anchors
-    assert anchor.frames == 6
-    assert memory.contrast == 1.05
-    assert anchor.contrast == pytest.approx(np.mean(contrasts))
-    np.testing.assert_allclose(anchor.image, np.mean(frames, axis=0), atol=1e-5)
+        known = learn(known, frame, contrast)
+    (template,) = known.templates
+    assert template.frames == 6
+    assert known.contrast == 1.05
+    assert template.contrast == pytest.approx(np.mean(contrasts))
+    np.testing.assert_allclose(template.image, np.mean(frames, axis=0), atol=1e-5)
 
 
-def test_its_rim_is_made_anew_whenever_twice_as_many_frames_are_in_it(memory, roi):
-    rims = [memory.anchors[0].rim]
+def test_its_rim_is_made_anew_whenever_twice_as_many_frames_are_in_it(known, roi):
+    rims = [known.templates[0].rim]
     for seed in range(1, 9):
-        memory = learn(memory, roi(seed=seed)[0], 1.0)
-        rims.append(memory.anchors[0].rim)
+        known = learn(known, roi(seed=seed)[0], 1.0)
+        rims.append(known.templates[0].rim)
     fresh = [n + 1 for n in range(1, 9) if rims[n] is not rims[n - 1]]
     assert fresh == [2, 4, 8]
     # and is closer to the body itself: less noise, and less blurred against it
@@ -79,51 +79,51 @@ def test_its_rim_is_made_anew_whenever_twice_as_many_frames_are_in_it(memory, ro
     assert last < 0.6 * first
 
 
-def test_a_template_that_has_seen_enough_stays_as_it_is(memory, roi):
+def test_a_template_that_has_seen_enough_stays_as_it_is(known, roi):
     image, _ = roi()
     for n in range(1, 64):
-        assert memory.side(1.0) == 60, n
-        memory = learn(memory, image, 1.0)
-    assert memory.anchors[0].frames == 64
-    assert memory.side(1.0) == 0
+        assert known.side(1.0) == 60, n
+        known = learn(known, image, 1.0)
+    assert known.templates[0].frames == 64
+    assert known.side(1.0) == 0
 
 
 def test_what_was_not_seen_is_learned_when_it_is_seen(roi):
     image, inside = roi()
     first = image.copy()
     first[:10] = np.nan
-    memory = add(None, begin(first, inside))
-    assert np.isnan(memory.anchors[0].image[:10]).all()
+    known = add(None, begin(first, inside))
+    assert np.isnan(known.templates[0].image[:10]).all()
     second = roi(seed=1)[0].copy()
     second[50:] = np.nan
-    memory = learn(memory, second, 1.0)
-    learned = memory.anchors[0].image
+    known = learn(known, second, 1.0)
+    learned = known.templates[0].image
     np.testing.assert_array_equal(learned[:10], second[:10])
     np.testing.assert_array_equal(learned[50:], first[50:])
     np.testing.assert_allclose(learned[10:50], (first + second)[10:50] / 2, atol=1e-6)
 
 
-def test_a_template_learns_from_frames_of_its_own_contrast_only(memory, roi):
-    memory = add(memory, begin(*roi(gain=3.0), contrast=3.0))
-    memory = learn(memory, roi(gain=2.7, seed=2)[0], 2.7)
-    faint, strong = memory.anchors
+def test_a_template_learns_from_frames_of_its_own_contrast_only(known, roi):
+    known = add(known, begin(*roi(gain=3.0), contrast=3.0))
+    known = learn(known, roi(gain=2.7, seed=2)[0], 2.7)
+    faint, strong = known.templates
     assert (faint.frames, strong.frames) == (1, 2)
     assert strong.contrast == pytest.approx(2.85)
-    assert memory.nearest is strong
-    memory = learn(memory, roi(gain=1.1, seed=3)[0], 1.1)
-    assert [a.frames for a in memory.anchors] == [2, 2]
-    assert memory.nearest is memory.anchors[0]
+    assert known.current is strong
+    known = learn(known, roi(gain=1.1, seed=3)[0], 1.1)
+    assert [a.frames for a in known.templates] == [2, 2]
+    assert known.current is known.templates[0]
 
 
-def test_the_best_template_is_strong_and_the_mean_of_several_frames(memory, roi):
-    memory = add(memory, begin(*roi(gain=2.0), contrast=2.0))
-    assert memory.best.contrast == 2.0
+def test_the_best_template_is_strong_and_the_mean_of_several_frames(known, roi):
+    known = add(known, begin(*roi(gain=2.0), contrast=2.0))
+    assert known.best.contrast == 2.0
     for seed in range(7):
-        memory = learn(memory, roi(seed=seed)[0], 1.0)
+        known = learn(known, roi(seed=seed)[0], 1.0)
     # eight frames of half the contrast tell as much as two of the whole
-    assert memory.best.contrast == 1.0
-    memory = learn(learn(memory, roi(gain=2.0)[0], 2.0), roi(gain=2.0)[0], 2.0)
-    assert memory.best.contrast == 2.0
+    assert known.best.contrast == 1.0
+    known = learn(learn(known, roi(gain=2.0)[0], 2.0), roi(gain=2.0)[0], 2.0)
+    assert known.best.contrast == 2.0
 
 
 @pytest.mark.parametrize("reach", [10, 100])

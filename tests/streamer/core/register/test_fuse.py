@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from operando.streamer.core.register import motion
-from operando.streamer.core.register.fuse import crop_rois, fuse, prepare
+from operando.streamer.core.register.images import crop_rois, fuse, prepare
 from operando.streamer.core.register.motion import FrameMeasurement, PositionMeasurement
 from operando.streamer.core.register.settings import RegisterSettings, auto_roi
 

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from operando.streamer.core.register import motion
 from operando.streamer.core.register.background import BackgroundView
-from operando.streamer.core.register.gauge import BACKGROUND, ROBUST_MEAN
+from operando.streamer.core.register.drift import BACKGROUND, ROBUST_MEAN
 from operando.streamer.core.register.motion import FrameMeasurement, PositionMeasurement
 from operando.streamer.core.register.regauge import regauge
 from operando.streamer.core.register.settings import RegisterSettings
@@ -32,7 +32,7 @@ def advance(positions, settings, pictures=None, unseen=frozenset()):
         picture = pictures[frame] if pictures else None
         now = FrameMeasurement(
             frame=frame, time=4.0 * frame, energy=None, shape=SHAPE, measured=measured,
-            picture=picture,
+            background=picture,
         )  # fmt: skip
         state, field = motion.update(state, now, settings)
         fields.append(field)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.core.register.kinematics import rates
+from operando.streamer.core.register.particle import rates
 
 
 def test_errors_of_a_parabola_are_those_of_repeated_noise():

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.core.register import magnification
-from operando.streamer.core.register.magnification import scale_between
+from operando.streamer.core.register import deformation
+from operando.streamer.core.register.deformation import scale_between
 from operando.streamer.core.register.settings import RegisterSettings
 
 PER_EV = -1.2e-4
@@ -20,7 +20,7 @@ def rms(values):
 
 def slopes(followed, seeds, **changes):
     runs = [followed(s, magnification_per_ev=PER_EV, **changes) for s in seeds]
-    found = np.array([magnification.slope(run.state.magnification) for run in runs])
+    found = np.array([deformation.slope(run.state.magnification) for run in runs])
     return found[:, 0], found[:, 1], runs
 
 
@@ -34,7 +34,7 @@ def test_an_unknown_magnification_is_found_within_its_sigma(followed):
         assert not any(m.known for m in told)
         assert told[0].value == pytest.approx(1.0)
         assert told[-1].sigma == pytest.approx(
-            magnification.slope(run.state.magnification)[1]
+            deformation.slope(run.state.magnification)[1]
             * (run.truth.energies[-1] - run.truth.energies[0])
         )
 
@@ -51,7 +51,7 @@ def test_strain_that_advances_with_the_energy_is_in_the_sigma(followed):
     cautious = RegisterSettings(strain_walk=0.02)
     loose = followed(0, n_energies=30, settings=cautious, **STILL).state.magnification
     sure = followed(0, n_energies=30, **STILL).state.magnification
-    assert magnification.slope(loose)[1] > 3 * magnification.slope(sure)[1]
+    assert deformation.slope(loose)[1] > 3 * deformation.slope(sure)[1]
 
 
 def test_a_known_magnification_is_divided_out_of_drift_and_strain(followed):
@@ -96,11 +96,11 @@ def test_the_profile_names_energy_and_axis(followed):
 
 
 def test_a_frame_without_energy_has_no_magnification():
-    state = magnification.init()
-    state, view = magnification.view(state, None, (100, 100), KNOWN)
+    state = deformation.init_magnification()
+    state, view = deformation.view_of(state, None, (100, 100), KNOWN)
     assert view.scale == 1.0
     assert np.isnan(state.reference)
-    state, view = magnification.view(state, 8300.0, (100, 100), KNOWN)
+    state, view = deformation.view_of(state, 8300.0, (100, 100), KNOWN)
     assert state.reference == 8300.0
     assert view.axis_yx == (49.5, 49.5)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.register import motion
-from operando.streamer.core.register.fit import mask_sigma
 from operando.streamer.core.register.motion import FrameMeasurement, PositionMeasurement
+from operando.streamer.core.register.places import mask_sigma
 from operando.streamer.core.register.settings import RegisterSettings
 
 SETTINGS = RegisterSettings()

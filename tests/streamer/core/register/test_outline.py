@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from operando.models.detector import Detections
-from operando.streamer.core.register.outline import DIRECTIONS, outlines
+from operando.streamer.core.register.images import outlines
+from operando.streamer.core.register.settings import DIRECTIONS
 
 ANGLE = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
 

@@ -8,7 +8,7 @@ import pytest
 
 from operando.callbacks import StreamProcessor
 from operando.streamer.config import load_settings
-from operando.streamer.core.register.magnification import scale_between
+from operando.streamer.core.register.deformation import scale_between
 from operando.streamer.io.importers import import_documents
 
 pytestmark = pytest.mark.data

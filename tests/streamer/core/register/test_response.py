@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from operando.models.rim import fit_rims, kernel
+from operando.models.rim import fit_rims, kernel, stack_rims
 from operando.models.warp import resample
 from operando.streamer.core.register.templates import background_response, begin
 
@@ -59,10 +59,9 @@ def test_it_is_the_error_of_fits_of_particles_that_lie_on_such_a_background(rim,
             body = draw([centre], [15.0], noise=0.0, seed=n, shape=SHAPE).corrected.od
             pixels = torch.from_numpy(body + background)[None, None]
             fit = fit_rims(
-                [rim],
+                stack_rims([rim], torch.device("cpu")),
                 centre[None].astype(float),
                 lambda yx, pixels=pixels: resample(pixels, yx[None])[0, 0],
-                torch.device("cpu"),
             )
             error.append(fit.yx[0] - centre)
     rms = np.sqrt(np.mean(np.square(error), axis=0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from operando.streamer.core.register.fuse import LONGEST_PX, binning, unaligned, unaligned_shape
+from operando.streamer.core.register.images import LONGEST_PX, binning, unaligned, unaligned_shape
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (460, 460), (300, 1025), (2048, 2048), (1, 5000)])

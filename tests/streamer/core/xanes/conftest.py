@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.frames import FrameKey
-from operando.streamer.core.register.kinematics import UNKNOWN
+from operando.streamer.core.register.particle import UNKNOWN
 from operando.streamer.core.results import FrameResult, ParticleResult, Status, skipped
 from operando.streamer.core.xanes import PhaseReference, XanesSettings, make_basis, make_reference
 from operando.streamer.lab.simulate.spectra import OXIDISED, REDUCED, absorption, ni_edge_energies

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from operando.streamer.errors import ConfigError
-from operando.streamer.service.operation.http import Answer, StatusServer, parse_address
+from operando.streamer.service.operation.http import StatusServer, as_json, parse_address
 
 
 def broken():
@@ -18,8 +18,8 @@ def broken():
 
 
 ROUTES = {
-    "/ok": lambda: Answer.json({"a": 1}),
-    "/sick": lambda: Answer.json({}, HTTPStatus.SERVICE_UNAVAILABLE),
+    "/ok": lambda: as_json({"a": 1}),
+    "/sick": lambda: as_json({}, HTTPStatus.SERVICE_UNAVAILABLE),
     "/broken": broken,
 }
 
@@ -37,7 +37,7 @@ def test_paths_and_their_statuses(server, caplog):
         assert client.get("/broken").status_code == 500
         assert client.get("/nothing").status_code == 404
         assert client.get("/ok/../../etc/passwd").status_code == 404
-        assert client.post("/ok").status_code == 501
+        assert client.post("/ok").status_code == 405
         assert client.get("/ok").status_code == 200
     assert any("cannot answer /broken" in r.message for r in caplog.records)
 

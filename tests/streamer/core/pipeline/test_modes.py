@@ -1,4 +1,4 @@
-"""The choice of a rung: in time, without swinging, and back up again."""
+"""The choice of a mode: in time, without swinging, and back up again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from operando.streamer.core.frames import DetectionEffort, DetectionMode
-from operando.streamer.core.pipeline import ladder
-from operando.streamer.core.pipeline.ladder import QueueStatus
+from operando.streamer.core.pipeline import search
+from operando.streamer.core.pipeline.search import QueueStatus
 
 ALL = (DetectionMode.NETWORKS, DetectionMode.CLASSICAL, DetectionMode.COASTING)
 COSTS = {DetectionMode.NETWORKS: 0.3, DetectionMode.CLASSICAL: 0.05, DetectionMode.COASTING: 0.01}
@@ -19,31 +19,31 @@ def observe(queued=1, spent=0.0, known=True):
 
 
 def follow(state, observations, costs=COSTS):
-    """Rungs taken for frames, each of which costs what its rung costs."""
+    """Modes taken for frames, each of which costs what its mode costs."""
     taken = []
     for now in observations:
-        state, rung = ladder.update(state, now)
-        state = ladder.timed(state, rung, costs[rung])
-        taken.append(rung)
+        state, mode = search.update(state, now)
+        state = search.timed(state, mode, costs[mode])
+        taken.append(mode)
     return state, taken
 
 
 def settled(costs=COSTS):
-    """A ladder that knows what every rung costs."""
-    state = ladder.init(ALL)
-    for rung, cost in costs.items():
+    """A ladder that knows what every mode costs."""
+    state = search.init(ALL)
+    for mode, cost in costs.items():
         for _ in range(5):
-            state = ladder.timed(state, rung, cost)
+            state = search.timed(state, mode, cost)
     return state
 
 
 def test_without_a_backlog_the_best_rung_is_taken():
-    _, taken = follow(ladder.init(ALL), [observe()] * 30)
+    _, taken = follow(search.init(ALL), [observe()] * 30)
     assert set(taken) == {DetectionMode.NETWORKS}
 
 
 @pytest.mark.parametrize(
-    ("queued", "rung"),
+    ("queued", "mode"),
     [
         (3, DetectionMode.NETWORKS),
         (4, DetectionMode.CLASSICAL),
@@ -51,21 +51,21 @@ def test_without_a_backlog_the_best_rung_is_taken():
         (21, DetectionMode.COASTING),
     ],
 )
-def test_a_backlog_takes_the_next_cheaper_rung_that_meets_the_deadline(queued, rung):
-    _, chosen = ladder.update(settled(), observe(queued))
-    assert chosen == rung
+def test_a_backlog_takes_the_next_cheaper_rung_that_meets_the_deadline(queued, mode):
+    _, chosen = search.update(settled(), observe(queued))
+    assert chosen == mode
 
 
 def test_time_that_is_spent_is_no_longer_there():
-    assert ladder.update(settled(), observe(3, spent=0.05))[1] == DetectionMode.NETWORKS
-    assert ladder.update(settled(), observe(3, spent=0.2))[1] == DetectionMode.CLASSICAL
-    assert ladder.update(settled(), observe(3, spent=0.9))[1] == DetectionMode.COASTING
+    assert search.update(settled(), observe(3, spent=0.05))[1] == DetectionMode.NETWORKS
+    assert search.update(settled(), observe(3, spent=0.2))[1] == DetectionMode.CLASSICAL
+    assert search.update(settled(), observe(3, spent=0.9))[1] == DetectionMode.COASTING
 
 
 def test_a_rung_that_was_never_taken_is_tried():
-    state = ladder.timed(ladder.init(ALL), DetectionMode.NETWORKS, 5.0)
-    state, rung = ladder.update(state, observe(50))
-    assert rung == DetectionMode.CLASSICAL
+    state = search.timed(search.init(ALL), DetectionMode.NETWORKS, 5.0)
+    state, mode = search.update(state, observe(50))
+    assert mode == DetectionMode.CLASSICAL
 
 
 def test_it_goes_back_up_only_after_several_calm_frames():
@@ -79,7 +79,7 @@ def test_it_goes_back_up_only_after_several_calm_frames():
 
 def test_one_rung_at_a_time_from_coasting():
     state, _ = follow(settled(), [observe(100)])
-    assert state.rung == DetectionMode.COASTING
+    assert state.mode == DetectionMode.COASTING
     _, taken = follow(state, [observe(1)] * 14)
     order = list(dict.fromkeys(taken))
     assert order == [DetectionMode.COASTING, DetectionMode.CLASSICAL, DetectionMode.NETWORKS]
@@ -100,19 +100,19 @@ def test_particles_do_not_coast_for_ever():
 
 
 def test_where_nothing_is_known_nothing_can_coast():
-    _, rung = ladder.update(settled(), observe(1000, known=False))
-    assert rung == DetectionMode.CLASSICAL
+    _, mode = search.update(settled(), observe(1000, known=False))
+    assert mode == DetectionMode.CLASSICAL
 
 
 def test_a_slow_first_frame_does_not_rule_the_networks_out_for_ever():
-    state = ladder.timed(ladder.init(ALL), DetectionMode.NETWORKS, 30.0)  # compiled its kernels
+    state = search.timed(search.init(ALL), DetectionMode.NETWORKS, 30.0)  # compiled its kernels
     _, taken = follow(state, [observe(1)] * 250)
     assert taken[0] == DetectionMode.CLASSICAL
     assert set(taken[-100:]) == {DetectionMode.NETWORKS}
 
 
 def test_the_threshold_alone_has_two_rungs():
-    state = ladder.init((DetectionMode.CLASSICAL, DetectionMode.COASTING))
+    state = search.init((DetectionMode.CLASSICAL, DetectionMode.COASTING))
     _, taken = follow(state, [observe(1)] * 3)
     assert set(taken) == {DetectionMode.CLASSICAL}
 

@@ -1,63 +1,60 @@
-"""A second look at a scan that is over: every frame against the best template of each particle.
+"""The second pass over a scan that has ended: every frame against each particle's best template.
 
 Live values chain templates over the contrasts of the scan, in the order in which they come. When
 the scan is over, the template that tells most is known, and every frame is matched with it at once;
-what the background did to the places is judged over the whole scan (see `register.blend`), and the
+what the background did to the places is judged over the whole scan (see `scan_places`), and the
 motion is followed again from the beginning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+import torch
 
-from ....models.arrays import Array
+from ....models.arrays import Array, Image
+from ....models.rim import RimStacks
 from ....models.ssim import Smoothed
 from ..link import TrackState
 from ..register import motion as motion_core
 from ..register.background import BackgroundView, picture
-from ..register.blend import ScanTrack, blend
-from ..register.fit import FitRequest, TemplateFit, refine
-from ..register.fuse import crop_rois, fuse, unaligned
-from ..register.gauge import BACKGROUND
-from ..register.motion import FieldMotion, MotionState, ParticleShift, PositionMeasurement
+from ..register.drift import BACKGROUND
+from ..register.images import crop_rois, fuse, unaligned
+from ..register.motion import FieldMotion, MotionState
+from ..register.particle import ParticleShift, PositionMeasurement
+from ..register.places import FitRequest, TemplateFit, refine
 from ..register.settings import RegisterSettings
-from ..register.steady import steady
 from ..register.templates import Template, TemplateSet
 from ..results import FrameResult, ParticleResult
-from .branch import compare
-from .gaps import fill_gaps
-from .records import FrameRecord
+from .branch import FrameRecord, compare
+from .scan_places import Load, ScanTrack, blend, fill_gaps, steady
 
-Load = Callable[[int], tuple[Tensor, NDArray[np.int32]] | None]
+_REACH_PX = 3.0  # how far a place may be from where it was; by eye
 
-_REACH_PX = 3.0
-
-# what an uneven chemistry may still do to a place, per variation of the gain over a radius
+# what an uneven chemistry may still do to a place, per variation of the gain over a radius; by eye
 _CHEMISTRY_PX = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """A scan that is over.
+    """A scan that has ended.
 
     Attributes
     ----------
     records : of its frames, in their order. load : gives image and masks of a frame, None if they
         are no longer there.
-    memories : what each particle looks like. before : motion when the scan began.
-    side : of the ROIs, px.
+    templates : of each particle. before : motion when the scan began.
+    side : of the ROIs, px. device : where the images lie.
     """
 
     records: Sequence[FrameRecord]
     load: Load
-    memories: Mapping[int, TemplateSet]
+    templates: Mapping[int, TemplateSet]
     before: MotionState
     side: int
+    device: torch.device
 
 
 def reregister_scan(
@@ -70,14 +67,14 @@ def reregister_scan(
     The motion at the end of the scan, of the places that the templates mark, as in `before`; and
     the revised results of its frames, made one by one, of the centres of mass.
     """
-    places, centres = _places(scan)
+    places, centres = _revised_places(scan)
     state = motion_core.recentred(scan.before, centres)
     revisions: list[_Revision] = []
     for item in scan.records:
         now = replace(
-            item.instant,
+            item.measurement,
             measured=_measured(item, places.get(item.result.frame, {})),
-            picture=_picture(scan, item, settings),
+            background=_background(scan, item, settings),
         )
         state, field = motion_core.update(state, now, settings)
         fitted = frozenset(places.get(item.result.frame, {}))
@@ -86,8 +83,8 @@ def reregister_scan(
     return marked, _results(scan, revisions, settings)
 
 
-def _picture(scan: Scan, item: FrameRecord, settings: RegisterSettings) -> BackgroundView | None:
-    """What lies between the particles, for the gauge that needs it."""
+def _background(scan: Scan, item: FrameRecord, settings: RegisterSettings) -> BackgroundView | None:
+    """Band-pass what lies between the particles, for the gauge that needs it."""
     loaded = scan.load(item.result.frame) if settings.gauge == BACKGROUND else None
     if loaded is None:
         return None
@@ -113,11 +110,16 @@ class _Found:
     sigma: Array
 
 
-def _places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]:
-    """Revised places by frame and particle, and how far from a template's mark they are, px."""
-    best = {p: m.best for p, m in scan.memories.items() if m.best.rim is not None}
-    fits = {item.result.frame: _fits(scan, best, item) for item in scan.records}
-    fits = fill_gaps(scan.records, fits, best, scan.load)
+def _revised_places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]:
+    """Revise places by frame and particle; say how far from a template's mark they are, px."""
+    best = {p: m.best for p, m in scan.templates.items() if m.best.rim is not None}
+    stacks = RimStacks(scan.device)
+    fits = {}
+    for item in scan.records:
+        loaded = scan.load(item.result.frame)
+        requests = _requests(item, best)
+        fits[item.result.frame] = {} if loaded is None else refine(*loaded, requests, stacks)
+    fits = fill_gaps(scan.records, fits, best, scan.load, stacks)
     numbers = [p for p in best if any(p in found for found in fits.values())]
     tracks = [_track(scan.records, fits, p, best[p]) for p in numbers]
     blended = blend(tracks)
@@ -127,7 +129,7 @@ def _places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]
     yx, noise = steady(np.stack([b.yx for b in blended], axis=1), noise)
     out: dict[int, dict[int, _Found]] = {item.result.frame: {} for item in scan.records}
     for column, (particle, track, both) in enumerate(zip(numbers, tracks, blended, strict=True)):
-        pull = np.hypot(both.sigma, _CHEMISTRY_PX * track.tilt[:, None])
+        pull = np.hypot(both.sigma, _CHEMISTRY_PX * track.gain_gradient[:, None])
         for row in np.flatnonzero(np.isfinite(track.fitted).all(axis=1)):
             sigma = np.hypot(noise[row, column], pull[row])
             found = _Found(yx[row, column] + both.centre, sigma)
@@ -135,27 +137,18 @@ def _places(scan: Scan) -> tuple[dict[int, dict[int, _Found]], dict[int, Array]]
     return out, {p: both.centre for p, both in zip(numbers, blended, strict=True)}
 
 
-def _fits(scan: Scan, best: Mapping[int, Template], item: FrameRecord) -> dict[int, TemplateFit]:
-    loaded = scan.load(item.result.frame)
-    return {} if loaded is None else refine(loaded[0], loaded[1], _requests(item, best))
-
-
 def _requests(item: FrameRecord, best: Mapping[int, Template]) -> list[FitRequest]:
-    requests = []
-    for m in item.instant.measured:
-        place = item.found.get(m.particle)
-        if m.particle not in best or place is None or not m.seen:
-            continue
-        requests.append(
-            FitRequest(
-                particle=m.particle,
-                anchor=best[m.particle],
-                start=m.yx,
-                reach=_REACH_PX,
-                label=place.row + 1,
-            )
+    return [
+        FitRequest(
+            particle=m.particle,
+            template=best[m.particle],
+            start=m.yx,
+            reach=_REACH_PX,
+            label=m.row + 1,
         )
-    return requests
+        for m in item.measurement.measured
+        if m.particle in best and m.seen
+    ]
 
 
 def _track(
@@ -165,44 +158,41 @@ def _track(
     best: Template,
 ) -> ScanTrack:
     fitted, mask, noise = (np.full((len(records), 2), np.nan) for _ in range(3))
-    faintness, tilt = (np.full(len(records), np.nan) for _ in range(2))
+    faintness, gradient = (np.full(len(records), np.nan) for _ in range(2))
     for row, item in enumerate(records):
         fit = fits.get(item.result.frame, {}).get(particle)
         if fit is None:
             continue
         fitted[row], noise[row] = fit.yx, fit.sigma
-        faintness[row], tilt[row] = 1.0 / fit.gain - 1.0, fit.tilt
-        seen = item.found.get(particle)
-        if seen is not None and seen.mask_yx is not None:
-            mask[row] = seen.mask_yx
+        faintness[row], gradient[row] = 1.0 / fit.gain - 1.0, fit.gain_gradient
+        for m in item.measurement.measured:
+            if m.particle == particle and m.mask_yx is not None:
+                mask[row] = m.mask_yx
     return ScanTrack(
         fitted=fitted,
         noise=noise,
         mask=mask,
         faintness=faintness,
-        tilt=tilt,
+        gain_gradient=gradient,
         response=best.response,
     )
 
 
 def _measured(record: FrameRecord, places: Mapping[int, _Found]) -> tuple[PositionMeasurement, ...]:
-    """Revised places of a frame; those of particles that nobody saw at first come last."""
-    told = {m.particle for m in record.instant.measured}
-    known = [
-        m if m.particle not in places else _revised(m, places[m.particle])
-        for m in record.instant.measured
-    ]
+    """Revise the places of a frame; those of particles that were not seen at first come last."""
+    before = {m.particle for m in record.measurement.measured}
+    known = []
+    for m in record.measurement.measured:
+        found, cut = places.get(m.particle), m.cut and m.seen
+        if found is not None:
+            m = replace(m, yx=found.yx, sigma=found.sigma, seen=True, cut=cut, followed=True)
+        known.append(m)
     new = [
         PositionMeasurement(particle=p, yx=f.yx, sigma=f.sigma, seen=True, cut=False, followed=True)
         for p, f in places.items()
-        if p not in told
+        if p not in before
     ]
     return (*known, *new)
-
-
-def _revised(item: PositionMeasurement, found: _Found) -> PositionMeasurement:
-    cut = item.cut and item.seen
-    return replace(item, yx=found.yx, sigma=found.sigma, seen=True, cut=cut, followed=True)
 
 
 def _results(
@@ -232,23 +222,20 @@ def _results(
         )
 
 
-def _particles(
-    revision: _Revision, rois: NDArray[np.float32], likeness: Array
-) -> tuple[ParticleResult, ...]:
+def _particles(revision: _Revision, rois: Image, likeness: Array) -> tuple[ParticleResult, ...]:
     item = revision.record
     before = {p.particle: p for p in item.result.particles}
-    unseen = {m.particle for m in item.instant.measured if not m.seen}
+    unseen = {m.particle for m in item.measurement.measured if not m.seen}
     out = []
     for i, m in enumerate(revision.field.moved):
-        told = before.pop(m.particle, None)
-        gone = told is not None and told.state in (TrackState.LOST, TrackState.RETIRED)
-        if told is None or gone:
-            told = _found_late(m)
+        first = before.pop(m.particle, None)
+        if first is None or first.state in (TrackState.LOST, TrackState.RETIRED):
+            first = _found_late(m)
         elif m.particle in unseen & revision.fitted:
-            told = replace(told, state=str(TrackState.TRACKED))
+            first = replace(first, state=str(TrackState.TRACKED))
         out.append(
             replace(
-                told,
+                first,
                 yx=m.yx,
                 sigma=m.sigma,
                 displacement=m.displacement,

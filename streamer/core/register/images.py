@@ -1,6 +1,11 @@
-"""Aligned images: each pixel of the reference taken from where the electrode has carried it."""
+"""Images of a frame: aligned as a whole, small as it came, ROIs; outlines of its masks.
+
+Each pixel of the reference is taken from where the electrode has carried it.
+"""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,23 +14,29 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ....models.arrays import Array
+from ....models.detector import Detections
 from ....models.warp import crop, resample
 from .motion import FieldMotion
+from .settings import DIRECTIONS
 
-_GRID_PX = 8
+LONGEST_PX = 256  # side of the small image, enough to see drift in; by eye
+
+_GRID_PX = 8  # between places that are computed; motion is smooth over far more; by eye
+
+# where a particle's own motion holds, and where it has faded, in half-axes of its ellipse; by eye
 _INSIDE = 1.25
+
 _OUTSIDE = 2.0
-LONGEST_PX = 256
 
 
 def prepare(od: NDArray[np.float32], valid: NDArray[np.bool_], device: torch.device) -> Tensor:
-    """Optical density as (1, 1, H, W) float32 on the device, NaN where invalid."""
+    """Put optical density, (1, 1, H, W) float32, on the device, NaN where invalid."""
     image = np.where(valid, od, np.float32(np.nan))
     return torch.from_numpy(image)[None, None].to(device)
 
 
 def crop_rois(image: Tensor, centres: Array, side: int) -> Tensor:
-    """Windows of side S centred on sub-pixel positions, resampled once.
+    """Cut windows of side S centred on sub-pixel positions, resampled once.
 
     Parameters
     ----------
@@ -43,12 +54,11 @@ def crop_rois(image: Tensor, centres: Array, side: int) -> Tensor:
 
 
 def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tensor:
-    """The whole frame with drift, deformation and each particle's own motion taken out.
+    """Resample the whole frame with drift, deformation and each particle's own motion taken out.
 
     The field drift + affine, seen through the magnification where that is known, holds
-    everywhere; the residual of each particle is added inside an
-    ellipse of 1.25 times its half-axes and fades out towards 2 times. The image is resampled
-    once, straight from the raw optical density.
+    everywhere; the residual of each particle is added inside an ellipse of 1.25 times its half-axes
+    and fades out towards 2 times. The image is resampled once, straight from the raw one.
 
     Parameters
     ----------
@@ -62,20 +72,17 @@ def fuse(image: Tensor, motion: FieldMotion, moments: dict[int, Array]) -> Tenso
     """
     height, width = image.shape[-2:]
     nodes = _coarse_places((height, width), motion, moments).transpose(2, 0, 1)
-    places = _between(torch.from_numpy(nodes.astype(np.float32)).to(image.device), width)
+    places = torch.from_numpy(nodes.astype(np.float32)).to(image.device)
+    # linear in between
+    share = torch.arange(_GRID_PX, device=image.device) / _GRID_PX
+    near = places[..., None]
+    wide = torch.lerp(near[:, :, :-1], near[:, :, 1:], share).flatten(2)[:, :, None, :width]
+    places = torch.lerp(wide[:, :-1], wide[:, 1:], share[:, None]).flatten(1, 2)
     return resample(image, places[:, :height].movedim(0, -1)[None])[0, 0]
 
 
-def _between(nodes: Tensor, width: int) -> Tensor:
-    """Linear interpolation of (2, h, w) between nodes a grid step apart, `width` columns of it."""
-    share = torch.arange(_GRID_PX, device=nodes.device) / _GRID_PX
-    near = nodes[..., None]
-    wide = torch.lerp(near[:, :, :-1], near[:, :, 1:], share).flatten(2)[:, :, None, :width]
-    return torch.lerp(wide[:, :-1], wide[:, 1:], share[:, None]).flatten(1, 2)
-
-
 def _coarse_places(shape: tuple[int, int], motion: FieldMotion, moments: dict[int, Array]) -> Array:
-    """Where every eighth pixel is found in the image, and one beyond, (h, w, 2) px."""
+    """Find every eighth pixel, and one beyond, in the image, (h, w, 2) px."""
     y, x = (np.arange(0.0, size + _GRID_PX, _GRID_PX) for size in shape)
     total = np.zeros((len(y), len(x)))
     own = np.zeros((2, *total.shape))
@@ -96,7 +103,7 @@ def _coarse_places(shape: tuple[int, int], motion: FieldMotion, moments: dict[in
 
 
 def _weight(dy: Array, dx: Array, moments: Array) -> Array:
-    """1 inside the scaled ellipse of equal moments, falling smoothly to 0 outside."""
+    """Weigh points: 1 inside the scaled ellipse of equal moments, falling smoothly to 0."""
     yy, xx, yx = moments
     determinant = max(yy * xx - yx**2, 1e-3)
     # an ellipse has half-axes of twice the root of its second moments
@@ -106,22 +113,19 @@ def _weight(dy: Array, dx: Array, moments: Array) -> Array:
     return step * step * (3 - 2 * step)
 
 
-# A frame as the camera saw it, small: what the aligned one is held against.
-
-
 def binning(shape: tuple[int, int]) -> int:
-    """Into how many pixels along each axis one goes, for a longest side of `LONGEST_PX`."""
+    """Return the pixels that go into one along each axis, for a longest side of `LONGEST_PX`."""
     return max(1, -(-max(shape) // LONGEST_PX))
 
 
 def unaligned_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Shape of the small image of a frame; what is left over at the far sides is not in it."""
+    """Return the shape of the small image; what is left over at the far sides is not in it."""
     factor = binning(shape)
     return max(1, shape[0] // factor), max(1, shape[1] // factor)
 
 
 def unaligned(image: Tensor) -> NDArray[np.float32]:
-    """Means over squares of a frame.
+    """Average a frame over squares: what the aligned one is held against.
 
     Parameters
     ----------
@@ -135,3 +139,40 @@ def unaligned(image: Tensor) -> NDArray[np.float32]:
     factor = binning((height, width))
     kernel = min(factor, height), min(factor, width)
     return avg_pool2d(image, kernel, stride=factor)[0, 0].cpu().numpy()
+
+
+def outlines(detections: Detections, rows: NDArray[np.int64], places: Array) -> NDArray[np.float32]:
+    """Measure how far masks reach in each of `DIRECTIONS` directions, sampled pixel by pixel.
+
+    Direction ``k`` is that of ``(sin a, cos a)`` in (y, x), with ``a = 2 pi k / DIRECTIONS``. Of a
+    mask that a direction leaves and enters again, the farthest rim counts.
+
+    Parameters
+    ----------
+    rows : (P,) int64, which detections. places : (P, 2) float64, (y, x) of the particles, px.
+
+    Returns
+    -------
+    (P, DIRECTIONS) float32, px; 0 in a direction in which there is nothing of the mask.
+    """
+    if not len(rows):
+        return np.zeros((0, DIRECTIONS), np.float32)
+    bbox = detections.bbox[rows]
+    to_corner = np.maximum(np.abs(bbox[:, :2] - places), np.abs(bbox[:, 2:] - places))
+    # rounded up, so that few differ
+    distance, direction = _rays(8 * (int(np.hypot(*to_corner.T).max()) // 8 + 1))
+    points = places[:, None, None, :] + distance[:, None, None] * direction
+    y, x = np.rint(points).astype(np.intp).transpose(3, 0, 1, 2)
+    height, width = detections.labels.shape
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    found = detections.labels[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+    on = inside & (found == (rows + 1)[:, None, None])
+    # the rim lies half a pixel beyond the last sample that is on the mask
+    return np.where(on, distance[:, None] + 0.5, 0.0).max(axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _rays(reach: int) -> tuple[Array, Array]:
+    """Return distances (reach,), px, and directions (DIRECTIONS, 2)."""
+    angle = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    return np.arange(float(reach)), np.stack([np.sin(angle), np.cos(angle)], axis=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.core.register.steady import common_path, steady
+from operando.streamer.core.pipeline.scan_places import common_path, steady
 
 FRAMES, PARTICLES, SIGMA = 60, 6, 0.1
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operando.streamer.core.register.blend import ScanTrack, blend
+from operando.streamer.core.pipeline.scan_places import ScanTrack, blend
 
 FRAMES = 60
 RESPONSE = 0.2  # px
@@ -33,7 +33,7 @@ def make(fit_error, mask_error, *, faint=None, seed=0, scatter=0.0):
         noise=np.full((FRAMES, 2), 0.02),
         mask=true + [0.4, -0.3] + faint[:, None] * mask_error + rng.normal(0, scatter, true.shape),
         faintness=faint,
-        tilt=np.zeros(FRAMES),
+        gain_gradient=np.zeros(FRAMES),
         response=np.full(2, RESPONSE),
     )
     return track, true

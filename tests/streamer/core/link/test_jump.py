@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from operando.streamer.core.link.look import PlacedMask
-from operando.streamer.core.pipeline.coasting import estimate_jump
+from operando.streamer.core.link.masks import PlacedMask
+from operando.streamer.core.link.shift import estimate_jump
 
 SHAPE = (300, 400)
 PLACES = np.array([[60.0, 80.0], [150.0, 310.0], [220.0, 120.0], [90.0, 200.0], [250.0, 340.0]])
