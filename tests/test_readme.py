@@ -16,6 +16,7 @@ from operando.callbacks import StreamProcessor
 from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.cli.app import app
 from operando.streamer.config import load_settings
+from operando.streamer.core.glossary import GLOSSARY, as_markdown
 from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +82,12 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+def test_the_glossary_is_shown():
+    assert as_markdown() in (ROOT / "README.md").read_text()
+    names = [name for term in GLOSSARY for name in term.name.split(", ")]
+    assert len(names) == len(set(names))
 
 
 def test_the_callback_is_used_as_shown(tmp_path):

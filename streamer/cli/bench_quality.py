@@ -1,174 +1,111 @@
-"""``operando bench accuracy``: how far from the truth, beside other ways to register."""
+"""``operando bench``: accuracy, chemistry, detection, the paper, real data."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .bench_options import (
+    Bars,
+    JsonFile,
+    Peers,
+    Preset,
+    Quick,
+    Regimes,
+    Seed,
+    SimProfile,
+    Threads,
+    finish,
+    folder,
+)
 from .options import Device, Profile
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..lab.bench.accuracy.regimes import Regime
-    from ..lab.bench.accuracy.runner import RegimeResult
-    from ..lab.bench.detection.regimes import DetectionRegime
-    from ..lab.bench.detection.runner import DetectionResult
+    from ..lab.bench.detection import DetectionResult
+    from ..lab.bench.harness import Report, Table
 
-_LEAST_WIDTH = 180
-_DIGITS = {
-    "radius": 0,
-    "fraction": 3,
-    "true_fraction": 3,
-    "fraction_error": 3,
-    "fraction_sigma": 3,
-    "edge_error": 3,
-    "edge_sigma": 3,
-    "pixels": 0,
-    "pixel_rms": 3,
-    "pixel_median": 3,
-}
 _SIMULATED_PROFILE, _REAL_PROFILE = "sim_txm", "ssrl_6_2c"
-_DETECTION_WIDTH = 170
+# what the paper compares with, and the two usual kinds of optical flow
+_PAPER_PEERS = (
+    *("absolute_template", "absolute_correlation", "relative_template", "relative_correlation"),
+    *("sift_affine", "flow_tvl1", "flow_ilk"),
+)
+Output = Path | None
 
 
 def accuracy(
-    regime: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this regime; repeat for more.", show_default=False),
-    ] = None,
+    regime: Regimes = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer energies for each scan.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
-    peers: Annotated[bool, typer.Option(help="Also run other methods on the same frames.")] = True,
-    profile: Annotated[str, typer.Option(help="Settings of the processor.")] = "sim_txm",
+    seed: Seed = 0,
+    peers: Peers = True,
+    profile: SimProfile = "sim_txm",
     device: Device = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Write accuracy.json, accuracy.md and accuracy.png there.",
-            show_default=False,
-        ),
+        Output, folder("Write accuracy.json, accuracy.md and accuracy.png there.")
     ] = None,
 ) -> None:
-    """Position errors, identities and error bars against the truth of simulated scans."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ..lab.bench.accuracy.report import write_report
-    from ..lab.bench.accuracy.runner import run_regime
+    """Compare positions, identities and error bars with the truth of simulated scans."""
+    from ..lab.bench.accuracy import run_regime
+    from ..lab.bench.accuracy_report import report, summary
     from ..lab.bench.peers import PEERS, make_peer
+    from ..lab.bench.regimes import ACCURACY, choose
     from .outputs import settings_of
 
-    console = Console(stderr=True)
     settings = settings_of(profile, device)
-    chosen = _regimes(regime)
+    chosen = choose(regime, ACCURACY)
     others = {name: make_peer(name) for name in PEERS} if peers else {}
-    results = []
-    with Progress(console=console) as bar:
-        for one in chosen:
-            task = bar.add_task(one.name, total=1.0)
-            simulated = one.settings(seed, quick=quick)
-            results.append(
-                run_regime(
-                    one,
-                    simulated,
-                    settings,
-                    others,
-                    lambda what, share, t=task, name=one.name: bar.update(
-                        t, completed=share, description=f"{name}: {what}"
-                    ),
-                )
-            )
-    _show(results)
+    with Bars() as bars:
+        results = [
+            run_regime(one, one.settings(seed, quick=quick), settings, others, bars.one(one.name))
+            for one in chosen
+        ]
+    _tell([summary(results)], report(results, settings, seed=seed, quick=quick), output)
+
+
+def _tell(shown: Sequence[Table | str], report: Report, output: Path | None) -> None:
+    """Show what was measured and write it, if that is wanted."""
+    from ..lab.bench.harness import show
+
+    show(*shown)
     if output is not None:
-        for path in write_report(results, output, settings, seed=seed, quick=quick):
-            console.print(f"wrote {path}", highlight=False)
-
-
-def _regimes(names: list[str] | None) -> list[Regime]:
-    from ..errors import ConfigError
-    from ..lab.bench.accuracy.regimes import REGIMES
-
-    for name in names or ():
-        if name not in REGIMES:
-            raise ConfigError(f"regime: got {name!r}; choose from {', '.join(REGIMES)}")
-    return [REGIMES[name] for name in names or REGIMES]
-
-
-def _show(results: list[RegimeResult]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..lab.bench.accuracy.report import SUMMARY_HEAD, summary_rows
-
-    table = Table(title="rms errors, px", title_justify="left")
-    for head in SUMMARY_HEAD:
-        table.add_column(head, justify="left" if head == SUMMARY_HEAD[0] else "right")
-    for row in summary_rows(results):
-        table.add_row(*row)
-    console = Console()
-    # a pipe has 80 columns, in which nothing of this could be read
-    Console(width=max(console.width, _LEAST_WIDTH)).print(table)
-
-
-# ``operando bench chemistry``: spectra and maps against what the simulator mixed.
+        for path in report.write(output):
+            say(f"wrote {path}")
 
 
 def chemistry(
-    preset: Annotated[str, typer.Option(help="What is simulated.")] = "paper",
+    preset: Preset = "paper",
     energies: Annotated[int, typer.Option(min=12, help="Energies over the Ni K edge.")] = 143,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulator.")] = 0,
-    profile: Annotated[str, typer.Option(help="Settings of the processor.")] = "sim_txm",
+    seed: Seed = 0,
+    profile: SimProfile = "sim_txm",
     device: Device = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Also write the figures as CSV.")
+        Output, typer.Option("-o", "--output", help="Also write the figures as CSV.")
     ] = None,
 ) -> None:
-    """Oxidised fraction and edge of each particle, and of its pixels, of one simulated scan."""
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
-
+    """Compare fraction and edge of each particle, and of its pixels, with those simulated."""
     from ...models.device import bounded_threads
-    from ..lab.bench.chemistry import measure_chemistry
+    from ..lab.bench.chemistry import measure_chemistry, table
+    from ..lab.bench.harness import show
     from ..lab.simulate.settings import preset as simulated
     from .outputs import settings_of
 
-    console = Console(stderr=True)
     settings = settings_of(profile, device)
-    with Progress(console=console) as bar:
-        task = bar.add_task("scanning", total=None)
-        with bounded_threads(settings.process.thread_count):
-            scores = measure_chemistry(
-                simulated(preset, n_energies=energies, seed=seed),
-                settings,
-                lambda: bar.advance(task),
-            )
-    table = Table(title=f"{preset}: fractions, 1; edges, eV; radius, px", title_justify="left")
-    for name in scores.columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in scores.to_dict("records"):
-        table.add_row(*(f"{value:.{_DIGITS.get(str(name), 0)}f}" for name, value in row.items()))
-    Console(width=160).print(table)
+    with Bars() as bars, bounded_threads(settings.process.thread_count):
+        scan = simulated(preset, n_energies=energies, seed=seed)
+        scores = measure_chemistry(scan, settings, bars)
+    show(table(scores, preset))
     if output is not None:
         scores.to_csv(output, index=False)
-        console.print(f"wrote {output}", highlight=False)
-
-
-# ``operando bench detection``: how well detectors find particles, and how long they take.
+        say(f"wrote {output}")
 
 
 def detection(
-    regime: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this regime; repeat for more.", show_default=False),
-    ] = None,
+    regime: Regimes = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
@@ -192,21 +129,17 @@ def detection(
     profile: Profile = None,
     device: Device = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            help="Write detection.json, detection.csv and detection.png there; with --real "
-            "real.json and masks-*.png.",
-            show_default=False,
+        Output,
+        folder(
+            "Write detection.json, detection.csv and detection.png there; with --real "
+            "real.json and masks-*.png."
         ),
     ] = None,
 ) -> None:
-    """Particles found, missed and made up by each detector, on the same held-out frames."""
-    from ..lab.bench.detection.runner import usable_detectors
+    """Count particles found, missed and made up by each detector on the same held-out frames."""
+    from ..lab.bench.detection import RULES, usable_detectors
+    from ..lab.bench.detection_report import report, tables
     from .outputs import settings_of
-    from .terminal import say
 
     default = _SIMULATED_PROFILE if real is None else _REAL_PROFILE
     settings = settings_of(profile or default, device)
@@ -214,97 +147,120 @@ def detection(
     for name, reason in left_out.items():
         say(f"left out {name}: {reason}")
     if real is not None:
-        paths = _real(real, names, settings, output)
-    else:
-        chosen = _detection_regimes(regime, full=full)
-        results = _simulated(chosen, names, settings, quick=quick)
-        paths = _report(results, settings, left_out, output, quick=quick)
-    for path in paths:
+        _detect_real(real, names, settings, output)
+        return
+    results = _detect_simulated(regime, names, settings, quick=quick, full=full)
+    _tell([*tables(results), RULES], report(results, settings, left_out, quick=quick), output)
+
+
+def _detect_simulated(
+    regime: list[str] | None, names: Sequence[str], settings: Settings, *, quick: bool, full: bool
+) -> list[DetectionResult]:
+    from ...models.device import bounded_threads
+    from ..lab.bench.detection import run_regime
+    from ..lab.bench.regimes import DETECTION, choose
+
+    chosen = [one for one in choose(regime, DETECTION) if regime or full or not one.full]
+    # one thread: what a detector costs, not how many cores there are
+    with Bars() as bars, bounded_threads(1):
+        return [run_regime(one, names, settings, quick=quick, progress=bars) for one in chosen]
+
+
+def _detect_real(data: Path, names: Sequence[str], settings: Settings, output: Path | None) -> None:
+    from ...models.device import bounded_threads
+    from ..lab.bench.detection_real import detect_real, real_table, save_masks
+    from ..lab.bench.harness import Report
+
+    with Bars() as bars, bounded_threads(1):
+        result = detect_real(data, names, settings, bars)
+    _tell([real_table(result)], Report(name="real", figures=result.summary()), output)
+    for path in save_masks(result, output) if output is not None else ():
         say(f"wrote {path}")
 
 
-def _detection_regimes(names: list[str] | None, *, full: bool) -> list[DetectionRegime]:
-    from ..errors import ConfigError
-    from ..lab.bench.detection.regimes import REGIMES
+def paper(
+    quick: Quick = False,
+    seed: Seed = 0,
+    peers: Peers = True,
+    speed: Annotated[bool, typer.Option(help="Also look at the clock: 100 frames.")] = True,
+    profile: SimProfile = "sim_txm",
+    device: Device = None,
+    threads: Threads = None,
+    output: Annotated[
+        Output, folder("Write paper.md, paper.csv and paper.png there.", "--out")
+    ] = None,
+) -> None:
+    """Repeat the comparison of Su et al. 2024 on a synthetic set as they describe theirs."""
+    from ..lab.bench.paper import run_paper, usable_ways
+    from ..lab.bench.paper_report import remarks, report, table
+    from ..lab.bench.paper_set import QUICK, SPEED_FRAMES, paper_set
+    from ..lab.bench.peers import make_peer
 
-    for name in names or ():
-        if name not in REGIMES:
-            raise ConfigError(f"regime: got {name!r}; choose from {', '.join(REGIMES)}")
-    every = [name for name, regime in REGIMES.items() if full or not regime.full]
-    return [REGIMES[name] for name in names or every]
-
-
-def _simulated(
-    regimes: list[DetectionRegime], detectors: Sequence[str], settings: Settings, *, quick: bool
-) -> list[DetectionResult]:
-    from rich.progress import Progress
-
-    from ...models.device import bounded_threads
-    from ..lab.bench.detection.runner import run_regime
-    from .terminal import console
-
-    results = []
-    # one thread: what a detector costs, not how many cores there are
-    with Progress(console=console()) as bar, bounded_threads(1):
-        for one in regimes:
-            task = bar.add_task(one.name, total=None)
-            results.append(
-                run_regime(
-                    one,
-                    detectors,
-                    settings,
-                    quick=quick,
-                    progress=lambda n, of, t=task: bar.update(t, completed=n, total=of),
-                )
-            )
-    return results
-
-
-def _report(
-    results: list[DetectionResult],
-    settings: Settings,
-    left_out: Mapping[str, str],
-    output: Path | None,
-    *,
-    quick: bool,
-) -> list[Path]:
-    from rich.console import Console
-
-    from ..lab.bench.detection.report import tables, write_report
-    from ..lab.bench.detection.scenes import RULES
-
-    console = Console()
-    # a pipe has 80 columns, in which nothing of this could be read
-    console = Console(width=max(console.width, _DETECTION_WIDTH))
-    for table in tables(results):
-        console.print(table)
-    console.print(RULES, highlight=False)
-    if output is None:
-        return []
-    return write_report(results, output, settings, left_out, quick=quick)
-
-
-def _real(
-    data: Path, detectors: Sequence[str], settings: Settings, output: Path | None
-) -> list[Path]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ...models.device import bounded_threads
-    from ..lab.bench.detection.real import detect_real, real_table, save_masks
-    from .terminal import console
-
-    with Progress(console=console()) as bar, bounded_threads(1):
-        tasks = {label: bar.add_task(label, total=None) for label in ("reading", *detectors)}
-        result = detect_real(
-            data,
-            detectors,
-            settings,
-            lambda label, n, of: bar.update(tasks[label], completed=n, total=of),
+    process = {"device": device, "threads": threads}
+    ways, left_out = usable_ways(profile, {k: v for k, v in process.items() if v is not None})
+    others = {name: make_peer(name) for name in _PAPER_PEERS} if peers else {}
+    frames = QUICK if quick else SPEED_FRAMES
+    with Bars() as bars:
+        result = run_paper(
+            paper_set(seed, quick=quick),
+            ways,
+            others,
+            left_out,
+            bars.one(""),
+            speed_frames=frames if speed else 0,
         )
-    Console().print(real_table(result))
-    if output is None:
-        return []
-    paths = save_masks(result, output)
-    (output / "real.json").write_text(json.dumps(result.summary(), indent=1) + "\n")
-    return [output / "real.json", *paths]
+    lines = [f"- {line}" for line in remarks(result)]
+    _tell([table(result, terminal=True), *lines], report(result, quick=quick), output)
+
+
+def real(
+    data: Annotated[
+        Path,
+        typer.Option(
+            envvar="OPERANDO_DATA",
+            help="Folder of the real data: holds stxm-toner-fe2p, drift-traces, txm-ssrl-nca.",
+            exists=True,
+            file_okay=False,
+        ),
+    ],
+    part: Annotated[
+        Literal["all", "injected", "nca"],
+        typer.Option(
+            help="injected: an energy stack moved by a measured motion; nca: repeats and "
+            "magnification of battery particles."
+        ),
+    ] = "all",
+    scale: Annotated[float, typer.Option(min=0, help="Factor on the measured motion.")] = 3.0,
+    peers: Annotated[bool, typer.Option(help="Also run other programs' methods.")] = True,
+    device: Device = None,
+    output: JsonFile = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for injected.png and nca.png."),
+    ] = None,
+) -> None:
+    """Measure accuracy on real images whose motion is put in, repeated, or given by the optics."""
+    from ...models.device import bounded_threads
+    from ..lab.bench.harness import Report
+    from ..lab.bench.peers import PEERS
+    from ..lab.bench.real_injected import draw_injected, injected_tables, measure_injected
+    from ..lab.bench.real_nca import PROFILE, draw_nca, measure_nca, nca_tables
+    from ..lab.bench.real_stack import stxm_settings
+    from .outputs import settings_of
+
+    figures: dict[str, Any] = {}
+    shown: list[Table] = []
+    with Bars() as bars, bounded_threads(settings_of(None, device).process.thread_count):
+        if part in ("all", "injected"):
+            names = tuple(PEERS) if peers else ()
+            settings = stxm_settings(device)
+            moved = measure_injected(data, settings, scale=scale, peers=names, progress=bars)
+            figures["injected"], shown = moved.summary(), [*injected_tables(moved)]
+            if pictures is not None:
+                Report(name="injected", picture=draw_injected(moved)).write(pictures)
+        if part in ("all", "nca"):
+            nca = measure_nca(data, settings_of(PROFILE, device), bars)
+            figures["nca"], shown = nca.summary(), [*shown, *nca_tables(nca)]
+            if pictures is not None:
+                Report(name="nca", picture=draw_nca(nca)).write(pictures)
+    finish(figures, output, *shown)

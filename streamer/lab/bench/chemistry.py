@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,38 +10,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from ....callbacks import StreamProcessor
 from ....models.warp import crop
 from ...config import Settings
 from ...core.frames import Document
 from ...errors import FrameError
 from ..evaluate.chemistry import score_chemistry, telling_frame
 from ..simulate import SimSettings, Simulator, simulate_documents
+from .harness import Column, Progress, Table, no_progress, process, tracked
 
-_RIM_PX = 2
-
-
-@dataclass(slots=True)
-class _Results:
-    """Rows of the result run by stream, and the maps told last."""
-
-    rows: dict[str, list[Document]] = field(default_factory=dict)
-    maps: dict[int, Document] = field(default_factory=dict)
-    _streams: dict[str, str] = field(default_factory=dict)
-
-    def __call__(self, name: str, doc: Document) -> None:
-        if name == "descriptor":
-            self._streams[doc["uid"]] = doc["name"]
-        elif name == "event":
-            stream, data = self._streams[doc["descriptor"]], doc["data"]
-            if stream == "maps":
-                self.maps[data["particle"]] = data
-            plain = {k: v for k, v in data.items() if not isinstance(v, np.ndarray)}
-            self.rows.setdefault(stream, []).append(plain)
+_RIM_PX = 2  # by eye: pixels that are mixed with what lies beside the particle
+_WHOLE_NUMBERS = ("particle", "true", "radius", "pixels")
 
 
 def measure_chemistry(
-    simulated: SimSettings, settings: Settings, progress: Callable[[], object] = lambda: None
+    simulated: SimSettings, settings: Settings, progress: Progress = no_progress
 ) -> pd.DataFrame:
     """Send one simulated scan through a processor, and judge its chemistry.
 
@@ -53,30 +34,27 @@ def measure_chemistry(
 
     Returns
     -------
-    What `score_chemistry` says of each particle, with `pixels` of its silhouette but for its
+    Figures of `score_chemistry` of each particle, with `pixels` of its silhouette but for its
     outermost two, and of these `pixel_rms` and `pixel_median` of the error of the fraction.
 
     Raises
     ------
     FrameError
-        If no spectrum was told.
+        If there is no spectrum.
     """
-    simulator, results = Simulator(simulated), _Results()
-    processor = StreamProcessor(settings)
-    processor.subscribe(results)
-    for name, doc in simulate_documents(simulator=simulator, order="fxi"):
-        processor(name, doc)
-        progress()
-    processor.close()
-    if "spectra" not in results.rows:
+    simulator = Simulator(simulated)
+    documents = simulate_documents(simulator=simulator, order="fxi")
+    images = 2 * simulator.n_frames + 1  # and a flat of each frame, and darks
+    rows = process(tracked(documents, progress, "scanning", images), settings)
+    spectra, places = rows.table("spectra"), rows.table("particles")
+    if spectra.empty:
         raise FrameError("no spectrum was told: are xanes.enabled and the detector as they should?")
-    spectra, places = (pd.DataFrame(results.rows[name]) for name in ("spectra", "particles"))
     scores = score_chemistry(spectra, places, simulator.truth, settings.xanes)
-    told = [
-        _pixels(results.maps.get(particle), places, simulator, true)
+    pixels = [
+        _pixels(rows.maps.get(particle), places, simulator, true)
         for particle, true in scores[["particle", "true"]].to_numpy(np.int64).tolist()
     ]
-    return pd.concat([scores, pd.DataFrame(told, index=scores.index)], axis=1)
+    return pd.concat([scores, pd.DataFrame(pixels, index=scores.index)], axis=1)
 
 
 def _pixels(
@@ -101,3 +79,13 @@ def _pixels(
         "pixel_rms": float(np.sqrt(np.mean(error**2))),
         "pixel_median": float(np.median(np.abs(error))),
     }
+
+
+def table(scores: pd.DataFrame, scan: str) -> Table:
+    """Lay out the scores of a scan."""
+    columns = [
+        Column(key, key.replace("_", " "), ".0f" if key in _WHOLE_NUMBERS else ".3f")
+        for key in scores.columns
+    ]
+    rows: Any = scores.to_dict("records")
+    return Table(f"{scan}: fractions, 1; edges, eV; radius, px", columns, rows)

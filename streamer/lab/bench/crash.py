@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +21,16 @@ from ...core.frames import NamedDocument
 from ...service.tiled_server import EmbeddedTiled, free_port
 from ..rig import Child, RigError, start_proxy
 from ..simulate import SimSettings, simulate_documents
+from .harness import Progress, no_progress
 
 _VOLATILE = ("latency", "seq_num", "time")
-
 _NUMBERED = ("frames", "particles", "spectra", "maps")  # advice that results lag tells the clock
-
 _NO_IMAGES = ("rows", "internal", "preview", "preview_unaligned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashFigures:
-    """What was measured.
+    """Comparison of a run that was disturbed with one that was not.
 
     Attributes
     ----------
@@ -60,7 +59,7 @@ def measure_crashes(
     *,
     seed: int = 0,
     span: tuple[float, float] = (0.3, 6.0),
-    say: Callable[[str], object] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> CrashFigures:
     """Run a scan twice, once with the service killed at random moments, and compare the results.
 
@@ -79,9 +78,8 @@ def measure_crashes(
         A part does not start, or a run does not end.
     """
     documents = list(simulate_documents(settings, order="fxi", chunk=1))
-    say(f"{len(documents)} documents; first the undisturbed run")
+    progress(f"{len(documents)} documents; first the undisturbed run", 0, 1)
     whole = _undisturbed(documents, folder / "whole")
-    say(f"now with {kills} kills")
     with ExitStack() as stack:
         rig = _Rig(folder / "killed", stack)
         stop = threading.Event()
@@ -103,7 +101,7 @@ def measure_crashes(
             service.process.send_signal(signal.SIGKILL)
             service.process.wait()
             rig.dealt = kill
-            say(f"killed {kill} of {kills}; {rig.published} documents published")
+            progress("killed", kill, kills)
             service = rig.start(str(kill))
         publishing.join()
         ended = time.monotonic()

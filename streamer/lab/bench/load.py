@@ -1,4 +1,4 @@
-"""A rendered run that is published again and again, each time as a new run."""
+"""Load on a service: runs that are rendered beforehand and published, and what they cost it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from ....callbacks.publisher import FramePublisher
 from ...core.frames import NamedDocument
-from ..simulate import SimSettings, simulate_documents
+from ..simulate import SimSettings, ni_edge_energies, preset, simulate_documents
+from .harness import Progress, no_progress, sample_events
 
 _UIDS = ("uid", "run_start", "descriptor")
+_ENERGIES = 40  # by eye: a scan over the edge; longer runs repeat it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +41,85 @@ class Recycled:
     def render(cls, settings: SimSettings) -> Recycled:
         """Render the run, one exposure an event."""
         documents = list(simulate_documents(settings, order="flat_first", chunk=1))
-        primary = _primary(documents)
-        frames = sum(n == "event" and d["descriptor"] == primary for n, d in documents)
-        return cls(documents, frames)
+        return cls(documents, len(sample_events(documents)))
 
     def run(self, sample: str | None = None) -> Iterator[tuple[NamedDocument, bool]]:
-        """Documents of a run of its own, with the time of now, and whether each is a sample frame.
+        """Yield the documents of a run of its own, timed now, and which are sample frames.
 
         Parameters
         ----------
         sample : its sample; None: none is named.
         """
         uids: dict[str, str] = {}
-        primary = _primary(self.documents)
-        for name, doc in self.documents:
-            new = {key: _renamed(doc[key], uids) for key in _UIDS if key in doc}
+        frames = frozenset(sample_events(self.documents))
+        for number, (name, doc) in enumerate(self.documents):
+            new = {key: uids.setdefault(doc[key], str(uuid4())) for key in _UIDS if key in doc}
             changed: dict[str, Any] = {**doc, **new, "time": time.time()}
             if name == "start":
                 changed.pop("sample", None)
                 if sample is not None:
                     changed["sample"] = sample
-            yield (name, changed), name == "event" and doc["descriptor"] == primary
+            yield (name, changed), number in frames
 
 
-def _renamed(uid: str, uids: dict[str, str]) -> str:
-    return uids.setdefault(uid, str(uuid4()))
+def prepare_documents(
+    preset_name: str, frames: int, progress: Progress = no_progress
+) -> list[NamedDocument]:
+    """Render a run beforehand, so that the simulator takes no time from what is measured.
+
+    The energies go over the edge again and again; the flats of all of them come first.
+
+    Parameters
+    ----------
+    preset_name : what is simulated. frames : number of sample frames.
+    progress : is called for each event.
+    """
+    scan = ni_edge_energies(min(frames, _ENERGIES))
+    energies = tuple(float(e) for e in np.resize(scan, frames))
+    settings = preset(preset_name, energies=energies)
+    documents: list[NamedDocument] = []
+    flats: set[str] = set()
+    events = 0
+    for name, doc in simulate_documents(settings, order="flat_first", chunk=1):
+        if name == "descriptor" and doc["name"] == "flat":
+            flats.add(doc["uid"])
+        if name == "event":
+            events += 1
+            progress("rendering", events, 2 * frames + 1)
+            if doc["descriptor"] in flats and doc["seq_num"] > len(scan):
+                continue
+        documents.append((name, doc))
+    return documents
 
 
-def _primary(documents: Sequence[NamedDocument]) -> str:
-    return next(d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary")
+def publish(
+    documents: list[NamedDocument],
+    rate: float,
+    publisher: FramePublisher,
+    progress: Progress = no_progress,
+) -> int:
+    """Send the documents, sample frames at the rate, with the time of their sending.
+
+    Returns the number of sample frames; `progress` is called before each.
+    """
+    frames = sample_events(documents)
+    sent, due = 0, time.monotonic()
+    for number, (name, doc) in enumerate(documents):
+        if sent < len(frames) and number == frames[sent]:
+            due = max(due, time.monotonic() - 1.0) + 1.0 / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            sent += 1
+            progress("publishing", sent, len(frames))
+        publisher(name, {**doc, "time": time.time()} if "time" in doc else doc)
+    return sent
 
 
-# What a process holds: memory, descriptors, threads (Linux).
+# Memory, descriptors and threads of a process (Linux).
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a process holds.
+    """Holdings of a process.
 
     Attributes
     ----------
@@ -98,17 +144,17 @@ def resources_of(pid: int | str = "self") -> Resources:
     if pid == "self":
         gc.collect()
     folder = Path("/proc") / str(pid)
-    told = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
     return Resources(
-        rss=_bytes(told["VmRSS"]),
-        peak=_bytes(told["VmHWM"]),
+        rss=_bytes(status["VmRSS"]),
+        peak=_bytes(status["VmHWM"]),
         descriptors=sum(1 for _ in (folder / "fd").iterdir()),
-        threads=int(told["Threads"]),
+        threads=int(status["Threads"]),
     )
 
 
 def cpu_seconds(pid: int) -> float:
-    """Time that a process has computed so far, all threads, user and system, s.
+    """Read the time that a process has computed so far, all threads, user and system, s.
 
     Raises
     ------
@@ -124,7 +170,7 @@ def _bytes(text: str) -> int:
     return int(text.split()[0]) * 1024
 
 
-# Reads the metrics of a running service.
+# Metrics of a running service.
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +180,14 @@ class Scraped:
     samples: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
     def sum(self, name: str, **labels: str) -> float:
-        """Sum of the samples of a name that have these labels; 0 if there are none."""
+        """Add up the samples of a name that have these labels; 0 if there are none."""
         wanted = labels.items()
         return sum(
             value for (key, has), value in self.samples.items() if key == name and wanted <= has
         )
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """Samples of a name by the values of some labels."""
+        """Return the samples of a name by the values of some labels."""
         return {
             tuple(dict(has)[label] for label in labels): value
             for (key, has), value in self.samples.items()

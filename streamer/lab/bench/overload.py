@@ -14,22 +14,19 @@ import httpx
 from ....callbacks.publisher import FramePublisher
 from ...service.tiled_server import free_port
 from ..rig import Child, RigError, start_proxy, start_service
+from .harness import Progress, no_progress
 from .load import Recycled, Scraped, resources_of, scrape
 
-_RAW_MEMORY_MB = 64.0
-
+_RAW_MEMORY_MB = 64.0  # by eye: small beside the queue, so that what is wrong shows
 _ESSENTIAL = 1.25  # of the queue: how far beyond its bound the few small documents may go
-
-_CATCH_UP_S = 900.0
-
-_LOOK_S = 0.5
-
-_ENOUGH = 20  # documents, to measure a speed with
+_CATCH_UP_S = 900.0  # by eye
+_LOOK_S = 0.5  # by eye: from look to look at the service
+_ENOUGH = 20  # documents, to measure a speed with; by eye
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverloadFigures:
-    """What was measured.
+    """Figures of an overload.
 
     Attributes
     ----------
@@ -63,13 +60,13 @@ class OverloadFigures:
 
     @property
     def accounted(self) -> bool:
-        """Whether every published frame stands in a ledger that balances."""
+        """Tell whether every published frame stands in a ledger that balances."""
         return not self.unbalanced and self.ledger.get("received", 0) == self.published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverloadSettings:
-    """How much, for how long.
+    """Size and length of an overload.
 
     Attributes
     ----------
@@ -85,7 +82,7 @@ class OverloadSettings:
 
 @dataclass(slots=True)
 class _Watch:
-    """Looks at the service twice a second from a thread."""
+    """Watches the service from a thread."""
 
     service: Child
     address: str
@@ -98,11 +95,11 @@ class _Watch:
         while not self.end.wait(_LOOK_S):
             try:
                 self.rss_most = max(self.rss_most, resources_of(self.service.process.pid).rss)
-                told = scrape(self.address)
+                metrics = scrape(self.address)
             except (OSError, KeyError, httpx.HTTPError):
                 continue  # it has ended, or is busy; what waits for it says so
-            self.queued_most = max(self.queued_most, told.sum("operando_source_queued"))
-            waiting = told.sum("operando_source_queued_bytes")
+            self.queued_most = max(self.queued_most, metrics.sum("operando_source_queued"))
+            waiting = metrics.sum("operando_source_queued_bytes")
             self.queued_bytes_most = max(self.queued_bytes_most, waiting)
 
 
@@ -110,14 +107,14 @@ def measure_overload(
     recycled: Recycled,
     settings: OverloadSettings,
     folder: Path,
-    say: Callable[[str], object] = lambda _text: None,
+    progress: Progress = no_progress,
 ) -> OverloadFigures:
     """Measure the capacity of a service, then publish faster than that.
 
     Parameters
     ----------
     recycled : run that is published again and again.
-    folder : for logs. say : is called with what goes on.
+    folder : for logs.
 
     Raises
     ------
@@ -139,15 +136,18 @@ def measure_overload(
         before = scrape(address)
         rss_before = resources_of(service.process.pid).rss
         rate = settings.factor * capacity
-        say(f"capacity {capacity:.1f} frames/s; publishing {rate:.1f}/s")
+        phase = f"capacity {capacity:.1f} frames/s; publishing {rate:.1f}/s"
         watch = _Watch(service, address)
         thread = threading.Thread(target=watch.run, name="watch", daemon=True)
         thread.start()
         began = time.monotonic()
         pace = _Pace(recycled, address, settings.factor, rate)
-        frames, runs = _overload(recycled, publisher, pace, settings.seconds)
+        seconds = settings.seconds
+        frames, runs = _overload(
+            recycled, publisher, pace, seconds, lambda done: progress(phase, done, seconds)
+        )
         ended = time.monotonic()
-        say(f"published {frames} frames in {runs} runs; waiting until all are processed")
+        progress(f"{frames} frames in {runs} runs; waiting until all are processed", 0, 1)
         done = before.sum("operando_runs_total") + runs
         after = _wait(service, address, lambda told: told.sum("operando_runs_total") >= done)
         caught_up = time.monotonic() - ended
@@ -172,15 +172,15 @@ def measure_overload(
 
 
 def _capacity(recycled: Recycled, publisher: FramePublisher, service: Child, address: str) -> float:
-    """Sample frames/s of the second of two runs, all that belongs to it included."""
+    """Measure sample frames/s in the second of two runs, all that belongs to it included."""
     seconds = 0.0
     for number in (1, 2):
         begin = scrape(address).sum("operando_processing_seconds_sum")
         for (name, doc), _ in recycled.run():
             publisher(name, doc)
             _wait(service, address, lambda told: told.sum("operando_source_queued") < 8)
-        told = _wait(service, address, lambda t, n=number: t.sum("operando_runs_total") >= n)
-        seconds = told.sum("operando_processing_seconds_sum") - begin
+        metrics = _wait(service, address, lambda t, n=number: t.sum("operando_runs_total") >= n)
+        seconds = metrics.sum("operando_processing_seconds_sum") - begin
     return recycled.frames / seconds
 
 
@@ -203,7 +203,7 @@ class _Pace:
 
     @property
     def pause(self) -> float:
-        """Time from event to event, s."""
+        """Return the time from event to event, s."""
         return 1.0 / (self._rate * self._events_per_frame)
 
     def adapt(self) -> None:
@@ -219,12 +219,17 @@ class _Pace:
 
 
 def _overload(
-    recycled: Recycled, publisher: FramePublisher, pace: _Pace, seconds: float
+    recycled: Recycled,
+    publisher: FramePublisher,
+    pace: _Pace,
+    seconds: float,
+    elapsed: Callable[[float], None],
 ) -> tuple[int, int]:
     """Publish whole runs at an even pace for so long; return the sample frames and the runs."""
     began = due = time.monotonic()
     frames = runs = 0
     while time.monotonic() - began < seconds:
+        elapsed(time.monotonic() - began)
         pace.adapt()
         due = max(due, time.monotonic() - 1.0)
         for (name, doc), is_frame in recycled.run():
@@ -239,13 +244,13 @@ def _overload(
 
 def _wait(service: Child, address: str, done: Callable[[Scraped], bool]) -> Scraped:
     deadline = time.monotonic() + _CATCH_UP_S
-    while not done(told := scrape(address)):
+    while not done(metrics := scrape(address)):
         if not service.running:
             raise RigError(service.story("ended too early"))
         if time.monotonic() > deadline:
             raise RigError(service.story(f"did not catch up within {_CATCH_UP_S:.0f} s"))
         time.sleep(0.1)
-    return told
+    return metrics
 
 
 def _ledger(before: Scraped, after: Scraped) -> dict[str, int]:

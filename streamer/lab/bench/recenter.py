@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,17 +22,17 @@ from ..simulate import SimSettings, ni_edge_energies
 from ..simulate.devices import Beamline, make_beamline
 from ..simulate.plans import measure_matrix, txm_xanes
 from ..simulate.stage import Mounting, askew, steady_creep
+from .harness import Column, Progress, Table, no_progress
 
 Plan = Generator[Any, Any, Any]
 
-_TEST_FRAMES = 12
-
-_WAIT_S = 120.0
+_TEST_FRAMES = 12  # of the test moves before the scan
+_WAIT_S = 120.0  # by eye: for the end of a run's results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecenterSettings:
-    """What is simulated.
+    """Sample, scan and stage.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class RecenterSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanFigures:
-    """One scan.
+    """Figures of one scan.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class ScanFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecenterFigures:
-    """All scans.
+    """Figures of all scans.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class RecenterRig:
 
     @contextmanager
     def beamline(self) -> Iterator[tuple[RunEngine, Beamline, LatestResults, Heard]]:
-        """A RunEngine that publishes, a new sample, and two subscribers of the results."""
+        """Set up a RunEngine that publishes, a new sample, and two subscribers of the results."""
         latest, heard = LatestResults(), Heard()
         with ExitStack() as stack:
             address = f"127.0.0.1:{self._results_out}"
@@ -174,12 +174,12 @@ class RecenterRig:
             yield engine, make_beamline(_simulated(self.settings), self.mounting), latest, heard
 
     def energies(self) -> tuple[float, ...]:
-        """Of the scan, eV."""
+        """Return the energies of the scan, eV."""
         return tuple(float(e) for e in ni_edge_energies(self.settings.energies))
 
 
 def measure_recenter(
-    settings: RecenterSettings, folder: Path, say: Callable[[str], object] = lambda _: None
+    settings: RecenterSettings, folder: Path, progress: Progress = no_progress
 ) -> RecenterFigures:
     """Scan one and the same sample without the loop, with it, and with a matrix of a wrong sign.
 
@@ -190,11 +190,11 @@ def measure_recenter(
     """
     with ExitStack() as stack:
         rig = RecenterRig(settings, folder, stack)
-        say("without the loop")
+        progress("without the loop", 0, 3)
         without = scan_alone(rig)
-        say("with the loop")
+        progress("with the loop", 1, 3)
         with_loop, error = scan_with_loop(rig)
-        say("with a matrix of the wrong sign")
+        progress("with a matrix of the wrong sign", 2, 3)
         given, measured = scan_reversed(rig)
     return RecenterFigures(
         without=without,
@@ -203,6 +203,48 @@ def measure_recenter(
         reversed_given=given,
         reversed_measured=measured,
     )
+
+
+_ROWS = {
+    "frames": "frames",
+    "off_rms": "field off, px rms",
+    "off_max": "field off at most, px",
+    "seen": "particles followed",
+    "out": "out of the field at the end",
+    "lost": "lost",
+    "warned": "told to be leaving before",
+    "moves": "moves of the stage",
+    "told": "of them told in the results",
+    "refused": "the loop stopped",
+}
+
+
+def table(figures: RecenterFigures) -> Table:
+    """Lay out the three scans side by side."""
+    scans = {
+        "left alone": figures.without,
+        "brought back": figures.with_loop,
+        "wrong sign": figures.reversed_given,
+    }
+    rows = []
+    for key, label in _ROWS.items():
+        values = {name: getattr(scan, key) for name, scan in scans.items()}
+        texts = {n: f"{v:.2f}" if isinstance(v, float) else str(v) for n, v in values.items()}
+        rows.append({"": label, **texts})
+    return Table("one sample, three scans", [Column(key, key) for key in ("", *scans)], rows)
+
+
+def faults(figures: RecenterFigures, limit: float) -> list[str]:
+    """Tell what should have been otherwise; `limit` is of the field's distance, px."""
+    checks = {
+        "the field did not leave without the loop": figures.without.out > 0,
+        "particles were lost with the loop": figures.with_loop.lost == 0,
+        f"the field was more than {limit:g} px off": figures.with_loop.off_max <= limit,
+        "a wrong sign was not noticed before a second move": figures.reversed_given.moves == 1
+        and figures.reversed_given.refused == "reversed",
+        "test moves did not notice a wrong sign": bool(figures.reversed_measured),
+    }
+    return [text for text, well in checks.items() if not well]
 
 
 def scan_alone(rig: RecenterRig) -> ScanFigures:
@@ -255,13 +297,13 @@ def _refused(plan: Plan, said: list[str]) -> Plan:
 
 
 def loop_settings() -> FeedbackSettings:
-    """Settings of the loop: results are waited for, however busy the machine."""
+    """Make settings of the loop: results are waited for, however busy the machine."""
     return FeedbackSettings(wait_s=20.0, dead_band_px=1.0)
 
 
 @contextmanager
 def run_engine() -> Iterator[RunEngine]:
-    """A RunEngine whose event loop is closed afterwards, which bluesky itself never does."""
+    """Make a RunEngine and close its event loop afterwards, which bluesky itself never does."""
     engine = RunEngine({}, call_returns_result=False)
     try:
         yield engine
@@ -312,14 +354,14 @@ def _figures(
 
 
 def _out(beamline: Beamline) -> int:
-    """Particles whose centre is out of the field in the last image."""
+    """Count particles whose centre is out of the field in the last image."""
     truth = beamline.sample.truth()
     last = truth.yx[-1]
     return int(((last < 0) | (last > truth.shape - 1)).any(axis=1).sum())
 
 
 def _off(beamline: Beamline, frames: int) -> NDArray[np.float64]:
-    """True distance of the field from where it was in the very first image, px."""
+    """Work out the true distance of the field from where it began, px."""
     truth = beamline.sample.truth()
     moved = truth.stage + truth.shift
     return np.linalg.norm(moved - moved[0], axis=1)[-frames:]

@@ -7,6 +7,7 @@ detection. None is part of the processor; they need ``pip install 'operando[benc
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pkgutil import resolve_name
 
 from ....errors import ConfigError
@@ -15,15 +16,20 @@ from .interface import Peer, PeerResult, PeerStart
 __all__ = ["PEERS", "Peer", "PeerResult", "PeerStart", "make_peer"]
 
 _HERE = "operando.streamer.lab.bench.peers"
-
-_EXTRA = {"cv2": "opencv-python-headless", "pystackreg": "pystackreg", "trackpy": "trackpy"}
+_PACKAGES = {"cv2": "opencv-python-headless", "pystackreg": "pystackreg", "trackpy": "trackpy"}
+_LIBRARIES = {
+    "sift_affine": "cv2",
+    "stackreg_first": "pystackreg",
+    "stackreg_previous": "pystackreg",
+    "trackpy": "trackpy",
+}
 
 PEERS: dict[str, str] = {
     "absolute_template": f"{_HERE}.frames:absolute_phase",
     "absolute_correlation": f"{_HERE}.frames:absolute_correlation",
     "relative_template": f"{_HERE}.frames:relative_phase",
     "relative_correlation": f"{_HERE}.frames:relative_correlation",
-    "sift_affine": f"{_HERE}.sift:sift_affine",
+    "sift_affine": f"{_HERE}.frames:sift_affine",
     "stackreg_first": f"{_HERE}.frames:stackreg_first",
     "stackreg_previous": f"{_HERE}.frames:stackreg_previous",
     "flow_tvl1": f"{_HERE}.frames:tvl1_absolute",
@@ -31,7 +37,7 @@ PEERS: dict[str, str] = {
     "roi_first": f"{_HERE}.frames:roi_first",
     "roi_previous": f"{_HERE}.frames:roi_previous",
     "trackpy": f"{_HERE}.locate:locate_and_link",
-    "tvdm": f"{_HERE}.tvdm:tvdm",
+    "tvdm": f"{_HERE}.frames:tvdm",
 }
 
 
@@ -50,14 +56,13 @@ def make_peer(name: str) -> Peer:
     path = PEERS.get(name, name)
     if name not in PEERS and ":" not in name:
         raise ConfigError(f"peer: got {name!r}; choose one of {', '.join(PEERS)}, or module:name")
+    library = _LIBRARIES.get(name)
+    if library is not None and find_spec(library) is None:
+        raise ConfigError(
+            f"peer {name!r} needs {_PACKAGES[library]}, which is not installed; "
+            "pip install 'operando[bench]'"
+        )
     try:
         return resolve_name(path)
-    except ModuleNotFoundError as error:
-        if error.name in _EXTRA:
-            raise ConfigError(
-                f"peer {name!r} needs {_EXTRA[error.name]}, which is not installed; "
-                "pip install 'operando[bench]'"
-            ) from error
-        raise ConfigError(f"peer {name!r}: {path!r} leads nowhere: {error}") from error
-    except AttributeError as error:
+    except (ModuleNotFoundError, AttributeError) as error:
         raise ConfigError(f"peer {name!r}: {path!r} leads nowhere: {error}") from error

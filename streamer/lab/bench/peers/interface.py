@@ -1,4 +1,4 @@
-"""What a peer is given and what it gives back."""
+"""The interface of a peer, and what several of them share: preparation, chains, correlation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ....errors import ConfigError
 
 Stack = NDArray[np.float32]
 LOST = -1
-_BLOCK = 16  # px
+_BLOCK = 16  # px; by eye: larger than a hole, smaller than the background
 Move = Callable[[int, int, Array], Array | None]
 """``move(a, b, yx)``: where the places (P, 2) of frame a are in frame b, px; None if it fails."""
 _UPSAMPLE = 50
@@ -26,7 +26,7 @@ _Spectrum = NDArray[np.complexfloating]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerStart:
-    """Where P particles are at the start, so that peers are compared on registration only.
+    """Places of P particles at the start, so that peers are compared on registration only.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class PeerStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerResult:
-    """Where a peer thinks the particles are.
+    """Places of the particles according to a peer.
 
     Attributes
     ----------
@@ -157,7 +157,6 @@ def windowed(stack: Stack, share: float) -> Stack:
 
 # From motion between two frames to positions in all of them.
 
-
 Chain = Callable[[Move, NDArray[np.bool_], PeerStart], Array]
 
 
@@ -209,7 +208,7 @@ def _nowhere(usable: NDArray[np.bool_], start: PeerStart) -> Array:
 
 
 def motion(reference: _Spectrum, frame: _Spectrum, *, whiten: bool) -> Array:
-    """Motion (2,) px, to 1/50, from one image to another, both given by their FFT.
+    """Measure the motion (2,) px, to 1/50, from one image to another, both given by their FFT.
 
     Peak of the correlation, refined by a matrix DFT: Guizar-Sicairos et al. 2008, Opt. Lett. 33,
     156, doi:10.1364/OL.33.000156; scikit-image.

@@ -22,7 +22,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import trackpy
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
@@ -30,24 +29,19 @@ from .....models.arrays import Array
 from .interface import LOST, PeerResult, PeerStart, Stack, filled
 
 _CLASS = 1.4
-
 _DISC = 1.2  # radii
-
 _APART = 2.0  # radii
-
 _ITERATIONS = 40
-
 _MEMORY = 3  # frames
-
 _RANGE = (15.0, 40.0)  # px
-
 _LIGHTEST = 0.05
-
 _FEATURES = 1.5  # per particle
 
 
 def locate_and_link(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Trajectories of the features that are nearest to the start."""
+    """Follow the features that are nearest to the start."""
+    import trackpy
+
     trackpy.quiet()  # it writes a line per frame to the terminal
     whole, usable = filled(stack)
     yx = np.full((len(stack), *start.yx.shape), np.nan)
@@ -66,7 +60,7 @@ def locate_and_link(stack: Stack, _energies: Array, start: PeerStart) -> PeerRes
 
 
 def _classes(start: PeerStart) -> list[NDArray[np.intp]]:
-    """Particles of the start, those of similar radius together."""
+    """Group the particles of the start, those of similar radius together."""
     known = np.flatnonzero(np.isfinite(start.yx).all(axis=1))
     size = np.log(start.radius[known]) / np.log(_CLASS)
     rank = np.floor(size - size.min(initial=np.inf))
@@ -74,7 +68,7 @@ def _classes(start: PeerStart) -> list[NDArray[np.intp]]:
 
 
 def _search_range(start: PeerStart) -> float:
-    """How far a feature may move between frames, px."""
+    """Choose how far a feature may move between frames, px."""
     known = start.yx[np.isfinite(start.yx).all(axis=1)]
     return float(np.clip(pdist(known).min(initial=np.inf) / 2, *_RANGE))
 
@@ -82,7 +76,9 @@ def _search_range(start: PeerStart) -> float:
 def _locate(
     whole: Stack, usable: NDArray[np.bool_], start: PeerStart, members: NDArray[np.intp]
 ) -> pd.DataFrame:
-    """Features of one size in all frames: frame, y, x, mass; none if none is on a start."""
+    """Locate features of one size in all frames: frame, y, x, mass; none if none is on a start."""
+    import trackpy
+
     largest = start.radius[members].max()
     locate = partial(
         trackpy.locate,
@@ -110,7 +106,7 @@ def _locate(
 def _nearest(
     places: Array, start: PeerStart, members: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Which place is nearest to each start (N,), and whether it lies on the particle (N,)."""
+    """Find the place nearest to each start (N,), and whether it lies on the particle (N,)."""
     if not len(places):
         return np.zeros(len(members), np.intp), np.zeros(len(members), np.bool_)
     distance = np.linalg.norm(places[:, None] - start.yx[members], axis=2)

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.io.tiled.settings import TiledSettings
-from operando.streamer.lab.bench.dashboard import chromium, find_chromium
+from operando.streamer.lab.bench.stream import chromium, find_chromium
 from operando.streamer.lab.rig import start_dashboard
 from operando.streamer.service.tiled_server import EmbeddedTiled
 

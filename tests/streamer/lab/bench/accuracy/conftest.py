@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from operando.streamer.config import load_settings
-from operando.streamer.lab.bench.accuracy.regimes import REGIMES
-from operando.streamer.lab.bench.accuracy.runner import run_regime
-from operando.streamer.lab.bench.accuracy.scene import record_scene
+from operando.streamer.lab.bench.accuracy import record_scan, run_regime
 from operando.streamer.lab.bench.peers import PeerResult
+from operando.streamer.lab.bench.regimes import ACCURACY
 from operando.streamer.lab.simulate import SimSettings
 
 TINY = SimSettings(
@@ -45,7 +44,7 @@ def settings():
 
 @pytest.fixture(scope="session")
 def regime():
-    return replace(REGIMES["paper"], name="tiny")
+    return replace(ACCURACY["paper"], name="tiny")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +54,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def scene(regime, settings):
-    return record_scene(regime, TINY, settings)
+    return record_scan(regime, TINY, settings)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.lab.bench.accuracy.regimes import (
-    REGIMES,
+from operando.streamer.lab.bench.regimes import (
+    ACCURACY,
     centre_inside,
     judged_but_spoilt,
     spoil,
@@ -19,9 +19,9 @@ SMALL = SimSettings(
 )
 
 
-@pytest.mark.parametrize("name", REGIMES)
+@pytest.mark.parametrize("name", ACCURACY)
 def test_every_regime_can_be_simulated(name):
-    regime = REGIMES[name]
+    regime = ACCURACY[name]
     quick, full = regime.settings(3, quick=True), regime.settings(3)
     assert quick.seed == 3
     assert quick.n_frames < full.n_frames
@@ -31,10 +31,10 @@ def test_every_regime_can_be_simulated(name):
 
 
 def test_regimes_differ():
-    full = {name: regime.settings(0) for name, regime in REGIMES.items() if name != "mishaps"}
+    full = {name: regime.settings(0) for name, regime in ACCURACY.items() if name != "mishaps"}
     assert len({settings.model_dump_json() for settings in full.values()}) == len(full)
     assert full["paper"].n_energies == 143
-    assert REGIMES["paper"].order == "fxi"
+    assert ACCURACY["paper"].order == "fxi"
     assert full["six_scans"].scans == 6
 
 

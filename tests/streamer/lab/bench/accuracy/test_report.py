@@ -8,20 +8,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from operando.streamer.lab.bench.accuracy.report import (
-    SUMMARY_HEAD,
-    best_peer,
-    summary_rows,
-    write_report,
-)
-from operando.streamer.lab.bench.accuracy.scene import OURS
-from operando.streamer.lab.bench.columns import COLUMNS, Figure
+from operando.streamer.lab.bench.accuracy import OURS
+from operando.streamer.lab.bench.accuracy_report import COLUMNS, SUMMARY, best_peer, report, summary
+from operando.streamer.lab.bench.harness import Column
 
 
 @pytest.fixture(scope="module")
 def paths(result, settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench") / "new"
-    return write_report([result], folder, settings, seed=4, quick=True)
+    return report([result], settings, seed=4, quick=True).write(folder)
 
 
 def test_the_json_has_every_figure_and_what_made_it(paths, result, settings):
@@ -61,13 +56,13 @@ def test_the_picture_shows_something(paths):
 def test_the_summary_names_the_best_peer(result):
     assert best_peer(result) == "near_truth"
     assert best_peer(result, from_truth=True) is None
-    (row,) = summary_rows([result])
-    assert len(row) == len(SUMMARY_HEAD)
+    (row,) = summary([result]).cells()
+    assert len(row) == len(SUMMARY)
     assert row[0] == "tiny"
     assert row[-2].endswith("(near_truth)")
     assert row[-1] == "-"
 
 
 def test_figures_that_are_not_there_are_dashes():
-    column = Figure("rms", "rms", ".3f", "px")
+    column = Column("rms", "rms", ".3f", "px")
     assert [column.text(v) for v in (0.12345, float("nan"), None)] == ["0.123", "-", "-"]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.lab.bench.accuracy.measure import measure
-from operando.streamer.lab.bench.accuracy.scene import (
+from operando.streamer.lab.bench.accuracy import (
     OURS,
-    Estimate,
+    best_possible,
+    measure,
     our_estimates,
-    peer_start,
-    record_scene,
-    reference,
+    record_scan,
 )
+from operando.streamer.lab.bench.estimates import Estimate, peer_start
 from operando.streamer.lab.simulate import SimSettings, Simulator
 
 
 @pytest.fixture(scope="module")
 def best(scene):
-    return reference(scene)
+    return best_possible(scene)
 
 
 @pytest.fixture(scope="module")
@@ -143,20 +142,20 @@ def test_peers_start_where_the_particles_are_best_seen(scene):
 
 
 def test_progress_grows_to_the_end(result, steps):
-    shares = [share for _, share in steps]
+    shares = [done / of for _, done, of in steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert {"processing", *result.figures} <= {what for what, _ in steps}
+    assert {"processing", *result.figures} <= {what for what, *_ in steps}
 
 
 def test_several_scans_are_one_series_with_lasting_identities(tiny, regime, settings):
     twice = tiny.model_copy(update={"scans": 2, "n_energies": 8, "scan_jump_px": 6.0})
-    scene = record_scene(regime, twice, settings)
+    scene = record_scan(regime, twice, settings)
     assert scene.od.shape == (16, 200, 200)
     assert scene.truth.n_frames == 16
     assert sorted(scene.frames["frame"].unique()) == list(range(16))
     assert len(scene.ledgers) == 2
-    figures = measure(list(our_estimates(scene))[1], scene, reference(scene)).figures
+    figures = measure(list(our_estimates(scene))[1], scene, best_possible(scene)).figures
     assert figures["switches"] == 0
     assert figures["recall"] > 0.8
 

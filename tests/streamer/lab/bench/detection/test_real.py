@@ -8,7 +8,7 @@ import pytest
 
 from operando.streamer.config import load_settings
 from operando.streamer.errors import ImportDataError
-from operando.streamer.lab.bench.detection.real import detect_real, save_masks
+from operando.streamer.lab.bench.detection_real import detect_real, save_masks
 
 
 @pytest.mark.data

@@ -13,9 +13,9 @@ import pytest
 from operando.models.detector import DETECTORS
 from operando.streamer.config import load_settings
 from operando.streamer.errors import ConfigError
-from operando.streamer.lab.bench.detection.regimes import REGIMES
-from operando.streamer.lab.bench.detection.report import recall_by_contrast, rows, write_report
-from operando.streamer.lab.bench.detection.runner import run_regime, usable_detectors
+from operando.streamer.lab.bench.detection import run_regime, usable_detectors
+from operando.streamer.lab.bench.detection_report import recall_by_contrast, report, rows
+from operando.streamer.lab.bench.regimes import DETECTION
 
 BLIND = "operando_blind:BlindDetector"
 
@@ -29,7 +29,7 @@ def settings():
 def regime():
     changes = {"shape": (220, 220), "n_particles": 4, "radius_px": (12, 22), "chunk": 1}
     return replace(
-        REGIMES["above"], number=99_999, changes=changes, energies=(8280.0, 8380.0), samples=2
+        DETECTION["above"], number=99_999, changes=changes, energies=(8280.0, 8380.0), samples=2
     )
 
 
@@ -59,7 +59,7 @@ def steps():
 @pytest.fixture(scope="module")
 def result(regime, settings, blind, steps):
     names = ("threshold", blind)
-    return run_regime(regime, names, settings, progress=lambda n, of: steps.append((n, of)))
+    return run_regime(regime, names, settings, progress=lambda _, n, of: steps.append((n, of)))
 
 
 def test_all_detectors_see_the_same_frames(result, steps):
@@ -90,7 +90,7 @@ def test_recall_by_contrast_counts_every_particle_once(result):
 
 def test_the_report(result, settings, tmp_path):
     left_out = {"networks": "no weights"}
-    paths = write_report([result], tmp_path / "new", settings, left_out, quick=True)
+    paths = report([result], settings, left_out, quick=True).write(tmp_path / "new")
     content = json.loads(paths[0].read_text(), parse_constant=lambda name: pytest.fail(name))
     assert content["left_out"] == left_out
     assert content["threshold"] == settings.link.min_score

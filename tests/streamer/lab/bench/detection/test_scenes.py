@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from operando.streamer.config import load_settings
-from operando.streamer.lab.bench.detection.regimes import FIRST_SEED, REGIMES
-from operando.streamer.lab.bench.detection.scenes import LEAST_CONTRAST, contrast_noise, shots
+from operando.streamer.lab.bench.detection import LEAST_CONTRAST, contrast_noise, shots
+from operando.streamer.lab.bench.regimes import DETECTION, FIRST_SEED
 from operando.streamer.lab.simulate import SimSettings, Simulator
 
 SMALL = SimSettings(
@@ -93,10 +93,10 @@ def test_noise_of_the_contrast_is_that_of_the_place():
 
 
 def test_every_regime_has_seeds_of_its_own_that_are_held_out():
-    seeds = [sample.seed for regime in REGIMES.values() for sample in regime.simulated()]
+    seeds = [sample.seed for regime in DETECTION.values() for sample in regime.simulated()]
     assert len(seeds) == len(set(seeds))
     assert min(seeds) >= FIRST_SEED
-    for regime in REGIMES.values():
+    for regime in DETECTION.values():
         (quick,) = regime.simulated(quick=True)
         first = regime.simulated()[0]
         assert (quick.seed, len(quick.scan_energies)) == (first.seed, 2)
@@ -105,7 +105,7 @@ def test_every_regime_has_seeds_of_its_own_that_are_held_out():
 
 def test_sizes_of_a_regime_replace_those_of_the_profile():
     base = settings().detect
-    assert REGIMES["above"].detect(base) == base
-    large = REGIMES["ssrl_like"].detect(base)
+    assert DETECTION["above"].detect(base) == base
+    large = DETECTION["ssrl_like"].detect(base)
     assert (large.min_diameter_px, large.max_diameter_px) == (50, 340)
     assert large.snr == base.snr

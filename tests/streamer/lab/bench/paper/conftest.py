@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.lab.bench.paper.runner import run_paper
-from operando.streamer.lab.bench.paper.series import make_series, paper_set, tuned
-from operando.streamer.lab.bench.paper.ways import WAYS
+from operando.streamer.lab.bench.paper import WAYS, run_paper
+from operando.streamer.lab.bench.paper_set import make_series, paper_set, tuned
 from operando.streamer.lab.bench.peers import PeerResult, make_peer
 
 CLASSICAL = "ours, classical"

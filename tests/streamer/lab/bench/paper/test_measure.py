@@ -8,15 +8,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from operando.models.ssim import ssim
-from operando.streamer.lab.bench.paper.figure import (
-    UNALIGNED,
-    contrast,
-    cumulative,
-    differential_maps,
-)
-from operando.streamer.lab.bench.paper.measure import last_ssim, similarity
-from operando.streamer.lab.bench.paper.runner import ORACLE
-from operando.streamer.lab.bench.paper.speed import _Traffic
+from operando.streamer.lab.bench.estimates import contrast
+from operando.streamer.lab.bench.paper import ORACLE, last_ssim, similarity
+from operando.streamer.lab.bench.paper_report import UNALIGNED, cumulative, maps_of
+from operando.streamer.lab.bench.paper_speed import _Traffic
 from operando.streamer.lab.evaluate.similarity import adjacent_ssim
 
 
@@ -105,7 +100,7 @@ def test_alignment_that_is_worse_shows_in_every_figure(result):
 
 
 def test_maps_without_alignment_show_a_rim(result):
-    maps = differential_maps(result)
+    maps = maps_of(result, 5)
     assert maps.gain > 2  # the edge lies between the two
     spread = {name: float(np.nanstd(one)) for name, one in maps.matched.items()}
     assert spread[UNALIGNED] > 1.2 * spread[ORACLE]

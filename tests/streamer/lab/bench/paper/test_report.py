@@ -9,26 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from operando.streamer.lab.bench.paper import series as published
-from operando.streamer.lab.bench.paper.report import head, rows, write_report
-from operando.streamer.lab.bench.paper.runner import ORACLE
-from operando.streamer.lab.bench.paper.speed import NOT_MEASURED
-from operando.streamer.lab.bench.paper.ways import WAYS, missing
+from operando.streamer.lab.bench.paper import COLUMNS, ORACLE, WAYS, missing
+from operando.streamer.lab.bench.paper_report import report, table
+from operando.streamer.lab.bench.paper_set import NAME
+from operando.streamer.lab.bench.paper_speed import NOT_MEASURED
 
 
 @pytest.fixture(scope="module")
 def paths(result, tmp_path_factory):
-    return write_report(result, tmp_path_factory.mktemp("bench") / "new", quick=True)
+    return report(result, quick=True).write(tmp_path_factory.mktemp("bench") / "new")
 
 
 def test_the_table_has_a_row_for_the_paper_and_each_method(paths, result):
     lines = paths[0].read_text().splitlines()
-    names = [published.NAME, "ours, classical", "off_by_noise", "absolute_template", ORACLE]
+    names = [NAME, "ours, classical", "off_by_noise", "absolute_template", ORACLE]
     for name in names:
         assert sum(line.startswith(f"| {name} |") for line in lines) == 1
-    assert [row[0] for row in rows(result)] == names
-    assert all(len(row) == len(head()) for row in rows(result))
-    (paper,) = (line for line in lines if line.startswith(f"| {published.NAME}"))
+    assert [row[0] for row in table(result).cells()] == names
+    assert all(len(row) == len(COLUMNS) + 1 for row in table(result).cells())
+    (paper,) = (line for line in lines if line.startswith(f"| {NAME}"))
     assert "0.9832" in paper
     assert "< 10" in paper
 
@@ -51,8 +50,8 @@ def test_the_text_tells_what_the_figures_are_of(paths, result):
 def test_the_csv_has_every_figure(paths, result):
     with paths[1].open() as file:
         told = {row["method"]: row for row in csv.DictReader(file)}
-    assert told[published.NAME]["ssim_one"] == "0.9832"
-    assert set(told) == {published.NAME, *result.figures}
+    assert told[NAME]["ssim_one"] == "0.9832"
+    assert set(told) == {NAME, *result.figures}
     for name, figures in result.figures.items():
         assert float(told[name]["rms"]) == figures["rms"]
     assert told["off_by_noise"]["rms_live"] == ""
@@ -65,10 +64,10 @@ def test_the_picture_shows_something(paths):
 
 
 def test_progress_grows_to_the_end(result, steps):
-    shares = [share for _, share in steps]
+    shares = [done / of for _, done, of in steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert {"simulating", "broken", "ours, classical"} <= {what for what, _ in steps}
+    assert {"simulating", "broken", "ours, classical"} <= {what for what, *_ in steps}
     assert max(shares[:-1]) < 1.0
 
 

@@ -7,11 +7,10 @@ import math
 import pytest
 import torch
 
-from operando.streamer.lab.bench.paper.series import sample_events
-from operando.streamer.lab.bench.paper.speed import (
+from operando.streamer.lab.bench.harness import machine, sample_events
+from operando.streamer.lab.bench.paper_speed import (
     Throughput,
     cost_per_frame,
-    machine,
     measure_speed,
     on_cuda,
     throughputs,
@@ -27,7 +26,7 @@ def test_sample_events_are_those_of_the_primary_stream(series):
 
 def test_all_frames_are_processed_whether_live_or_in_batches(series, settings):
     seen = []
-    live = measure_speed(series.documents, settings, progress=lambda: seen.append(1))
+    live = measure_speed(series.documents, settings, progress=lambda *_: seen.append(1))
     queued = measure_speed(series.documents, settings, batch=8)
     assert live.frames == queued.frames == 14
     assert live.particles == queued.particles == 3

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.lab.bench.paper import series as published
-from operando.streamer.lab.bench.paper.series import RIGID, paper_set, peak_ratio, typical
+from operando.streamer.lab.bench.paper_set import PEAK_RATIO, RIGID, paper_set, peak_ratio, typical
 from operando.streamer.lab.simulate import Simulator
 
 STACK = {"background": 0.0, "structure": 0.0}
@@ -41,7 +40,7 @@ def test_the_rigid_motion_is_smooth_and_that_of_the_others_random(truth):
 
 
 def test_peaks_of_the_motion_are_as_published(truth):
-    assert peak_ratio(truth) == pytest.approx(published.PEAK_RATIO, rel=1e-6)
+    assert peak_ratio(truth) == pytest.approx(PEAK_RATIO, rel=1e-6)
 
 
 def test_the_rigid_particle_goes_the_shortest_way(truth):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from operando.streamer.lab.bench.real.errors import (
+from operando.streamer.lab.bench.real_injected import (
     centred,
     frame_errors,
     motion_error,

@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 
 from operando.streamer.config import load_settings
-from operando.streamer.lab.bench.real.injected import PARTICLES, Injected, measure_injected
-from operando.streamer.lab.bench.real.nca import (
+from operando.streamer.lab.bench.real_injected import (
+    PARTICLES,
+    Injected,
+    draw_injected,
+    measure_injected,
+)
+from operando.streamer.lab.bench.real_nca import (
     MAGNIFICATION,
     MAGNIFICATION_TOLERANCE,
     PROFILE,
     REPEAT_PX,
     NcaResult,
+    draw_nca,
     measure_nca,
 )
-from operando.streamer.lab.bench.real.process import stxm_settings
-from operando.streamer.lab.bench.real.report import save_injected, save_nca
+from operando.streamer.lab.bench.real_stack import stxm_settings
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -67,7 +72,7 @@ def test_injected_results_can_be_written(injected, tmp_path):
     summary = json.loads(json.dumps(injected.summary()))
     assert summary["frames"] == 123
     assert set(summary["methods"]) == set(injected.errors)
-    save_injected(injected, tmp_path / "injected.png", dpi=30)
+    draw_injected(injected).savefig(tmp_path / "injected.png", dpi=30)
     assert (tmp_path / "injected.png").stat().st_size > 10_000
 
 
@@ -118,5 +123,5 @@ def test_the_edges_of_the_particles_repeat(nca):
 def test_nca_results_can_be_written(nca, tmp_path):
     summary = json.loads(json.dumps(nca.summary()))
     assert len(summary["ours"]["repeats"]) == 6
-    save_nca(nca, tmp_path / "nca.png", dpi=30)
+    draw_nca(nca).savefig(tmp_path / "nca.png", dpi=30)
     assert (tmp_path / "nca.png").stat().st_size > 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from operando.streamer.lab.bench.real.ruler import follow_edges
+from operando.streamer.lab.bench.ruler import follow_edges
 
 
 def frame(centre: tuple[float, float], contrast: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.streamer.lab.bench.real.ruler import fit_similarity
+from operando.streamer.lab.bench.ruler import fit_similarity
 
 
 def turned(points: np.ndarray, scale: float, angle: float, shift=(0.0, 0.0)) -> np.ndarray:

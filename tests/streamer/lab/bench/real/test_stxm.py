@@ -8,13 +8,14 @@ import pytest
 from skimage.registration import phase_cross_correlation
 
 from operando.streamer.errors import ImportDataError
-from operando.streamer.lab.bench.real.process import stack_documents, stxm_settings
-from operando.streamer.lab.bench.real.stxm import (
+from operando.streamer.lab.bench.real_stack import (
     EnergyStack,
     load_stack,
     load_trace,
     margin_for,
     move,
+    stack_documents,
+    stxm_settings,
 )
 from operando.streamer.lab.evaluate.raw import od_stack
 

@@ -1,26 +1,27 @@
-"""One synthetic set in memory: its documents, its frames, its truth."""
+"""The synthetic set of the comparison with Su et al. 2024: documents, frames, truth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .....models.arrays import Array
-from ....config import Settings
-from ....core.frames import NamedDocument
-from ...evaluate.raw import od_stack
-from ...evaluate.similarity import adjacent_ssim
-from ...simulate import SimSettings, Simulator, Truth, simulate_documents
+from ....models.arrays import Array
+from ...config import Settings
+from ...core.frames import NamedDocument
+from ..evaluate.raw import od_stack
+from ..evaluate.similarity import adjacent_ssim
+from ..simulate import SimSettings, Simulator, Truth, simulate_documents
+from .estimates import true_paths
+from .harness import Progress, no_progress, tracked
 
 Images = NDArray[np.float32]
 RIGID = 0
 """Which particle has the rigid motion only."""
 QUICK = 20
-_DRIFT = 16.0  # px over the whole set
-_UNIT = 0.1  # px
+_DRIFT = 16.0  # px over the whole set; by eye, the paper gives none
+_UNIT = 0.1  # px, of the trial steps from which the real ones are scaled
 NAME = "Su et al. 2024, on their own set"
 PROJECTIONS = 143
 PARTICLES = 9
@@ -57,12 +58,12 @@ class Series:
 
     @property
     def truth(self) -> Truth:
-        """Where everything really was."""
+        """Return where everything really was."""
         return self.simulator.truth
 
 
 def make_series(
-    simulated: SimSettings, settings: Settings, progress: Callable[[], object] = lambda: None
+    simulated: SimSettings, settings: Settings, progress: Progress = no_progress
 ) -> Series:
     """Simulate a set.
 
@@ -72,14 +73,16 @@ def make_series(
     progress : is called for each image that is made.
     """
     simulator = Simulator(simulated)
-    documents = documents_of(simulator, progress)
+    n = simulator.n_frames
+    # a flat, an image and an image without noise of each frame; a dark, and what frames the run
+    of = 3 * n + 6
+    documents = documents_of(simulator, progress, of)
     od = od_stack(documents, settings)
     clean = np.empty_like(od)
-    for frame in range(simulator.n_frames):
+    for frame in tracked(range(n), progress, "simulating", of, start=of - n):
         clean[frame] = np.where(np.isfinite(od[frame]), simulator.od(frame), np.nan)
-        progress()
     truth = simulator.truth
-    best = np.where(truth.whole[..., None], truth.yx, np.nan)
+    best = true_paths(truth)
     return Series(
         simulator=simulator,
         documents=documents,
@@ -91,26 +94,11 @@ def make_series(
 
 
 def documents_of(
-    simulator: Simulator, progress: Callable[[], object] = lambda: None
+    simulator: Simulator, progress: Progress = no_progress, of: int = 1
 ) -> tuple[NamedDocument, ...]:
-    """All documents of a run, the flats first; `progress` is called for each image."""
-    documents: list[NamedDocument] = []
-    for name, doc in simulate_documents(order="flat_first", simulator=simulator):
-        documents.append((name, doc))
-        if name == "event":
-            progress()
-    return tuple(documents)
-
-
-def sample_events(documents: Sequence[NamedDocument]) -> list[int]:
-    """Tell which documents of a run hold an image of the sample."""
-    descriptors = [doc for name, doc in documents if name == "descriptor"]
-    primary = {doc["uid"] for doc in descriptors if doc["name"] == "primary"}
-    return [
-        number
-        for number, (name, doc) in enumerate(documents)
-        if name == "event" and doc["descriptor"] in primary
-    ]
+    """Render all documents of a run, the flats first."""
+    documents = simulate_documents(order="flat_first", simulator=simulator)
+    return tuple(tracked(documents, progress, "simulating", of))
 
 
 # The synthetic set of Su et al. 2024 (doi:10.1107/S1600577524000146), as they describe it.
@@ -124,7 +112,7 @@ def sample_events(documents: Sequence[NamedDocument]) -> list[int]:
 
 
 def paper_set(seed: int, *, quick: bool = False) -> SimSettings:
-    """Settings of the simulator for the set.
+    """Make settings of the simulator for the set.
 
     Parameters
     ----------
@@ -165,7 +153,7 @@ def tuned(settings: SimSettings) -> SimSettings:
 
 
 def _amplitudes(common: Array, own: Array) -> tuple[float, float]:
-    """Factor of the own steps (F - 1, P, 2) on either axis at which the peak is as published.
+    """Solve for the factor of the own steps (F - 1, P, 2) at which the peaks are as published.
 
     The peak of |common + factor * own| is reached where one of its lines first meets the bound.
     """
@@ -177,13 +165,13 @@ def _amplitudes(common: Array, own: Array) -> tuple[float, float]:
 
 
 def peak_ratio(truth: Truth, rigid: int = RIGID) -> tuple[float, float]:
-    """Largest motion from frame to frame of all other particles over that of one, (y, x)."""
+    """Compare the largest motion from frame to frame of all others with that of one, (y, x)."""
     peaks = np.abs(np.diff(truth.yx, axis=0)).max(axis=0)
     y, x = np.delete(peaks, rigid, axis=0).max(axis=0) / peaks[rigid]
     return float(y), float(x)
 
 
 def typical(truth: Truth) -> int:
-    """The particle that is shown: of median radius among those with motion of their own."""
+    """Choose the particle that is shown: of median radius among those that move by themselves."""
     others = np.delete(np.arange(truth.n_particles), RIGID)
     return int(others[np.argsort(truth.radius[others])[len(others) // 2]])

@@ -7,36 +7,34 @@ the masks look like.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.table import Table
 
-from .....models.detector import Detections
-from ....config import Settings
-from ....core import assemble
-from ....core.frames import FrameRef, NamedDocument, Role
-from ....io.importers import import_documents
-from ...evaluate.raw import od_stack
-from ..real.nca import FOLDER
-from ..real.stxm import present
-from .runner import Spent, detect_one, detector_named
+from ....models.detector import Detections
+from ...config import Settings
+from ...core import assemble
+from ...core.frames import FrameRef, NamedDocument, Role
+from ...io.importers import import_documents
+from ..evaluate.raw import od_stack
+from .detection import Spent, detect_one, detector_named
+from .harness import Column, Progress, Table, new_figure, no_progress, show_image
+from .real_nca import FOLDER
+from .real_stack import present
 
-Progress = Callable[[str, int, int], None]
 _WHOLE, _CUT, _DOUBTFUL = "#D55E00", "#56B4E9", "#F0E442"
-_MARGIN = 2
+_MARGIN = 2  # px around a mask, so that its contour is closed along the rim of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealResult:
-    """What the detectors found.
+    """Detections in all frames by detector.
 
     Attributes
     ----------
@@ -52,16 +50,16 @@ class RealResult:
     spent: Mapping[str, Spent]
 
     def whole(self, detector: str) -> NDArray[np.int64]:
-        """(F,) particles that count and are not cut."""
+        """Count the particles in each of the F frames that are sure and not cut."""
         one = self.found[detector]
         return np.array([int((self.sure(d) & ~d.cut).sum()) for d in one], dtype=np.int64)
 
     def sure(self, detections: Detections) -> NDArray[np.bool_]:
-        """(N,) bool, which detections count."""
+        """Tell which of the N detections count, bool."""
         return detections.score >= self.threshold
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return {
             "energies": self.energies.tolist(),
             "threshold": self.threshold,
@@ -78,10 +76,7 @@ class RealResult:
 
 
 def detect_real(
-    data: Path,
-    detectors: Sequence[str],
-    settings: Settings,
-    progress: Progress | None = None,
+    data: Path, detectors: Sequence[str], settings: Settings, progress: Progress = no_progress
 ) -> RealResult:
     """Import the frames, correct them as when they come live, and detect in each.
 
@@ -89,7 +84,6 @@ def detect_real(
     ----------
     data : the folder of the real data. detectors : names, see `usable_detectors`.
     settings : of the processor, those of the beamline.
-    progress : called with what is done, and how many of how many steps.
 
     Raises
     ------
@@ -97,8 +91,7 @@ def detect_real(
         If the data are not there.
     """
     present(data, FOLDER)
-    tell = progress or _no_progress
-    stream = import_documents(data / FOLDER, progress=lambda n, of: tell("reading", n, of))
+    stream = import_documents(data / FOLDER, progress=lambda n, of: progress("reading", n, of))
     raw: list[NamedDocument] = list(stream)
     images = od_stack(raw, settings)
     found: dict[str, tuple[Detections, ...]] = {}
@@ -109,7 +102,7 @@ def detect_real(
         timed = []
         for number, image in enumerate(images):
             timed.append(detect_one(detector, image))
-            tell(name, number + 1, len(images))
+            progress(name, number + 1, len(images))
         found[name] = tuple(one for one, _ in timed)
         times[name] = Spent.median([spent for _, spent in timed])
     return RealResult(
@@ -121,12 +114,8 @@ def detect_real(
     )
 
 
-def _no_progress(what: str, done: int, of: int) -> None:
-    """Tell nobody."""
-
-
 def _energies(raw: Sequence[NamedDocument], settings: Settings) -> NDArray[np.float64]:
-    """(F,) eV, of the sample images in their order."""
+    """Read the energies (F,) of the sample images in their order, eV."""
     assembler = assemble.init(settings.assemble)
     energies: list[float] = []
     for name, doc in raw:
@@ -142,36 +131,34 @@ def _energies(raw: Sequence[NamedDocument], settings: Settings) -> NDArray[np.fl
 # Masks over real frames: the last frame of each energy, side by side, one picture a detector.
 
 
-def save_masks(result: RealResult, folder: Path, dpi: int = 90) -> list[Path]:
+def save_masks(result: RealResult, folder: Path) -> list[Path]:
     """Write ``masks-<detector>.png`` for each detector; the folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in result.found:
         paths.append(folder / f"masks-{name.replace(':', '.')}.png")
-        _draw(result, name).savefig(paths[-1], dpi=dpi)
+        _draw(result, name).savefig(paths[-1])
     return paths
 
 
 def _draw(result: RealResult, name: str) -> Figure:
     chosen = [int(np.flatnonzero(result.energies == e)[-1]) for e in np.unique(result.energies)]
-    figure = Figure(figsize=(9 * len(chosen), 9.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    title = (
+        f"{name}, {result.spent[name].processor:.0f} ms of one processor per frame; "
+        f"red: whole, blue: cut, yellow: score below {result.threshold:g}"
+    )
+    figure = new_figure(9 * len(chosen), 9.6, title, dpi=90)
     axes = np.atleast_1d(figure.subplots(1, len(chosen)))
     for frame, one in zip(chosen, axes, strict=True):
         _frame(one, result, name, frame)
-    figure.suptitle(
-        f"{name}, {result.spent[name].processor:.0f} ms of one processor per frame; "
-        f"red: whole, blue: cut, yellow: score below {result.threshold:g}",
-        fontsize=13,
-    )
     return figure
 
 
 def _frame(axes: Axes, result: RealResult, name: str, frame: int) -> None:
-    image, found = result.images[frame], result.found[name][frame]
-    low, high = np.nanpercentile(image, (2, 99.5))
-    axes.imshow(image, cmap="gray", vmin=low, vmax=high)
+    found = result.found[name][frame]
     sure = result.sure(found)
+    title = f"{result.energies[frame]:.0f} eV: {result.whole(name)[frame]} whole of {sure.sum()}"
+    show_image(axes, result.images[frame], title, size=12)
     for row, (y0, x0, y1, x1) in enumerate(found.bbox):
         colour = (_CUT if found.cut[row] else _WHOLE) if sure[row] else _DOUBTFUL
         # a margin closes the contour, also along the rim of the frame
@@ -180,28 +167,18 @@ def _frame(axes: Axes, result: RealResult, name: str, frame: int) -> None:
         axes.contour(x + x0, y + y0, mask, levels=[0.5], colors=colour, linewidths=1.6)
         y, x = found.yx[row]
         axes.text(x, y, str(row + 1), color=colour, fontsize=10, ha="center", va="center")
-    whole, counted = result.whole(name)[frame], int(sure.sum())
-    axes.set_title(f"{result.energies[frame]:.0f} eV: {whole} whole of {counted}", fontsize=12)
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 def real_table(result: RealResult) -> Table:
-    """Whole particles in each frame, and the time that a frame takes, for a terminal."""
-    table = Table(title="whole particles in each real frame (cut ones after +)")
-    table.add_column("detector")
-    for energy in result.energies:
-        table.add_column(f"{energy:.0f} eV", justify="right")
-    table.add_column("ms", justify="right")
-    table.add_column("ms CPU", justify="right")
+    """Lay out whole particles in each frame, and the time that a frame takes."""
+    columns = [Column("detector", "detector")]
+    columns += [Column(str(n), f"{energy:.0f} eV") for n, energy in enumerate(result.energies)]
+    columns += [Column("clock", "ms", ".0f"), Column("processor", "ms CPU", ".0f")]
+    rows = []
     for name, found in result.found.items():
-        cells = [
-            f"{whole} + {int((result.sure(one) & one.cut).sum())}"
-            for whole, one in zip(result.whole(name), found, strict=True)
-        ]
-        table.add_row(name, *cells, *_spent(result.spent[name]))
-    return table
-
-
-def _spent(time: Spent) -> tuple[str, str]:
-    return f"{time.clock:.0f}", f"{time.processor:.0f}"
+        row: dict[str, Any] = {"detector": name, "clock": result.spent[name].clock}
+        row["processor"] = result.spent[name].processor
+        for n, (whole, one) in enumerate(zip(result.whole(name), found, strict=True)):
+            row[str(n)] = f"{whole} + {int((result.sure(one) & one.cut).sum())}"
+        rows.append(row)
+    return Table("whole particles in each real frame (cut ones after +)", columns, rows)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,21 +13,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from .....callbacks.processor.processor import StreamProcessor
-from .....models.device import resolve_device
-from ....config import Settings
-from ....core.frames import NamedDocument
-from ...simulate import SimSettings, Simulator, preset
-from .series import documents_of, sample_events
-from .ways import Rows
+from ....callbacks.processor.processor import StreamProcessor
+from ....models.device import resolve_device
+from ...config import Settings
+from ...core.frames import NamedDocument
+from ..simulate import SimSettings, Simulator, preset
+from .harness import Progress, ResultRows, no_progress, sample_events, tracked
+from .paper_set import documents_of
 
 NOT_MEASURED = "not measured: no CUDA device"
-_FRAMES = {460: 100, 2048: 24}
+_FRAMES = {460: 100, 2048: 24}  # by side, px: the paper's size, and a whole detector in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What a run took.
+    """Time of a run.
 
     Attributes
     ----------
@@ -52,7 +49,7 @@ class Speed:
 
     @property
     def rate(self) -> float:
-        """Frames per second, without the stop."""
+        """Return the frames per second, without the stop."""
         return self.frames / self.seconds
 
 
@@ -60,7 +57,7 @@ def measure_speed(
     documents: Sequence[NamedDocument],
     settings: Settings,
     batch: int = 1,
-    progress: Callable[[], object] = lambda: None,
+    progress: Progress = no_progress,
 ) -> Speed:
     """Send a run that was made beforehand through a processor, and look at the clock.
 
@@ -70,14 +67,14 @@ def measure_speed(
     batch : documents handed over at once; with 1 they come as they come live.
     progress : is called after each batch.
     """
-    rows = Rows()
+    rows = ResultRows()
     processor = StreamProcessor(settings)
     processor.subscribe(rows)
     frames = set(sample_events(documents))
     *body, stop = documents
     spent: list[float] = []
     total, busy = 0.0, time.process_time()
-    for first in range(0, len(body), batch):
+    for first in tracked(range(0, len(body), batch), progress, "time", len(documents) / batch):
         part = body[first : first + batch]
         begin = time.perf_counter()
         processor.process(part)
@@ -86,17 +83,16 @@ def measure_speed(
         total += took
         if batch == 1 and first in frames:
             spent.append(took)
-        progress()
     busy = time.process_time() - busy
+    particles = rows.table("particles")
     begin = time.perf_counter()
-    told = rows.table
     processor.process([stop])
     _synchronise()
     ended = time.perf_counter() - begin
     processor.close()
     return Speed(
         frames=len(frames),
-        particles=float(told.groupby("frame").size().median()) if len(told) else 0.0,
+        particles=float(particles.groupby("frame").size().median()) if len(particles) else 0.0,
         seconds=total,
         processor=busy,
         stop=ended,
@@ -104,27 +100,9 @@ def measure_speed(
     )
 
 
-def machine(device: str, threads: int) -> str:
-    """The device in words, with the threads and how busy the machine is."""
-    if resolve_device(device).type == "cuda":
-        name = torch.cuda.get_device_name(resolve_device(device))
-    else:
-        name = _processor_name()
-    load = os.getloadavg()[0]
-    cores = os.cpu_count() or 1
-    return f"{name}, {threads} of {cores} cores' threads for torch, load {load:.1f} at the start"
-
-
 def _synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 # Operations and bytes of one frame, the floor under its time on any device.
@@ -132,7 +110,7 @@ def _processor_name() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What torch does for one frame.
+    """Work of torch for one frame.
 
     Attributes
     ----------
@@ -188,7 +166,7 @@ def cost_per_frame(documents: Sequence[NamedDocument], settings: Settings) -> Co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Of one size of frame.
+    """Speed and cost at one size of frame.
 
     Attributes
     ----------

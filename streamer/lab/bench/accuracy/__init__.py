@@ -1,1 +1,0 @@
-"""Accuracy against the truth of simulated scans: ``operando bench accuracy``."""

@@ -1,1 +1,0 @@
-"""The comparison of Su et al. 2024, repeated on a synthetic set as they describe theirs."""
