@@ -48,7 +48,7 @@ class Detector(Protocol):
 
 @runtime_checkable
 class IncrementalDetector(Detector, Protocol):
-    """A detector that can also look at known particles only; `detect` searches the whole frame.
+    """A detector that can also follow known particles only; `detect` searches the whole frame.
 
     It keeps no memory either: what is known of earlier frames comes as an argument.
     """
@@ -132,7 +132,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Where particles are expected in a frame, from the frames before.
+    """Particles as they are expected in a frame, from the frames before.
 
     Particles may be some pixels away from there, as masks wander and what all of them have moved in
     common is known roughly.

@@ -1,4 +1,4 @@
-"""Where tensors live, and how many threads work on them."""
+"""Devices of tensors, and the number of threads that work on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bounded_threads(count: int) -> Iterator[None]:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """What numpy and scipy multiply matrices with; to look for it takes a millisecond."""
+    """Find what numpy and scipy multiply matrices with; to look for it takes a millisecond."""
     import_module("scipy.linalg")  # else its library may be loaded after the look
     return ThreadpoolController().select(user_api="blas")
 

@@ -1,4 +1,4 @@
-"""Detections that hold several particles are divided, parts of one particle are joined."""
+"""Divide detections that hold several particles, and join the parts of one particle."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scipy.ndimage import distance_transform_edt
 from .detector import Detections
 from .masks import grow
 
-_RIM = 2  # a mask this close to invalid pixels is cut by them, px
+_RIM = 2  # a mask this close to invalid pixels is cut by them, px; by eye
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """Where a particle is expected.
+    """Mask of a particle where it is expected.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def join(
 
 
 def _depth(seed: Seed, corner: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Signed distance to the rim of a seed, positive inside, over a window at `corner`, px."""
+    """Compute distances to the rim of a seed, px, positive inside, over a window at `corner`."""
     low = np.minimum(seed.corner, corner)
     high = np.maximum(np.add(seed.corner, seed.mask.shape), np.add(corner, shape))
     canvas = np.zeros(high - low + 2, bool)
@@ -127,7 +127,7 @@ def _measure(
     area: float,
     valid: NDArray[np.bool_],
 ) -> dict[str, NDArray[Any]]:
-    """Shapes of the labels `names` (ascending), which lie in `bbox` and have `area` together."""
+    """Measure the labels `names` (ascending), which lie in `bbox` and have `area` together."""
     y0, x0, y1, x1 = (int(v) for v in bbox)
     y, x = np.nonzero(np.isin(labels[y0:y1, x0:x1], names))
     part = np.searchsorted(names, labels[y0:y1, x0:x1][y, x])
@@ -155,7 +155,7 @@ def _measure(
 def _extreme(
     part: NDArray[np.intp], values: NDArray[np.intp], n: NDArray[np.intp], sign: int
 ) -> NDArray[np.int64]:
-    """Lowest value of each part (sign 1), or one past its highest (sign -1)."""
+    """Find the lowest value of each part (sign 1), or one past its highest (sign -1)."""
     out = np.full(len(n), np.iinfo(np.int64).max, dtype=np.int64)
     np.minimum.at(out, part, sign * values)
     return out if sign > 0 else 1 - out
@@ -164,7 +164,7 @@ def _extreme(
 def is_cut(
     labels: NDArray[np.int32], name: int, box: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> bool:
-    """Whether a mask touches the rim of the frame or of the valid area."""
+    """Tell whether a mask touches the rim of the frame or of the valid area."""
     low = np.maximum(box[:2] - _RIM, 0)
     high = np.minimum(box[2:] + _RIM, labels.shape)
     if (low != box[:2] - _RIM).any() or (high != box[2:] + _RIM).any():

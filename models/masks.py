@@ -14,7 +14,7 @@ _FOUR = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 # In a stack no mask touches the one before it.
 _STACK = np.zeros((3, 3, 3), bool)
 _STACK[1] = _FOUR
-_REACH = 2
+_REACH = 2  # px around a defect that must hardly be defect; by eye
 _ALONE = 0.7  # valid share of the window around a lone defect; 0.6 at a straight rim
 
 
@@ -66,7 +66,7 @@ def components(mask: Mask, structure: Mask | None = None) -> tuple[NDArray[np.in
 
 
 def main_parts(masks: Mask) -> Mask:
-    """The largest connected component in each of a stack of masks, (n, h, w)."""
+    """Keep the largest connected component in each of a stack of masks, (n, h, w)."""
     labels, count = components(masks, _STACK)
     if count <= 1:
         return masks

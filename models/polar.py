@@ -11,7 +11,7 @@ from .arrays import Image
 
 Sectors = NDArray[np.float64]
 
-SECTORS = 32
+SECTORS = 32  # a few pixels of the rim of a small particle each; by eye
 
 _FINE = 8  # directions per sector that cells are told apart by; a power of two
 
@@ -19,20 +19,21 @@ _STEPS = SECTORS * _FINE  # a power of two
 
 
 def _circulant(taps: tuple[float, ...]) -> NDArray[np.float64]:
-    """Weighted mean over neighbouring sectors on both sides, as a symmetric matrix."""
+    """Make a weighted mean over neighbouring sectors on both sides, a symmetric matrix."""
     apart = np.abs(np.subtract.outer(np.arange(SECTORS), np.arange(SECTORS)))
     weights = np.array([*taps, 0.0])
     return weights[np.minimum(np.minimum(apart, SECTORS - apart), len(taps))]
 
 
 def _interpolation() -> Image:
-    """Linear interpolation from sectors, whose centres are at 0, 1, ..., to fine directions."""
+    """Interpolate linearly from sectors, whose centres are at 0, 1, ..., to fine directions."""
     place = (np.arange(_STEPS) + 0.5) / _FINE
     apart = np.abs(np.subtract.outer(place, np.arange(SECTORS)))
     weights = np.maximum(0, 1 - np.minimum(apart, SECTORS - apart)).T
     return np.ascontiguousarray(weights, np.float32)
 
 
+# weights of a sector and its neighbours, falling linearly; by eye
 _WIDE = _circulant((0.3, 0.2, 0.1, 0.05))
 
 _NARROW = _circulant((0.5, 0.25))
@@ -64,11 +65,11 @@ class Polar:
     mean_radius: Image
 
     def spread(self, sectors: Sectors) -> Image:
-        """Value per sector (n, SECTORS) to value per cell, linear in between, (n, h, w)."""
+        """Spread values per sector (n, SECTORS) to cells (n, h, w), linear in between."""
         return _spread(sectors, self.turn)
 
     def mean(self, values: Image, where: NDArray[np.bool_], prior: float) -> Sectors:
-        """Mean over the cells `where`, a smooth function of direction, (n, SECTORS).
+        """Average over the cells `where`, a smooth function of direction, (n, SECTORS).
 
         Parameters
         ----------
@@ -88,7 +89,7 @@ class Polar:
 
 
 def polar(share: Image) -> Polar:
-    """Polar coordinates about the centres of masks.
+    """Compute polar coordinates about the centres of masks.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NetworkSettings(BaseModel):
-    """How the detector ``networks`` looks for particles."""
+    """Settings of the detector ``networks``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,7 +58,7 @@ class NetworkSettings(BaseModel):
 
 
 class DetectSettings(BaseModel):
-    """How particles are found in a frame of optical density."""
+    """Settings of the detectors of particles in a frame of optical density."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

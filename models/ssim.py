@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_RADIUS = 5
+_RADIUS = 5  # px, and the window's sigma: as Wang et al. 2004 have it
 
 _SIGMA = 1.5
 
-_BLOCK = 32  # rows or columns smoothed by one product
+_BLOCK = 32  # rows or columns smoothed by one product; by eye
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Smoothed:
     whole: Tensor
 
     def row(self, index: int) -> Smoothed:
-        """One of the images, still a batch."""
+        """Take one of the images, still a batch."""
         one = slice(index, index + 1)
         return Smoothed(self.image[one], self.mean[one], self.variance[one], self.whole[one])
 
 
 def ssim(first: Tensor, second: Tensor, data_range: float) -> Tensor:
-    """Mean SSIM of each pair (Wang et al. 2004, doi 10.1109/TIP.2003.819861).
+    """Compute the mean SSIM of each pair (Wang et al. 2004, doi 10.1109/TIP.2003.819861).
 
     Standard constants: Gaussian window of 11 x 11 with sigma 1.5, K1 = 0.01, K2 = 0.03. A window
     counts if all its pixels are valid (finite) in both images.
@@ -60,7 +60,7 @@ def ssim(first: Tensor, second: Tensor, data_range: float) -> Tensor:
 
 
 def smooth(images: Tensor) -> Smoothed:
-    """Local means of images (B, 1, H, W), for `similarity`."""
+    """Average images over windows (B, 1, H, W), for `similarity`."""
     block = max(1, round(min(images.shape[-2:]) / 256))
     if block > 1:
         images = F.avg_pool2d(images, block)
@@ -72,7 +72,7 @@ def smooth(images: Tensor) -> Smoothed:
 
 
 def joined(parts: Sequence[Smoothed]) -> Smoothed:
-    """Several batches of images of one size as one."""
+    """Join several batches of images of one size."""
     return Smoothed(
         torch.cat([p.image for p in parts]),
         torch.cat([p.mean for p in parts]),
@@ -82,7 +82,7 @@ def joined(parts: Sequence[Smoothed]) -> Smoothed:
 
 
 def similarity(first: Smoothed, second: Smoothed, data_range: float) -> Tensor:
-    """Mean SSIM (B,) float32 of each pair, as `ssim` has it; NaN where no window is valid."""
+    """Compute the mean SSIM of each pair, (B,) float32, as `ssim` does."""
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     covariance = _means(first.image * second.image)
     both = first.mean * second.mean
@@ -96,32 +96,25 @@ def similarity(first: Smoothed, second: Smoothed, data_range: float) -> Tensor:
 
 
 def _means(images: Tensor) -> Tensor:
-    """Means (..., H - 10, W - 10) over the Gaussian window.
+    """Average over the Gaussian window, (..., H - 10, W - 10).
 
     A product with a band matrix is several times faster on a CPU than a depthwise convolution;
     block by block most of the zeros of that matrix are left out.
     """
-    rows = [
-        _window(size - 2 * _RADIUS, images.dtype, images.device) @ images.narrow(-2, first, size)
-        for first, size in _blocks(images.shape[-2])
-    ]
-    images = torch.cat(rows, dim=-2)
-    columns = [
-        images.narrow(-1, first, size) @ _window(size - 2 * _RADIUS, images.dtype, images.device).T
-        for first, size in _blocks(images.shape[-1])
-    ]
-    return torch.cat(columns, dim=-1)
-
-
-def _blocks(size: int) -> list[tuple[int, int]]:
-    """First pixel and extent of overlapping blocks along an axis."""
-    last = size - 2 * _RADIUS
-    return [(i, min(_BLOCK, last - i) + 2 * _RADIUS) for i in range(0, last, _BLOCK)]
+    for axis in (-2, -1):
+        last, parts = images.shape[axis] - 2 * _RADIUS, []
+        for first in range(0, last, _BLOCK):
+            count = min(_BLOCK, last - first)
+            window = _window(count, images.dtype, images.device)
+            block = images.narrow(axis, first, count + 2 * _RADIUS)
+            parts.append(window @ block if axis == -2 else block @ window.T)
+        images = torch.cat(parts, dim=axis)
+    return images
 
 
 @lru_cache(maxsize=64)
 def _window(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The Gaussian window along one axis as a matrix (size, size + 10)."""
+    """Make the Gaussian window along one axis, a matrix (size, size + 10)."""
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=dtype, device=device)
     kernel = torch.exp(-0.5 * (offsets / _SIGMA) ** 2)
     kernel = kernel / kernel.sum()
@@ -132,7 +125,7 @@ def _window(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _all_of_eleven(good: Tensor, axis: int) -> Tensor:
-    """Whether a pixel and the next ten along an axis are all good, ten shorter."""
+    """Tell whether a pixel and the next ten along an axis are all good, ten shorter."""
     for step in (1, 2, 4, 3):  # 2, 4, 8, 11 pixels
         size = good.shape[axis] - step
         good = good.narrow(axis, 0, size) & good.narrow(axis, step, size)

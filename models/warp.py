@@ -7,11 +7,13 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import grid_sample
 
-_BAND = 16384  # px
+_BAND = 16384  # px, whose temporaries fit into the cache of a CPU; by eye
 
-_SNAP = 1e-4  # px; closer to a pixel than this is that pixel: its neighbours are not needed
+# px; closer to a pixel than this is that pixel, its neighbours are not needed; it is below the
+# error of `_INVERSE`
+_SNAP = 1e-4
 
-_INVERSE = (-0.31706868, -1.1268279, 4.78433048, -23.104755)
+_INVERSE = (-0.31706868, -1.1268279, 4.78433048, -23.104755)  # fitted, see `_correction`
 
 _A = -0.75  # of the kernel of grid_sample
 
@@ -95,7 +97,7 @@ def point_sampler(
 
 
 def _framed(image: torch.Tensor) -> torch.Tensor:
-    """Image (1, 1, H, W) in a frame of NaN, which answers for what lies outside.
+    """Put an image (1, 1, H, W) into a frame of NaN, which answers for what lies outside.
 
     It is a pixel wide, or more: with equal sides, places are scaled by one number.
     """
@@ -151,20 +153,26 @@ def _on_pixels(framed: torch.Tensor, shape: torch.Size, yx: torch.Tensor) -> tor
 
 
 def _weights(yx: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pixel (N, 2) and weights (N, 2, 4) along y and x of it and its neighbours; which are alone.
+    """Find pixels (N, 2), weights (N, 2, 4) along y and x of them and their neighbours, the lone.
 
-    A pixel alone (N, 2) is so close that its neighbours have no weight.
+    A lone pixel (N, 2) is so close that its neighbours have no weight. The weights are those of
+    the kernel of grid_sample.
     """
     pixel = (yx + _SNAP).floor()
     fraction = (yx - pixel).clamp(0, 1)
     lone = fraction <= _SNAP
-    taps = _taps(_asked(fraction)).masked_fill(lone[..., None], 0.0)
+    asked = _correction(fraction).add_(fraction)
+    s = asked[..., None] + asked.new_tensor([1.0, 0.0, -1.0, -2.0])
+    s = s.abs_()
+    near = ((_A + 2) * s - (_A + 3)) * s * s + 1
+    far = ((_A * s - 5 * _A) * s + 8 * _A) * s - 4 * _A
+    taps = torch.where(s <= 1, near, far).masked_fill(lone[..., None], 0.0)
     taps[..., 1] += lone
     return pixel, taps, lone
 
 
 def _neighbours(pixel: torch.Tensor, side: int, shape: torch.Size) -> torch.Tensor:
-    """Rows and columns (N, 2, S + 3) that S pixels from one on need, of an image with a frame."""
+    """Find rows and columns (N, 2, S + 3) that S pixels from one on need, of a framed image."""
     last = torch.tensor(shape[-2:], device=pixel.device)[:, None] + 1
     steps = torch.arange(side + 3, device=pixel.device)
     # what lies outside is read off the frame
@@ -172,13 +180,8 @@ def _neighbours(pixel: torch.Tensor, side: int, shape: torch.Size) -> torch.Tens
     return (near[..., None] + steps).clamp(min=0).minimum(last)
 
 
-def _asked(fraction: torch.Tensor) -> torch.Tensor:
-    """Fraction at which grid_sample must be asked to answer for a fraction."""
-    return _correction(fraction).add_(fraction)
-
-
 def _correction(fraction: torch.Tensor) -> torch.Tensor:
-    """By how much off a fraction grid_sample must be asked to answer for it.
+    """Tell by how much off a fraction grid_sample must be asked to answer for it.
 
     Its kernel puts a sample asked for at s at s + s (1 - s) (1 - 2 s) / 2, as a ramp shows. This
     polynomial inverts that to 1.4e-4 px.
@@ -192,17 +195,8 @@ def _correction(fraction: torch.Tensor) -> torch.Tensor:
     return factor.addcmul_(factor, fraction, value=-2)
 
 
-def _taps(fraction: torch.Tensor) -> torch.Tensor:
-    """Weights (..., 4) of the pixels about a place, as grid_sample has them."""
-    s = fraction[..., None] + fraction.new_tensor([1.0, 0.0, -1.0, -2.0])
-    s = s.abs_()
-    near = ((_A + 2) * s - (_A + 3)) * s * s + 1
-    far = ((_A * s - 5 * _A) * s + 8 * _A) * s - 4 * _A
-    return torch.where(s <= 1, near, far)
-
-
 def _combined(windows: torch.Tensor, taps: torch.Tensor, axis: int) -> torch.Tensor:
-    """Weighted sum over four neighbours along an axis of (P, h, w), three shorter; taps (P, 4)."""
+    """Sum up, weighted, four neighbours along an axis of (P, h, w), three shorter; taps (P, 4)."""
     size = windows.shape[axis] - 3
     weights = taps[:, :, None, None]
     out = windows.narrow(axis, 0, size) * weights[:, 0]
@@ -212,13 +206,6 @@ def _combined(windows: torch.Tensor, taps: torch.Tensor, axis: int) -> torch.Ten
 
 
 def _spread(bad: torch.Tensor, lone: torch.Tensor, axis: int) -> torch.Tensor:
-    """Whether a pixel that is needed is bad: one of four along an axis, or the pixel where lone."""
-    own = bad.narrow(axis, 1, bad.shape[axis] - 3)
-    return torch.where(lone[:, None, None], own, _any_of_four(bad, axis))
-
-
-def _any_of_four(bad: torch.Tensor, axis: int) -> torch.Tensor:
-    """Whether any of a pixel and the next three along an axis is bad, three shorter."""
-    n = bad.shape[axis] - 3
-    parts = [bad.narrow(axis, i, n) for i in range(4)]
-    return parts[0] | parts[1] | parts[2] | parts[3]
+    """Tell whether a needed pixel is bad: one of four along an axis, or the pixel where lone."""
+    one, own, three, four = (bad.narrow(axis, i, bad.shape[axis] - 3) for i in range(4))
+    return torch.where(lone[:, None, None], own, one | own | three | four)

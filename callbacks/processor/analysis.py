@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ...models.detector import Detector
-from ...models.threshold.scene import collect
+from ...models.threshold.detector import collect
 from ...streamer.config import Settings
 from ...streamer.core import documents, quality, xanes
 from ...streamer.core.frames import NamedDocument

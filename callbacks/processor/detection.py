@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...models.detector import Detections, Detector, IncrementalDetector, make_detector
 from ...models.settings import DetectSettings
-from ...models.threshold.scene import collect
+from ...models.threshold.detector import collect
 from ...streamer.core.frames import (
     DetectionEffort,
     DetectionMode,

@@ -113,7 +113,7 @@ class StreamProcessor:
         return frozenset((*self._state.runs, *self._state.starts))
 
     @property
-    def known_streams(self) -> dict[str, assemble.Known]:
+    def known_streams(self) -> dict[str, assemble.Arrivals]:
         """Return the run of each known descriptor, and which of its events have come, by uid."""
         return assemble.known_streams(self._state.assembler)
 

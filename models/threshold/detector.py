@@ -1,7 +1,12 @@
-"""A detector without weights: background, regions, half-maximum masks."""
+"""Detect particles without weights: background, regions, masks at half maximum, score.
+
+In the order of reading: `pyramid` (resolutions, background), `regions` (one coarse region per
+particle), `contour` (its mask), and the score that is given here.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, exp, hypot, log2, pi, sqrt
 
 import numpy as np
@@ -9,36 +14,35 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from ..arrays import Image, Labels, Mask
 from ..detector import Detections
 from ..masks import fill_defects, grow
 from ..settings import DetectSettings
-from .background import CoarseBackground, estimate
-from .contour import refine
-from .pyramid import Level, Pyramids, gaussian
+from .contour import CandidateScene, CandidateWindow, RefinedMask, refine
+from .pyramid import (
+    CoarseBackground,
+    Level,
+    Pyramids,
+    estimate_background,
+    gaussian,
+    refined_part,
+)
 from .regions import find_regions
-from .scene import Candidate, CandidateScene, CandidateWindow, collect, place
 
+# By eye, on simulated frames and on real ones of NCA particles.
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
-
 _SURE = 0.5  # score above which a particle is beyond doubt
-
 _ROUNDS = 5
-
 _CLEAR = 8.0  # contrast over noise below which a coarser resolution is better
-
 _ROUND = 0.8  # compactness below which a coarser resolution may be better
-
 _RESOLVED = 10.0  # radius from which a rim is resolved, cells
-
 _LEAST_CELLS = 10
-
 _AT_A_TIME = 16  # windows, so that they stay in the cache
-
 _CELLS = 36  # a particle is refined at the resolution at which it is at most this wide
 
 
 class ThresholdDetector:
-    """Finds particles as dense regions with a sharp, closed rim."""
+    """Find particles as dense regions with a sharp, closed rim."""
 
     name = "threshold"
 
@@ -62,17 +66,15 @@ class ThresholdDetector:
         return [self._detect_one(levels, shape) for levels in frames]
 
     def _detect_one(self, levels: list[Level], shape: tuple[int, int]) -> Detections:
-        background = estimate(levels[self._coarse + 2], self.settings.background_px)
+        background = estimate_background(levels[self._coarse + 2], self.settings.background_px)
         if background is None:
             return collect([], shape)
-        scene, noise = self._regions(levels, background)
-        found = [(c, self._score(c, noise)) for c in self._refine(scene)]
+        scene = self._scene(levels, background)
+        found = [(c, self._score(c, scene.noise)) for c in self._candidates(scene)]
         return collect(self._select(found), shape)
 
-    def _regions(
-        self, levels: list[Level], background: CoarseBackground
-    ) -> tuple[CandidateScene, float]:
-        """The frame with its coarse regions; noise of the background, OD."""
+    def _scene(self, levels: list[Level], background: CoarseBackground) -> CandidateScene:
+        """Find the coarse regions of a frame."""
         s = self.settings
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
         fine_valid, wide_valid = fine.valid, wide.valid
@@ -84,60 +86,61 @@ class ThresholdDetector:
         limit_broad = max(s.snr * noise, s.min_contrast)
         peak = (broad > limit_broad).repeat(2, 0).repeat(2, 1) | (flat > 2 * limit)
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
-        scene = CandidateScene(
+        return CandidateScene(
             levels=levels,
             background=background,
             regions=find_regions(flat, s.grow * limit, peak, 0.5 * area, s.neck),
             flat=rough,
             unit=fine.step,
+            noise=noise,
             least=max(s.min_contrast, _FAINT * noise),
         )
-        return scene, noise
 
-    def _refine(self, scene: CandidateScene) -> list[Candidate]:
-        """Outlines of the regions, at resolutions that suit their sizes and their noise."""
+    def _candidates(self, scene: CandidateScene) -> list[Candidate]:
+        """Refine the regions at resolutions that suit their sizes and their noise."""
         sizes, bright = self._overview(scene)
         boxes = find_objects(scene.regions)
         widths = 2 * scene.unit * np.sqrt(sizes / np.pi)
         last = len(scene.levels) - 1
         first = {
-            n: scene.place(n, box, min(max(0, ceil(log2(widths[n] / _CELLS))), last))
+            n: scene.window(n, box, min(max(0, ceil(log2(widths[n] / _CELLS))), last))
             for n, box in enumerate(boxes, 1)
             if box is not None and bright[n]
         }
         found = self._refine_at(scene, list(first.values()))
         again = {
-            n: scene.place(n, boxes[n - 1], min(first[n].k + 1, last))
+            n: scene.window(n, boxes[n - 1], min(first[n].k + 1, last))
             for n, candidate in found.items()
-            if _doubtful(candidate)
+            if candidate.rim.contrast <= _CLEAR * candidate.rim.noise
+            or candidate.rim.compact <= _ROUND
         }
         again = {
             n: p for n, p in again.items() if widths[n] >= _LEAST_CELLS * scene.levels[p.k].step
         }
         for n, other in self._refine_at(scene, list(again.values())).items():
-            if other.outline.compact >= found[n].outline.compact:
+            if other.rim.compact >= found[n].rim.compact:
                 found[n] = other
         return [found[n] for n in sorted(found)]
 
     def _refine_at(
         self, scene: CandidateScene, places: list[CandidateWindow]
     ) -> dict[int, Candidate]:
-        """Candidates by region, where there is one; windows of similar size at a time."""
+        """Refine some regions, by number; windows of similar size at a time."""
         found: dict[int, Candidate] = {}
         order = sorted(places, key=lambda p: p.height * p.width)
         for i in range(0, len(order), _AT_A_TIME):
             some = order[i : i + _AT_A_TIME]
-            windows, start, corners = scene.windows(some)
-            outlines = refine(windows, start, self.settings.rim_level, _ROUNDS)
+            windows, start, corners = scene.cut_out(some)
+            rims = refine(windows, start, self.settings.rim_level, _ROUNDS)
             blocked = grow(~windows.valid, 2)
-            for outline, p, corner, beside in zip(outlines, some, corners, blocked, strict=True):
-                if outline is not None:
-                    cut = int(np.count_nonzero((outline.share > 0.5) & beside)) >= 2
-                    found[p.n] = place(outline, corner, scene.levels[p.k].step, cut)
+            for rim, p, corner, beside in zip(rims, some, corners, blocked, strict=True):
+                if rim is not None:
+                    cut = int(np.count_nonzero((rim.share > 0.5) & beside)) >= 2
+                    found[p.n] = _candidate(rim, corner, scene.levels[p.k].step, cut)
         return found
 
-    def _overview(self, scene: CandidateScene) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Cells of each region, and whether it is worth while beside the densest; by label."""
+    def _overview(self, scene: CandidateScene) -> tuple[NDArray[np.intp], Mask]:
+        """Count the cells of each region, and choose the dense ones; by label."""
         inside = np.flatnonzero(scene.regions > 0)
         owner, flat = scene.regions.take(inside), scene.flat.take(inside)
         sizes = np.bincount(owner, minlength=1)
@@ -148,20 +151,20 @@ class ThresholdDetector:
     def _select(self, found: list[tuple[Candidate, float]]) -> list[tuple[Candidate, float]]:
         """Drop what is faint beside the densest particles, and what has a poor score."""
         s = self.settings
-        sure = [c.outline.contrast for c, score in found if score > _SURE]
+        sure = [c.rim.contrast for c, score in found if score > _SURE]
         least = s.min_relative_contrast * max(sure, default=0.0)
-        rated = [(c, score * _soft(c.outline.contrast, least, 0.15 * least)) for c, score in found]
+        rated = [(c, score * _soft(c.rim.contrast, least, 0.15 * least)) for c, score in found]
         # the sure ones first: a doubtful one takes no pixel of theirs
         rated.sort(key=lambda one: one[1] <= _SURE)
         return [(c, score) for c, score in rated if score >= s.min_score]
 
     def _score(self, candidate: Candidate, noise: float) -> float:
-        """How much a candidate is like a particle, 0..1."""
-        s, o = self.settings, candidate.outline
+        """Rate how much a candidate is like a particle, 0..1."""
+        s, rim = self.settings, candidate.rim
         area, (yy, xx, yx) = candidate.area, candidate.moments
         diameter = 2 * sqrt(area / pi)
         size = s.min_diameter_px * 0.8 <= diameter <= s.max_diameter_px * 1.2
-        if not size or o.contrast < s.min_contrast:
+        if not size or rim.contrast < s.min_contrast:
             return 0.0
         root = hypot((yy - xx) / 2, yx)
         long, short = (yy + xx) / 2 + root, max((yy + xx) / 2 - root, 1e-9)
@@ -170,21 +173,21 @@ class ThresholdDetector:
             return 0.0
         # The slope at the rim of small ones is limited by blur and smoothing.
         sharp = s.min_sharpness * min(1.0, diameter / (2 * _RESOLVED * candidate.step))
-        clear = o.contrast / max(noise, 1e-6)
+        clear = rim.contrast / max(noise, 1e-6)
         # The fainter, the rounder and smoother it must be: clouds are ragged and lumpy.
         compact = s.min_compactness + 0.2 * min(max((7.5 - clear) / 3, 0.0), 1.0)
         texture = s.max_texture + 0.075 * (clear - 4.5)
         return float(
-            _soft(o.sharpness, sharp, 0.04 * s.min_sharpness)
+            _soft(rim.sharpness, sharp, 0.04 * s.min_sharpness)
             * _soft(clear, 3.0, 0.2)
-            * _soft(o.closed, 0.7, 0.08)
-            * _soft(o.compact, compact, 0.04)
-            * _soft(texture, o.texture, 0.02)
+            * _soft(rim.closed, 0.7, 0.08)
+            * _soft(rim.compact, compact, 0.04)
+            * _soft(texture, rim.texture, 0.02)
         )
 
 
-def _noise(values: NDArray[np.float32]) -> float:
-    """Standard deviation of the background with its clouds, but without particles, OD."""
+def _noise(values: Image) -> float:
+    """Estimate the noise of the background with its clouds, but without particles, OD."""
     below = values[values < 0]
     if not len(below):
         return 0.0
@@ -197,11 +200,113 @@ def _noise(values: NDArray[np.float32]) -> float:
     return sigma
 
 
-def _doubtful(candidate: Candidate) -> bool:
-    """Whether a coarser resolution may do better."""
-    outline = candidate.outline
-    return outline.contrast <= _CLEAR * outline.noise or outline.compact <= _ROUND
-
-
 def _soft(value: float, middle: float, width: float) -> float:
+    """Rise from 0 to 1 around a value (logistic)."""
     return 1 / (1 + exp(min(max((middle - value) / max(width, 1e-9), -50.0), 50.0)))
+
+
+# Refined particles, and how they become detections.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A refined particle at its place.
+
+    Attributes
+    ----------
+    rim : its mask and the properties of its rim.
+    corner : (y, x) cell of the level at which the window begins (may be negative).
+    step : px per cell.
+    cut : the mask touches the rim of the frame or of the valid area.
+    area : of the mask, px^2.
+    yx : centre of the mask, px.
+    moments : second moments (yy, xx, yx) of the mask, px^2.
+    """
+
+    rim: RefinedMask
+    corner: tuple[int, int]
+    step: int
+    cut: bool
+    area: float
+    yx: tuple[float, float]
+    moments: tuple[float, float, float]
+
+
+def _candidate(rim: RefinedMask, corner: tuple[int, int], step: int, cut: bool) -> Candidate:
+    """Put a refined mask at its place in the frame, and measure its shape."""
+    share = rim.share
+    y, x = (np.arange(n, dtype=np.float64) for n in share.shape)
+    in_y, in_x = share.sum(1, dtype=np.float64), share.sum(0, dtype=np.float64)
+    total = in_y.sum()
+    cy, cx = in_y @ y / total, in_x @ x / total
+    dy, dx = y - cy, x - cx
+    # A cell is not a point: it adds the moment of a square.
+    yy, xx = in_y @ dy**2 / total + 1 / 12, in_x @ dx**2 / total + 1 / 12
+    yx = dy @ (share @ dx) / total
+    y0, x0 = corner
+    return Candidate(
+        rim=rim,
+        corner=corner,
+        step=step,
+        cut=cut,
+        area=float(total * step**2),
+        yx=(float((y0 + cy + 0.5) * step - 0.5), float((x0 + cx + 0.5) * step - 0.5)),
+        moments=(float(yy * step**2), float(xx * step**2), float(yx * step**2)),
+    )
+
+
+def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Detections:
+    """Put refined particles together to the detections of a frame.
+
+    Parameters
+    ----------
+    found : candidates and their scores.
+    shape : frame (H, W).
+    """
+    labels = np.zeros(shape, np.int32)
+    rows = []
+    for n, (c, score) in enumerate(found, 1):
+        box = _paint(labels, c, n)
+        rows.append((*c.yx, c.area, *c.moments, *box, c.rim.contrast, score, c.cut))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 13)
+    return Detections(
+        labels=labels,
+        yx=table[:, 0:2].copy(),
+        area=table[:, 2].copy(),
+        moments=table[:, 3:6].copy(),
+        bbox=table[:, 6:10].astype(np.int64),
+        contrast=table[:, 10].copy(),
+        score=table[:, 11].copy(),
+        cut=table[:, 12].astype(bool),
+    )
+
+
+def _paint(labels: Labels, candidate: Candidate, n: int) -> tuple[int, int, int, int]:
+    """Draw a mask at full resolution where nothing is yet; return its bounds."""
+    share, step = candidate.rim.share, candidate.step
+    rows, columns = (_fine_rows(share.max(axis), step) for axis in (1, 0))
+    fine = refined_part(share, step, rows, columns) if step > 1 else share[rows, columns]
+    top, left = candidate.corner[0] * step + rows.start, candidate.corner[1] * step + columns.start
+    y0, x0 = max(top, 0), max(left, 0)
+    y1 = max(min(top + fine.shape[0], labels.shape[0]), y0)
+    x1 = max(min(left + fine.shape[1], labels.shape[1]), x0)
+    target = labels[y0:y1, x0:x1]
+    mask = (fine[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
+    target[mask] = n
+    inner_y, inner_x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(inner_y):
+        return (y0, x0, y0, x0)
+    return (
+        y0 + int(inner_y[0]),
+        x0 + int(inner_x[0]),
+        y0 + int(inner_y[-1]) + 1,
+        x0 + int(inner_x[-1]) + 1,
+    )
+
+
+def _fine_rows(most: Image, step: int) -> slice:
+    """Return the fine rows or columns whose largest share (n,) is not 0."""
+    inside = np.flatnonzero(most > 0)
+    if not len(inside):
+        return slice(0, 0)
+    return slice(int(inside[0]) * step, (int(inside[-1]) + 1) * step)

@@ -17,7 +17,7 @@ from .options import Exit, Keys, ResultOptions, takes
 if TYPE_CHECKING:
     from ...callbacks.publisher import FramePublisher
     from ..io.recording.dialects import Recorded
-    from ..lab.faults.injector import FaultInjector
+    from ..lab.faults import FaultInjector
 
 _LISTENER_S = 10.0  # by eye: a processor that was started at the same time listens by then
 _AHEAD_BYTES = 64 << 20  # a few frames of 2048 x 2048
@@ -117,7 +117,7 @@ def replay(options: ReplayOptions) -> None:
 
 
 def _injector(script: Path | None, seed: int | None) -> FaultInjector | None:
-    from ..lab.faults.injector import FaultInjector, load_script
+    from ..lab.faults import FaultInjector, load_script
 
     if script is None:
         if seed is not None:

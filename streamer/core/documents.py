@@ -16,7 +16,7 @@ from . import advice, streams
 from .assemble.values import number
 from .frames import Document, NamedDocument
 from .results import FrameResult, Ledger
-from .xanes.rows import XanesUpdate
+from .xanes import XanesUpdate
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
 """Entries of the raw run's start document that its result run has too."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .advice.documents import ADVICE_KEYS
+from .advice import ADVICE_KEYS
 from .register.images import unaligned_shape
 from .register.settings import DIRECTIONS
 from .results import FrameResult, ParticleResult
-from .xanes.rows import MapsRow, SpectrumRow
+from .xanes import MapsRow, SpectrumRow
 
 _PARTICLE_KEYS: dict[str, tuple[str, str]] = {
     "frame": ("integer", ""),

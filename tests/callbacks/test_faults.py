@@ -17,8 +17,7 @@ from operando.streamer.config import load_settings
 from operando.streamer.io.recording.reader import read_documents
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.io.sources import make_source
-from operando.streamer.lab.faults import FaultScript
-from operando.streamer.lab.faults.injector import FaultInjector
+from operando.streamer.lab.faults import FaultInjector, FaultScript
 from operando.streamer.lab.simulate import SimSettings, simulate_documents
 from operando.streamer.service.service import Service, ServiceSettings
 

@@ -21,8 +21,8 @@ from operando.models.threshold.pyramid import (
     Mode,
     Pyramids,
     gaussian,
-    part,
     refined,
+    refined_part,
 )
 from operando.models.threshold.regions import split_necks
 
@@ -54,7 +54,7 @@ def test_a_part_of_a_finer_grid_is_that_of_the_whole(factor: int) -> None:
         (slice(0, 9 * factor), slice(0, 7 * factor)),
         (slice(factor, 3 * factor + 1), slice(5 * factor - 1, 7 * factor)),
     ):
-        found = part(value, factor, rows, columns)
+        found = refined_part(value, factor, rows, columns)
         np.testing.assert_allclose(found, whole[rows, columns], atol=1e-6)
 
 

@@ -1,9 +1,16 @@
-"""What somebody at the beamline should know or do now: alerts and recommended moves."""
+"""Advise people at the beamline: alerts and recommended moves."""
 
 from .core import init, moved, update
-from .documents import ADVICE_KEYS, advice_data
 from .settings import AdviceSettings
-from .state import Advice, AdviceState, Kind, Severity, StageMove
+from .state import (
+    ADVICE_KEYS,
+    Advice,
+    AdviceState,
+    Kind,
+    Severity,
+    StageMove,
+    advice_data,
+)
 
 __all__ = [
     "ADVICE_KEYS",

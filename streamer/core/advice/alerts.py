@@ -1,4 +1,4 @@
-"""Alerts of the field as a whole, and of particles that are lost; what to do about drift."""
+"""Find cause for advice in one frame: in its light, focus, drift, latency and particles."""
 
 from __future__ import annotations
 
@@ -14,23 +14,41 @@ from ....models.arrays import Array
 from ..link import TrackState
 from ..results import FrameResult, ParticleResult, Status
 from .settings import AdviceSettings
-from .state import NO_PARTICLE, NOWHERE, Advice, AlertEvidence, Kind, Path, Severity, Vector
+from .state import NO_PARTICLE, NOWHERE, Advice, Kind, Path, Severity, Vector
 
+# By eye.
 _USUAL = 5.0  # a jump is so many times the usual step
-_PRESENT = (TrackState.TRACKED, TrackState.COASTING)
 _LEAST = 4  # places for a velocity
-_HYSTERESIS = 1.5
+_HYSTERESIS = 1.5  # a particle is no longer leaving from so many times `leaving_s` on
+_SOON = 0.25  # of `leaving_s`: an alarm
+
+_PRESENT = (TrackState.TRACKED, TrackState.COASTING)
 _SIDES = ("at the top", "at the left", "at the bottom", "at the right")
 _GONE = (TrackState.LOST, TrackState.RETIRED)
 
 
-def is_blurred(result: FrameResult) -> bool:
-    """Whether a frame was judged to be blurred."""
-    return "blurred" in result.reason.split(";")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertEvidence:
+    """Evidence of one frame for or against one alert.
+
+    Attributes
+    ----------
+    advice : for it; None if there is nothing to advise.
+    over : clearly against it: between this and an advice lies the hysteresis.
+    forget : it cannot come back; no end is given.
+    quiet : a single event, of which no end is given.
+    """
+
+    kind: Kind
+    particle: int = NO_PARTICLE
+    advice: Advice | None = None
+    over: bool = False
+    forget: bool = False
+    quiet: bool = False
 
 
 def beam(result: FrameResult, settings: AdviceSettings) -> Iterator[AlertEvidence]:
-    """No light: frames that were skipped as blank."""
+    """Find frames without light, which were skipped as blank."""
     if result.status == Status.SKIPPED and result.reason == "blank":
         text = f"no beam in frame {result.frame}"
         yield _found(Kind.BEAM, Severity.ALARM, text, result, settings)
@@ -39,7 +57,7 @@ def beam(result: FrameResult, settings: AdviceSettings) -> Iterator[AlertEvidenc
 
 
 def blur(result: FrameResult, in_a_row: int, settings: AdviceSettings) -> Iterator[AlertEvidence]:
-    """Blurred frames, and so many of them in a row that it is the focus."""
+    """Find blurred frames, and so many of them in a row that it is the focus."""
     if not in_a_row:
         yield AlertEvidence(kind=Kind.BLURRED, over=True, quiet=True)
         yield AlertEvidence(kind=Kind.DEFOCUS, over=True)
@@ -54,8 +72,8 @@ def blur(result: FrameResult, in_a_row: int, settings: AdviceSettings) -> Iterat
 def lost(
     result: FrameResult, known: Iterable[int], settings: AdviceSettings
 ) -> Iterator[AlertEvidence]:
-    """Particles that have just been given up; `known` are those told as lost before."""
-    told = frozenset(known)
+    """Find particles that have just been lost; `known` are those that were lost before."""
+    before = frozenset(known)
     left = sum(p.state in _PRESENT for p in result.particles)
     for particle in result.particles:
         number = particle.particle
@@ -63,7 +81,7 @@ def lost(
             text = f"particle {number} is lost, {left} are left"
             severity = Severity.WARNING if left else Severity.ALARM
             yield _found(Kind.LOST, severity, text, result, settings, number)
-        elif number in told:
+        elif number in before:
             retired = particle.state == TrackState.RETIRED
             seen = particle.state == TrackState.TRACKED
             yield AlertEvidence(kind=Kind.LOST, particle=number, forget=retired, over=seen)
@@ -72,7 +90,7 @@ def lost(
 def jump(
     result: FrameResult, step: float | None, usual: tuple[float, ...], settings: AdviceSettings
 ) -> Iterator[AlertEvidence]:
-    """A step of the drift, px, out of all proportion; moves that were announced are not in it."""
+    """Find a step of the drift, px, out of all proportion; announced moves are not in it."""
     if step is None:
         return
     if step > max(settings.jump_px, _USUAL * median(usual) if usual else 0.0):
@@ -85,11 +103,11 @@ def jump(
 def lagging(
     result: FrameResult, latency: float, quickest: float, settings: AdviceSettings
 ) -> Iterator[AlertEvidence]:
-    """Results that come ever later.
+    """Find results that come ever later.
 
     Parameters
     ----------
-    latency : what the shell has measured, s. quickest : its least value in this run, s: clocks of
+    latency : measured by the shell, s. quickest : its least value in this run, s: clocks of
         two computers may be apart.
     """
     lag = latency - quickest
@@ -149,12 +167,9 @@ def _found(
     return AlertEvidence(kind=kind, particle=particle, advice=advice)
 
 
-# Particles that are about to leave the field.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldExit:
-    """Where and when a particle leaves: `left` s from now; `cut` if the rim cuts it already."""
+    """Side and time at which a particle leaves, `left` s from now; `cut` by the rim already."""
 
     left: float
     side: str
@@ -162,10 +177,10 @@ class FieldExit:
     velocity: Array
 
 
-def followed(
+def add_places(
     paths: Mapping[int, Path], result: FrameResult, offset: Vector, settings: AdviceSettings
 ) -> dict[int, Path]:
-    """Remember the places of a frame; `offset` is what stage moves have added to them, px."""
+    """Add the places of a frame to the paths; `offset` is what stage moves added to them, px."""
     after = dict(paths)
     for particle in result.particles:
         if particle.state in _GONE:
@@ -185,7 +200,7 @@ def followed(
 def leaving(
     paths: Mapping[int, Path], result: FrameResult, shape: Vector, settings: AdviceSettings
 ) -> Iterator[AlertEvidence]:
-    """Tell which particles the rim of the field is about to cut.
+    """Find particles that the rim of the field is about to cut.
 
     A particle is taken for a disc of its area that goes on along the straight line through its
     last places. One that lies across the rim and stays there is not leaving; one that is cut and
@@ -206,13 +221,13 @@ def leaving(
         if exit_ is None or exit_.left > _HYSTERESIS * settings.leaving_s:
             yield AlertEvidence(kind=Kind.LEAVING, particle=particle.particle, over=True)
         else:
-            told = exit_.left <= settings.leaving_s
-            advice = _advice(particle, exit_, result, settings) if told else None
+            near = exit_.left <= settings.leaving_s
+            advice = _leaving(particle, exit_, result, settings) if near else None
             yield AlertEvidence(kind=Kind.LEAVING, particle=particle.particle, advice=advice)
 
 
-def line(path: Path) -> tuple[Array, Array] | None:
-    """Least-squares velocity of a path, (2,) px/s, and its standard error from the scatter.
+def fit_line(path: Path) -> tuple[Array, Array] | None:
+    """Fit the velocity of a path, (2,) px/s, with its standard error from the scatter.
 
     None for too few places, or times that do not advance.
     """
@@ -229,7 +244,7 @@ def line(path: Path) -> tuple[Array, Array] | None:
 def _exit(
     particle: ParticleResult, path: Path, shape: Vector, settings: AdviceSettings
 ) -> FieldExit | None:
-    fitted = line(path)
+    fitted = fit_line(path)
     if fitted is None:
         return None
     velocity, error = fitted
@@ -250,10 +265,10 @@ def _exit(
     )
 
 
-def _advice(
+def _leaving(
     particle: ParticleResult, exit_: FieldExit, result: FrameResult, settings: AdviceSettings
 ) -> Advice:
-    soon = exit_.cut or exit_.left <= settings.leaving_s / 4
+    soon = exit_.cut or exit_.left <= _SOON * settings.leaving_s
     what = "is being cut" if exit_.cut else "reaches the rim"
     vy, vx = (float(v) for v in exit_.velocity)
     return Advice(

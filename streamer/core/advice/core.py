@@ -1,26 +1,32 @@
-"""Results in, advice out: `init`, `moved` and `update`."""
+"""Advise on results: `init`, `moved` and `update`.
+
+Alerts have a hysteresis and a rate limit: a latch remembers what was given and is not over.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import hypot, isfinite
 
 from ..results import FrameResult, Status
 from . import alerts
-from .alerts import followed, leaving
+from .alerts import AlertEvidence
 from .settings import AdviceSettings
-from .state import Advice, AdviceState, AlertEvidence, Kind, Severity, StageMove, settle
+from .state import NO_PARTICLE, Advice, AdviceState, Kind, Latch, Severity, StageMove
 
-_STEPS = 9
+_STEPS = 9  # by eye: latest steps of the drift whose median is the usual one
+
+Latches = Mapping[tuple[str, int], Latch]
 
 
 def init() -> AdviceState:
-    """State before the first frame of a run."""
+    """Return the state before the first frame of a run."""
     return AdviceState()
 
 
 def moved(state: AdviceState, move: StageMove) -> AdviceState:
-    """Be told of a move of the stage that shifts the image; frames from its time on show it.
+    """Take note of a move of the stage that shifts the image; frames from its time on show it.
 
     One that comes twice, from two publishers or again from a journal, counts once.
     """
@@ -46,7 +52,8 @@ def update(
 
     Returns
     -------
-    The state after the frame, and what is to be told; moves that were made come first.
+    state
+    advice : to be given now; moves that were made come first.
     """
     if result.revision > 0 or not settings.enabled:
         return state, ()
@@ -58,18 +65,18 @@ def update(
         *alerts.lagging(result, latency, quickest, settings),
     ]
     if result.status != Status.SKIPPED:
-        state, more = _looked_at(state, result, shape, settings)
+        state, more = _measured(state, result, shape, settings)
         findings += more
     now = (result.frame, result.time)
-    latches, told = settle(state.latches, findings, now, settings)
-    return replace(state, latches=latches), (*acted, *told)
+    latches, given = settle(state.latches, findings, now, settings)
+    return replace(state, latches=latches), (*acted, *given)
 
 
-def _looked_at(
+def _measured(
     state: AdviceState, result: FrameResult, shape: tuple[int, int], settings: AdviceSettings
 ) -> tuple[AdviceState, list[AlertEvidence]]:
-    """What a frame says in which particles were looked for."""
-    blurred = state.blurred + 1 if alerts.is_blurred(result) else 0
+    """Advance by a frame in which particles were looked for."""
+    blurred = state.blurred + 1 if "blurred" in result.reason.split(";") else 0
     state = replace(state, blurred=blurred)
     known_lost = [particle for kind, particle in state.latches if kind == Kind.LOST]
     findings = [
@@ -78,30 +85,25 @@ def _looked_at(
     ]
     if blurred or not isfinite(result.drift_sigma):  # nothing was measured: particles coast
         return state, findings
-    step = _step(state, result)
+    # how far the field has moved since the frame before of its own accord, px
+    drift = (float(result.drift[0]) - state.offset[0], float(result.drift[1]) - state.offset[1])
+    step = (
+        None if state.drift is None else hypot(drift[0] - state.drift[0], drift[1] - state.drift[1])
+    )
     findings += [
         *alerts.jump(result, step, state.steps, settings),
         *alerts.recenter(result, settings),
     ]
-    paths = followed(state.paths, result, state.offset, settings)
-    findings += leaving(paths, result, shape, settings)
+    paths = alerts.add_places(state.paths, result, state.offset, settings)
+    findings += alerts.leaving(paths, result, shape, settings)
     steps = state.steps if step is None else (*state.steps, step)[-_STEPS:]
-    drift = (float(result.drift[0]) - state.offset[0], float(result.drift[1]) - state.offset[1])
     return replace(state, paths=paths, steps=steps, drift=drift), findings
-
-
-def _step(state: AdviceState, result: FrameResult) -> float | None:
-    """How far the field has moved since the frame before, of its own accord, px."""
-    if state.drift is None:
-        return None
-    own = (float(result.drift[i]) - state.offset[i] - state.drift[i] for i in (0, 1))
-    return hypot(*own)
 
 
 def _apply_moves(
     state: AdviceState, result: FrameResult, settings: AdviceSettings
 ) -> tuple[AdviceState, list[Advice]]:
-    """Take the moves into account that were made before a frame, and tell them as acted on."""
+    """Take the moves into account that were made before a frame, and report them as acted on."""
     done = [m for m in state.pending if m.time <= result.time]
     state = replace(state, pending=state.pending[len(done) :])
     for move in done:
@@ -127,4 +129,70 @@ def _acted(move: StageMove, result: FrameResult, settings: AdviceSettings) -> Ad
         move=move.move,
         sigma=move.sigma,
         acted=True,
+    )
+
+
+def settle(
+    latches: Latches,
+    findings: Iterable[AlertEvidence],
+    now: tuple[int, float],
+    settings: AdviceSettings,
+) -> tuple[Latches, tuple[Advice, ...]]:
+    """Decide which findings of a frame become advice.
+
+    Parameters
+    ----------
+    now : frame, and its data time, s.
+
+    Returns
+    -------
+    latches : after the frame.
+    advice : new alerts, worse ones, those that go on for long, those that recommend another move,
+        and (`Advice.active` False) those that are over.
+    """
+    after = dict(latches)
+    given: list[Advice] = []
+    for finding in findings:
+        key = (str(finding.kind), finding.particle)
+        latch = after.pop(key, None)
+        if finding.forget:
+            continue
+        if finding.advice is not None:
+            latch, more = _raised(latch, finding.advice, settings)
+            given += more
+        elif finding.over and latch is not None:
+            latch = replace(latch, calm=latch.calm + 1)
+            if latch.calm >= settings.clear_frames:
+                given += [] if finding.quiet else [_ended(finding, now, settings)]
+                latch = None
+        if latch is not None:
+            after[key] = latch
+    return after, tuple(given)
+
+
+def _raised(
+    latch: Latch | None, advice: Advice, settings: AdviceSettings
+) -> tuple[Latch, list[Advice]]:
+    fresh = Latch(severity=advice.severity, given=advice.time, move=advice.move)
+    if latch is None or advice.severity.rank > latch.severity.rank:
+        return fresh, [advice]
+    # a clock that was set back must not silence anything
+    again = not 0 <= advice.time - latch.given < settings.repeat_s
+    y, x = advice.move[0] - latch.move[0], advice.move[1] - latch.move[1]
+    if again or hypot(y, x) > settings.recenter_px:  # False for NaN: no move
+        return fresh, [advice]
+    return replace(latch, calm=0), []
+
+
+def _ended(finding: AlertEvidence, now: tuple[int, float], settings: AdviceSettings) -> Advice:
+    whom = f" of particle {finding.particle}" if finding.particle != NO_PARTICLE else ""
+    return Advice(
+        kind=finding.kind,
+        severity=Severity.INFO,
+        message=f"over: {finding.kind}{whom}",
+        particle=finding.particle,
+        frame=now[0],
+        time=now[1],
+        valid_s=settings.valid_s,
+        active=False,
     )

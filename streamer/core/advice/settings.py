@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class AdviceSettings(BaseModel):
-    """When somebody at the beamline is told something; nothing moves by it."""
+    """Limits beyond which advice is given; nothing moves by it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

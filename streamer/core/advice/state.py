@@ -1,27 +1,23 @@
-"""What is remembered to give advice."""
+"""Advice, and the state that it is given from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from math import hypot, isfinite
-
-from .settings import AdviceSettings
+from typing import Any
 
 Vector = tuple[float, float]
 NOWHERE = (float("nan"), float("nan"))
 NO_PARTICLE = -1
 MOVES_STREAM = "recenter"
-"""Stream of the raw run in which a feedback loop tells the moves that it has made."""
-
-# One advice.
+"""Stream of the raw run in which a feedback loop reports the moves that it has made."""
 
 
 class Kind(StrEnum):
-    """What an advice is about.
+    """Subject of an advice.
 
-    RECENTER recommends a move of the image, or tells one that was made (`Advice.acted`); LEAVING
+    RECENTER recommends a move of the image, or reports one that was made (`Advice.acted`); LEAVING
     and LOST are of one particle; BLURRED is one frame, DEFOCUS several in a row; BEAM is no light;
     JUMP a common shift from one frame to the next; LAGGING results that come late.
     """
@@ -37,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """Urgency of an advice."""
 
     INFO = "info"
     WARNING = "warning"
@@ -45,7 +41,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for `INFO`, more for what is worse."""
+        """Return 0 for `INFO`, more for what is worse."""
         return list(Severity).index(self)
 
 
@@ -63,7 +59,7 @@ class Advice:
     velocity : (y, x) of the particle or the field, px/s; NaN if not asked.
     time_left : until a particle begins to leave the field, s; NaN else.
     valid_s : for how long after `time` it may be acted on, s.
-    acted : the move was made. active : False when what was told before is over.
+    acted : the move was made. active : False when an earlier alert is over.
     """
 
     kind: Kind
@@ -81,25 +77,66 @@ class Advice:
     active: bool = True
 
 
+ADVICE_KEYS: dict[str, tuple[str, str]] = {
+    "kind": ("string", ""),
+    "severity": ("string", ""),
+    "message": ("string", ""),
+    "particle": ("integer", ""),
+    "move_y": ("number", "px"),
+    "move_x": ("number", "px"),
+    "acted": ("boolean", ""),
+    "frame": ("integer", ""),
+    "data_time": ("number", "s"),
+    "sigma": ("number", "px"),
+    "valid_s": ("number", "s"),
+    "active": ("boolean", ""),
+    "velocity_y": ("number", "px/s"),
+    "velocity_x": ("number", "px/s"),
+    "time_left": ("number", "s"),
+}
+"""Data keys of the stream with their type and unit."""
+
+
+def advice_data(advice: Advice) -> dict[str, Any]:
+    """Return the data of an event of the stream ``advice``."""
+    return {
+        "kind": str(advice.kind),
+        "severity": str(advice.severity),
+        "message": advice.message,
+        "particle": advice.particle,
+        "move_y": advice.move[0],
+        "move_x": advice.move[1],
+        "acted": advice.acted,
+        "frame": advice.frame,
+        "data_time": advice.time,
+        "sigma": advice.sigma,
+        "valid_s": advice.valid_s,
+        "active": advice.active,
+        "velocity_y": advice.velocity[0],
+        "velocity_x": advice.velocity[1],
+        "time_left": advice.time_left,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latch:
-    """An alert that has been told and is not over.
+    """An alert that has been given and is not over.
 
     Attributes
     ----------
-    severity : as told last. told : data time of that, s. move : recommended then, px.
+    severity : as given last. given : data time of that, s. move : recommended then, px.
     calm : good frames in a row since.
     """
 
     severity: Severity
-    told: float
+    given: float
     move: Vector
     calm: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """Last places of one particle.
+    """Latest places of one particle.
 
     Attributes
     ----------
@@ -150,99 +187,3 @@ class AdviceState:
     steps: tuple[float, ...] = ()
     blurred: int = 0
     quickest: float = float("inf")
-
-
-# Hysteresis and rate limit: what is told, and what is not told again.
-
-
-Latches = Mapping[tuple[str, int], Latch]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertEvidence:
-    """What one frame says of one alert.
-
-    Attributes
-    ----------
-    advice : what to tell; None if there is nothing.
-    over : nothing to tell, and clearly so: between this and an advice lies the hysteresis.
-    forget : it cannot come back; the end is not told.
-    quiet : a single event, whose end is not told.
-    """
-
-    kind: Kind
-    particle: int = NO_PARTICLE
-    advice: Advice | None = None
-    over: bool = False
-    forget: bool = False
-    quiet: bool = False
-
-
-def settle(
-    latches: Latches,
-    findings: Iterable[AlertEvidence],
-    now: tuple[int, float],
-    settings: AdviceSettings,
-) -> tuple[Latches, tuple[Advice, ...]]:
-    """Decide what is told of the findings of a frame.
-
-    Parameters
-    ----------
-    now : frame, and its data time, s.
-
-    Returns
-    -------
-    latches : after the frame. told : new alerts, worse ones, those that go on for long, those that
-        recommend another move, and (`Advice.active` False) those that are over.
-    """
-    after = dict(latches)
-    told: list[Advice] = []
-    for finding in findings:
-        key = (str(finding.kind), finding.particle)
-        latch = after.pop(key, None)
-        if finding.forget:
-            continue
-        if finding.advice is not None:
-            latch, said = _raised(latch, finding.advice, settings)
-            told += said
-        elif finding.over and latch is not None:
-            latch = replace(latch, calm=latch.calm + 1)
-            if latch.calm >= settings.clear_frames:
-                told += [] if finding.quiet else [_ended(finding, now, settings)]
-                latch = None
-        if latch is not None:
-            after[key] = latch
-    return after, tuple(told)
-
-
-def _raised(
-    latch: Latch | None, advice: Advice, settings: AdviceSettings
-) -> tuple[Latch, list[Advice]]:
-    fresh = Latch(severity=advice.severity, told=advice.time, move=advice.move)
-    if latch is None or advice.severity.rank > latch.severity.rank:
-        return fresh, [advice]
-    # a clock that was set back must not silence anything
-    again = not 0 <= advice.time - latch.told < settings.repeat_s
-    if again or _apart(advice.move, latch.move) > settings.recenter_px:
-        return fresh, [advice]
-    return replace(latch, calm=0), []
-
-
-def _apart(one: Vector, other: Vector) -> float:
-    distance = hypot(one[0] - other[0], one[1] - other[1])
-    return distance if isfinite(distance) else 0.0
-
-
-def _ended(finding: AlertEvidence, now: tuple[int, float], settings: AdviceSettings) -> Advice:
-    whom = f" of particle {finding.particle}" if finding.particle != NO_PARTICLE else ""
-    return Advice(
-        kind=finding.kind,
-        severity=Severity.INFO,
-        message=f"over: {finding.kind}{whom}",
-        particle=finding.particle,
-        frame=now[0],
-        time=now[1],
-        valid_s=settings.valid_s,
-        move=NOWHERE,
-        active=False,
-    )

@@ -1,17 +1,17 @@
-"""Documents to frame references: which image, of what, at which energy. No I/O."""
+"""Assemble documents to frame references: which image, of what, at which energy. No I/O."""
 
-from .arrivals import Known, known_streams
 from .chunks import frames_from_chunk, shape_mismatch
-from .core import count_dropped, end_run, init, update
+from .core import Arrivals, init, known_streams, update
+from .runs import count_dropped, end_run
 from .settings import AssembleSettings, StreamRoles
 from .state import Assembled, AssemblerState, Declined, Missing, Notice, RunStarted, RunStopped
 
 __all__ = [
+    "Arrivals",
     "AssembleSettings",
     "Assembled",
     "AssemblerState",
     "Declined",
-    "Known",
     "Missing",
     "Notice",
     "RunStarted",

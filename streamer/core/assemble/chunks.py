@@ -1,22 +1,23 @@
-"""Pixels of one event -> frames."""
+"""Turn the pixels of one event into frames."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FrameError
-from ..frames import Frame, FrameKey, FrameRef
-from .values import NUMERIC_KINDS
+from ..frames import Frame, FrameRef
+from .values import MalformedDocument
+from .values import pixels as real_pixels
 
+# The noise of a mean is sampled: grid of tiles, px kept along each side, pairs of exposures. By
+# eye: several hundred differences in each tile, at a cost well below that of the mean.
 _TILES = 8
-
 _SAMPLED_SIDE = 96
-
 _PAIRS = 4
-
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
@@ -27,7 +28,7 @@ class NanError(FrameError):
 
 
 def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
-    """Frames of one event, averaged or kept apart as `ref.chunk` says.
+    """Make the frames of one event, averaged or kept apart as `ref.chunk` says.
 
     Parameters
     ----------
@@ -45,17 +46,23 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     FrameError
         If the pixels have another shape, no size, no numbers, or (to be averaged) are NaN all over.
     """
-    chunk = _checked(ref.key, pixels)
+    where = f"event {ref.key.seq_num} of stream {ref.key.stream!r}"
+    try:
+        chunk = real_pixels(pixels)
+    except MalformedDocument as error:
+        raise FrameError(f"{where}: {error}; assemble.image_key may name the wrong key") from error
+    chunk = chunk[np.newaxis] if chunk.ndim == 2 else chunk
     if ref.chunk == "split":  # each is a frame of its own, and refused as such if it is no good
         first = ref.key.index
         return [_frame(ref, np.array(c, np.float32), first + i) for i, c in enumerate(chunk)]
-    good = [i for i in range(len(chunk)) if not _all_nan(chunk[i])]
-    if not good:
-        raise NanError(f"{_where(ref.key)}: all pixels are NaN; check the detector's output")
-    if len(good) == 1:
-        return [_frame(ref, np.array(chunk[good[0]], np.float32), ref.key.index)]
-    kept = chunk if len(good) == len(chunk) else chunk[good]
-    return [_frame(ref, _mean(kept), ref.key.index, len(good), noise_of_mean(kept))]
+    # The first pixel of a good image is a number, which saves the look at all others.
+    bad = [bool(np.isnan(image[0, 0])) and bool(np.isnan(image).all()) for image in chunk]
+    if all(bad):
+        raise NanError(f"{where}: all pixels are NaN; check the detector's output")
+    kept = chunk[~np.array(bad)] if any(bad) else chunk
+    if len(kept) == 1:
+        return [_frame(ref, np.array(kept[0], np.float32), ref.key.index)]
+    return [_frame(ref, _mean(kept), ref.key.index, len(kept), noise_of_mean(kept))]
 
 
 def exposures(pixels: NDArray[Any]) -> int:
@@ -74,7 +81,7 @@ def _mean(chunk: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def noise_of_mean(chunk: NDArray[Any]) -> float:
-    """Pixel noise of the mean of repeated exposures, measured from their spread.
+    """Measure the pixel noise of the mean of repeated exposures from their spread.
 
     Differences of neighbouring exposures hold noise and nothing of the image; their median (a
     change of the flux) is taken off, and the median absolute deviation in each tile is robust
@@ -123,27 +130,6 @@ def shape_mismatch(ref: FrameRef, pixels: NDArray[Any]) -> str | None:
     )
 
 
-def _checked(key: FrameKey, pixels: NDArray[Any]) -> NDArray[Any]:
-    """(n, H, W) view of usable pixels."""
-    if pixels.dtype.kind not in NUMERIC_KINDS:
-        raise FrameError(f"{_where(key)}: pixels should be real numbers, got dtype {pixels.dtype}")
-    if pixels.ndim == 4 and pixels.shape[0] == 1:
-        pixels = pixels[0]
-    if pixels.ndim not in (2, 3):
-        raise FrameError(
-            f"{_where(key)}: pixels should be (H, W) or (n, H, W), got {pixels.shape}; "
-            "assemble.image_key may name the wrong key"
-        )
-    if pixels.size == 0:
-        raise FrameError(f"{_where(key)}: pixels of shape {pixels.shape} hold nothing")
-    return pixels[np.newaxis] if pixels.ndim == 2 else pixels
-
-
-def _all_nan(image: NDArray[Any]) -> bool:
-    # The first pixel of a good image is a number, which saves the look at all others.
-    return bool(np.isnan(image[0, 0])) and bool(np.isnan(image).all())
-
-
 def _frame(
     ref: FrameRef,
     image: NDArray[np.float32],
@@ -151,15 +137,8 @@ def _frame(
     n_averaged: int = 1,
     noise: float | None = None,
 ) -> Frame:
-    key = ref.key
     return Frame(
-        key=FrameKey(
-            run=key.run,
-            stream=key.stream,
-            data_key=key.data_key,
-            seq_num=key.seq_num,
-            index=index,
-        ),
+        key=replace(ref.key, index=index),
         role=ref.role,
         energy=ref.energy,
         exposure=ref.exposure,
@@ -171,13 +150,9 @@ def _frame(
 
 
 def _tiles(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(tiles, pixels) of a (n, H, W) stack, on a grid of at most 8 x 8; the rest is cropped."""
+    """Cut a (n, H, W) stack to (tiles, pixels), at most 8 x 8 tiles; the rest is cropped."""
     n, height, width = stack.shape
     rows, columns = min(_TILES, height), min(_TILES, width)
     h, w = height // rows, width // columns
     cropped = stack[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w)
     return cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, n * h * w)
-
-
-def _where(key: FrameKey) -> str:
-    return f"event {key.seq_num} of stream {key.stream!r}"

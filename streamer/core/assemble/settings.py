@@ -24,20 +24,16 @@ class StreamRoles(BaseModel):
     )
 
     def role_of(self, stream: str) -> Role | None:
-        """Role of a stream, None if its images are not wanted."""
-        name = stream.lower()
-        for role, names in (
-            (Role.SAMPLE, self.sample),
-            (Role.FLAT, self.flat),
-            (Role.DARK, self.dark),
-        ):
-            if name in {n.lower() for n in names}:
+        """Return the role of a stream, None if its images are not wanted."""
+        roles = {Role.SAMPLE: self.sample, Role.FLAT: self.flat, Role.DARK: self.dark}
+        for role, names in roles.items():
+            if stream.lower() in {n.lower() for n in names}:
                 return role
         return None
 
 
 class AssembleSettings(BaseModel):
-    """How images, energies and exposures are found in a stream of documents."""
+    """Rules by which images, energies and exposures are found in a stream of documents."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

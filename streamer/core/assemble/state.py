@@ -6,14 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from ..frames import AssetRef, FrameRef, Rejected, Role
-from .energy import Quantity
+from ..frames import AssetRef, FrameKey, FrameRef, Rejected, Role
 from .settings import AssembleSettings
+from .values import Quantity
 
 Delivery = Literal["unknown", "events", "fly"]
+Ranges = tuple[tuple[int, int], ...]
+"""Event numbers as sorted half-open ranges that do not touch."""
+
+LARGEST_SEQ_NUM = 10**9
+"""No scan has more events: by eye; a larger number is taken for a broken document."""
+
+# Bounds of memory and of lines in logs, by eye.
 _ORPHANS_KEPT = 1000
-_LONGEST = 600
-_LONGEST_TAG = 160
+_LONGEST = 600  # characters
+_LONGEST_TAG = 160  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +42,7 @@ class ImageKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventContext:
-    """What an event says about its images."""
+    """Time, energy, exposure and role of the images of one event."""
 
     time: float
     energy: float | None
@@ -59,7 +66,7 @@ class StreamState:
     ----------
     role : None if the images of this stream are not wanted.
     image : None until an image key is known.
-    delivery : whether events follow the stream_datum documents; learned.
+    delivery : ``events`` if they follow the stream_datum documents, ``fly`` if none do; learned.
     held : frames that wait for their event, by rising seq_num.
     contexts : events whose stream_datum has not come yet, by seq_num.
     last_event : uid of the latest event, to know a repeated document.
@@ -85,6 +92,11 @@ class StreamState:
     carry: int = 0
     summary: str = ""
 
+    def key(self, seq_num: int) -> FrameKey:
+        """Return the address of the first image of an event."""
+        name = "" if self.image is None else self.image.name
+        return FrameKey(run=self.run, stream=self.name, data_key=name, seq_num=seq_num)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
@@ -95,9 +107,9 @@ class RunState:
     announced : images announced so far, accepted or rejected.
     energy : latest energy of a stream without images (baseline, monitor), eV.
     said : subjects of the notices given so far.
-    notices : how often what they tell has happened, by their kind.
+    notices : count of their causes, by kind.
     streams : one line per stream, for `Declined`.
-    arrived : event numbers of the images announced, by stream, as sorted half-open ranges.
+    arrived : event numbers of the images announced, by stream.
     latest : latest time in its documents, s.
     opened, newest : count of all documents (`AssemblerState.count`) at its first and its last.
     """
@@ -110,7 +122,7 @@ class RunState:
     said: frozenset[str] = frozenset()
     notices: Mapping[str, int] = field(default_factory=dict)
     streams: tuple[str, ...] = ()
-    arrived: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    arrived: Mapping[str, Ranges] = field(default_factory=dict)
     latest: float = float("-inf")
     opened: int = 0
     newest: int = 0
@@ -143,7 +155,7 @@ class DatumState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssemblerState:
-    """Everything the assembler remembers; a checkpoint is this, serialised.
+    """Memory of the assembler; a checkpoint is this, serialised.
 
     Attributes
     ----------
@@ -180,7 +192,7 @@ def without(items: Mapping[str, Any], keys: set[str]) -> dict[str, Any]:
     return {k: v for k, v in items.items() if k not in keys}
 
 
-# What the assembler hands on, in the order of the documents.
+# The outputs of the assembler.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +210,7 @@ class RunStopped:
     Attributes
     ----------
     stop : its stop document, None if it never came.
-    notices : how often what a `Notice` tells once has happened, by kind.
+    notices : count of causes of notices, by kind; a `Notice` is given for the first only.
     """
 
     run: str
@@ -208,7 +220,7 @@ class RunStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """Images that a run had and that will never be seen, told when it ends or when they were lost.
+    """Images of a run that are lost, reported when it ends or when they were dropped.
 
     Attributes
     ----------
@@ -224,7 +236,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declined:
-    """A run that announced no image at all, and why, in one line. At most one per run."""
+    """A run that announced no image at all, with the reason in one line. At most one per run."""
 
     run: str
     reason: str
@@ -232,7 +244,7 @@ class Declined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something a person should know, said once per run and subject.
+    """Message to the operator, given once per run and subject.
 
     Attributes
     ----------
@@ -249,18 +261,17 @@ class Notice:
 
 Assembled: TypeAlias = RunStarted | FrameRef | Rejected | Declined | Notice | Missing | RunStopped
 
-# Notices that are given once per run and subject, however often their cause comes back.
+Outcome = tuple[AssemblerState, tuple[Assembled, ...]]
 
 
-def notify(
-    state: AssemblerState, run: str, kind: str, message: str, subject: str = ""
-) -> tuple[AssemblerState, tuple[Assembled, ...]]:
+def notify(state: AssemblerState, run: str, kind: str, message: str, subject: str = "") -> Outcome:
     """Give a notice unless this run had one of this kind about this subject.
 
     Parameters
     ----------
     run : uid of an open run; of another or "": the notice belongs to no run.
-    subject : what it is about; one notice per kind where it is left out. All are counted.
+    subject : distinguishes notices of one kind; one per kind where it is left out. All causes are
+        counted.
     """
     tag = f"{kind}:{subject}"[:_LONGEST_TAG]  # what it is about may be megabytes long
     known = state.runs.get(run)
@@ -278,12 +289,31 @@ def notify(
     return state, (Notice(run=run, kind=kind, message=shown),)
 
 
-def notify_all(
-    state: AssemblerState, run: str, remarks: Iterable[tuple[str, str]]
-) -> tuple[AssemblerState, tuple[Assembled, ...]]:
+def notify_all(state: AssemblerState, run: str, remarks: Iterable[tuple[str, str]]) -> Outcome:
     """Give several notices, (kind, message)."""
     out: tuple[Assembled, ...] = ()
     for kind, message in remarks:
         state, said = notify(state, run, kind, message)
         out += said
     return state, out
+
+
+def added(ranges: Ranges, number: int) -> Ranges:
+    """Return `ranges` with `number` in them."""
+    if not ranges or number > ranges[-1][1]:
+        return (*ranges, (number, number + 1))
+    if number == ranges[-1][1]:
+        return (*ranges[:-1], (ranges[-1][0], number + 1))
+    if contains(ranges, number):
+        return ranges
+    before = tuple(r for r in ranges if r[1] < number)
+    after = tuple(r for r in ranges if r[0] > number + 1)
+    near = [r for r in ranges if r[1] == number or r[0] == number + 1]
+    start = min((r[0] for r in near), default=number)
+    stop = max((r[1] for r in near), default=number + 1)
+    return (*before, (min(start, number), max(stop, number + 1)), *after)
+
+
+def contains(ranges: Ranges, number: int) -> bool:
+    """Tell whether a number is in one of the ranges."""
+    return any(start <= number < stop for start, stop in reversed(ranges))

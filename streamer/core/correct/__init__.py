@@ -1,4 +1,4 @@
-"""Counts to optical density: dark, flat, provisional now and final when the flat is known.
+"""Correct counts to optical density: provisional now, final when the flat is known.
 
 >>> state = init()
 >>> state, corrections = update(state, frame, settings)   # a frame of any role
@@ -6,11 +6,10 @@
 >>> state, corrections = finish(state, settings)           # at the stop of the run
 """
 
-from .checks import BadFrameError, check_pixels
-from .corrector import finish, init, skip, update
+from .corrector import check_pixels, finish, init, skip, update
 from .reference import apply, prepare_flat
 from .settings import CorrectSettings
-from .state import Correction, CorrectorState, PreparedReference
+from .state import BadFrameError, Correction, CorrectorState, PreparedReference
 
 __all__ = [
     "BadFrameError",

@@ -1,4 +1,4 @@
-"""Which correction a frame gets, and when it gets a better one.
+"""Choose the correction of a frame, and a better one when its flat is known.
 
 Three orders occur at beamlines. Flat first: frames are final at once. Flat after each energy: a
 frame gets a provisional value, and a second one when the flats of its energy are complete, which is
@@ -14,16 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import Frame, Role
-from . import illumination, means
-from .checks import check_light, check_pixels, check_shape
-from .illumination import bright_level
-from .reference import prepare_estimate
+from . import illumination
+from .illumination import bright_level, coarsen
+from .reference import (
+    add_dark,
+    add_flat,
+    closed,
+    is_single,
+    matching,
+    nearest,
+    pick_dark,
+    prepare_estimate,
+    rate,
+    same_energy,
+)
 from .settings import CorrectSettings
-from .state import Correction, CorrectorState, Mean, Pending, PreparedReference
+from .state import BadFrameError, Correction, CorrectorState, Mean, Pending, PreparedReference
 
-_LIT = 0.1
-
-_BACKGROUND_PERCENTILE = 75
+# All by eye.
+_LEAST_SIDE = 8  # px: no camera is smaller
+_SAMPLED_SIDE = 256  # px of each side that are looked at for NaN and saturation
+_MOST_NAN = 0.5  # share of the pixels
+_BEHIND_SAMPLE = 0.1  # least light behind a sample over that of a flat, while it is not known
+_LEVEL_SHARES = (0.8, 0.2)  # of earlier frames and of the latest in the usual level
+_LIT = 0.1  # blocks with less of the bright level tell nothing of the light
+_BACKGROUND_PERCENTILE = 75  # of the blocks: beside the particles, which cover less than half
 
 
 def init() -> CorrectorState:
@@ -60,14 +75,27 @@ def update(
         untouched; for a sample frame call ``skip``.
     """
     check_pixels(frame, settings)
-    check_shape(frame, state.shape)
     height, width = frame.image.shape
+    if state.shape not in (None, (height, width)):
+        raise BadFrameError(
+            "shape",
+            f"frame {frame.image.shape} does not fit the frames before it {state.shape}; "
+            "was the camera's binning or region changed within the run?",
+        )
+    state = replace(state, shape=(height, width))
     if frame.role is Role.DARK:
-        return means.add_dark(replace(state, shape=(height, width)), frame), ()
-    coarse = means.net_coarse(state, frame)
-    if frame.role is Role.FLAT:
-        return _flat(replace(state, shape=(height, width)), frame, coarse, settings)
-    return _sample(replace(state, shape=(height, width)), frame, coarse, settings)
+        return add_dark(state, frame), ()
+    coarse, dark = coarsen(frame.image), pick_dark(state, frame.exposure)
+    if dark is not None:
+        coarse = coarse - dark.coarse
+    level = rate(bright_level(coarse), frame.exposure, settings)
+    _check_light(state, frame.role, level, settings)
+    if frame.role is Role.SAMPLE:
+        return _sample(state, frame, coarse, level, settings)
+    corrections: tuple[Correction, ...] = ()
+    if not any(f.is_open and same_energy(f.energy, frame.energy, settings) for f in state.flats):
+        state, corrections = _close(state, settings)
+    return add_flat(state, frame, settings), corrections
 
 
 def finish(
@@ -88,33 +116,62 @@ def finish(
     return replace(state, pending=()), tuple(done)
 
 
-def _flat(
-    state: CorrectorState,
-    frame: Frame,
-    coarse: NDArray[np.float32],
-    settings: CorrectSettings,
-) -> tuple[CorrectorState, tuple[Correction, ...]]:
-    level = means.rate(bright_level(coarse), frame.exposure, settings)
-    check_light(level, means.brightest_rate(state, settings), settings)
-    continued = any(
-        flat.is_open and means.same_energy(flat.energy, frame.energy, settings)
-        for flat in state.flats
-    )
-    corrections: tuple[Correction, ...] = ()
-    if not continued:
-        state, corrections = _close(state, settings)
-    return means.add_flat(state, frame, settings), corrections
+def check_pixels(frame: Frame, settings: CorrectSettings) -> None:
+    """Refuse a frame that is not a plain picture.
+
+    Raises
+    ------
+    BadFrameError
+        ``shape`` (not two-dimensional, or empty), ``nan`` (more than half of the pixels are not
+        finite) or ``saturated``.
+    """
+    image = frame.image
+    if image.ndim != 2 or min(image.shape) < _LEAST_SIDE:
+        raise BadFrameError(
+            "shape", f"wanted an image (H, W) of at least 8 x 8 px, got shape {image.shape}"
+        )
+    sample = image[tuple(slice(None, None, max(1, n // _SAMPLED_SIDE)) for n in image.shape)]
+    if np.isfinite(sample).mean() < _MOST_NAN:
+        raise BadFrameError(
+            "nan", "more than half of the pixels are not finite; check the detector"
+        )
+    saturated = float((sample >= settings.saturation).mean())
+    if saturated > settings.max_saturated:
+        raise BadFrameError(
+            "saturated",
+            f"{saturated:.0%} of the pixels are at or above {settings.saturation:g} counts; "
+            "shorten the exposure",
+        )
+
+
+def _check_light(
+    state: CorrectorState, role: Role, level: float, settings: CorrectSettings
+) -> None:
+    """Refuse a frame whose bright level is far below the usual one, or not positive."""
+    usual = None
+    if role is Role.SAMPLE and state.level is not None:
+        usual = state.level
+    elif state.flats:
+        last = state.flats[-1]
+        usual = rate(bright_level(last.coarse), last.exposure, settings)
+        usual *= _BEHIND_SAMPLE if role is Role.SAMPLE else 1.0
+    floor = 0.0 if usual is None else settings.blank_level * usual
+    if not level > floor:
+        raise BadFrameError(
+            "blank", f"bright level {level:.4g} is not above {floor:.4g}; is there beam?"
+        )
 
 
 def _sample(
     state: CorrectorState,
     frame: Frame,
     coarse: NDArray[np.float32],
+    level: float,
     settings: CorrectSettings,
 ) -> tuple[CorrectorState, tuple[Correction, ...]]:
-    level = means.rate(bright_level(coarse), frame.exposure, settings)
-    check_light(level, _usual_level(state, settings), settings)
-    usual = level if state.level is None else 0.8 * state.level + 0.2 * level
+    usual = level
+    if state.level is not None:
+        usual = _LEVEL_SHARES[0] * state.level + _LEVEL_SHARES[1] * level
     state, finals = _close(replace(state, level=usual), settings)
     pending = Pending(
         key=frame.key,
@@ -132,14 +189,6 @@ def _sample(
     return replace(state, count=state.count + 1, pending=waiting), (*finals, own)
 
 
-def _usual_level(state: CorrectorState, settings: CorrectSettings) -> float | None:
-    if state.level is not None:
-        return state.level
-    flat = means.brightest_rate(state, settings)
-    # Light behind a sample is weaker than a flat, and how much is not known yet.
-    return None if flat is None else 0.1 * flat
-
-
 def _close(
     state: CorrectorState, settings: CorrectSettings
 ) -> tuple[CorrectorState, tuple[Correction, ...]]:
@@ -147,17 +196,21 @@ def _close(
     if all(not flat.is_open and flat.reference is not None for flat in state.flats):
         return state, ()
     new = {flat.serial for flat in state.flats if flat.is_open}
-    flats = tuple(means.closed(state, flat, settings) for flat in state.flats)
+    flats = tuple(
+        closed(state, flat, settings) if flat.is_open or flat.reference is None else flat
+        for flat in state.flats
+    )
     state = replace(state, flats=flats)
     done: list[Correction] = []
     waiting: list[Pending] = []
     for pending in state.pending:
-        flat = means.matching(state, pending.energy, settings)
+        flat = matching(state, pending.energy, settings)
         if flat is None or flat.reference is None or flat.serial not in new:
             waiting.append(pending)
             continue
-        done.append(_exact(state, pending, flat.reference, settings, revision=pending.revision + 1))
-        state = replace(state, background=_ratio(pending.coarse, flat.reference, done[-1]))
+        own = _correction(state, pending, flat.reference, settings, revision=pending.revision + 1)
+        done.append(own)
+        state = replace(state, background=_brightness(pending.coarse, own))
     return replace(state, pending=tuple(waiting)), tuple(done)
 
 
@@ -165,77 +218,52 @@ def _first(
     state: CorrectorState, pending: Pending, settings: CorrectSettings
 ) -> tuple[CorrectorState, Correction, int]:
     """Return the first value of a frame and the serial of the flat it is from."""
-    flat = means.matching(state, pending.energy, settings)
+    flat = matching(state, pending.energy, settings)
     if flat is not None and flat.reference is not None:
-        own = _exact(state, pending, flat.reference, settings, revision=0)
-        background = _ratio(pending.coarse, flat.reference, own)
-        return replace(state, background=background), own, flat.serial
-    flat = means.nearest(state, pending.energy)
+        own = _correction(state, pending, flat.reference, settings, revision=0)
+        return replace(state, background=_brightness(pending.coarse, own)), own, flat.serial
+    flat = nearest(state, pending.energy)
     if flat is not None and flat.reference is not None:
-        if state.flats_first and means.is_single(state, settings):
-            own = _exact(state, pending, flat.reference, settings, revision=0)
-            own = replace(own, final=False, note=_note(own.note, _other_energy(flat, pending)))
-            return state, own, flat.serial
-        own = _scaled(state, pending, flat.reference, revision=0)
-        note = _note(own.note, _other_energy(flat, pending))
-        return state, replace(own, provisional=True, final=False, note=note), flat.serial
+        scaled = not (state.flats_first and is_single(state, settings))
+        own = _correction(state, pending, flat.reference, settings, revision=0, scaled=scaled)
+        own = replace(own, provisional=scaled, final=False, note=_other_energy(own, flat))
+        return state, own, flat.serial
     memory, coefficients, level = illumination.observe(
         state.illumination, pending.coarse, settings.illumination_order
     )
     assert state.shape is not None  # set by update
     surface = illumination.evaluate(coefficients, level, state.shape, pending.coarse.shape)
-    own = _correction(state, pending, prepare_estimate(surface, settings), revision=0)
-    own = replace(own, provisional=True, final=False, note=_note(own.note, "no flat yet"))
+    own = _correction(state, pending, prepare_estimate(surface, settings), settings, revision=0)
+    own = replace(own, provisional=True, final=False, note=_joined(own.note, "no flat yet"))
     return replace(state, illumination=memory), own, -1
 
 
 def _last(state: CorrectorState, pending: Pending, settings: CorrectSettings) -> Correction | None:
     """Return the value at the stop of the run, None if it is what was handed out."""
-    flat = means.nearest(state, pending.energy)
+    flat = nearest(state, pending.energy)
     if flat is None or flat.reference is None or flat.serial == pending.serial:
         return None
-    revision = pending.revision + 1
-    if means.is_single(state, settings):
-        return _exact(state, pending, flat.reference, settings, revision=revision)
-    own = _scaled(state, pending, flat.reference, revision=revision)
-    return replace(own, note=_note(own.note, _other_energy(flat, pending)))
+    revision, scaled = pending.revision + 1, not is_single(state, settings)
+    own = _correction(state, pending, flat.reference, settings, revision=revision, scaled=scaled)
+    return replace(own, note=_other_energy(own, flat)) if scaled else own
 
 
-def _exact(
+def _correction(
     state: CorrectorState,
     pending: Pending,
     reference: PreparedReference,
     settings: CorrectSettings,
     *,
     revision: int,
+    scaled: bool = False,
 ) -> Correction:
-    shift = means.exposure_shift(reference, pending.exposure, settings)
-    return replace(_correction(state, pending, reference, revision=revision), log_scale=shift)
+    """Divide a frame by a reference.
 
-
-def _scaled(
-    state: CorrectorState, pending: Pending, reference: PreparedReference, *, revision: int
-) -> Correction:
-    """Scale the flat of another energy so that the bright parts transmit what they did last."""
-    own = _correction(state, pending, reference, revision=revision)
-    return replace(own, log_scale=_ratio(pending.coarse, reference, own) - state.background)
-
-
-def _ratio(coarse: NDArray[np.float32], reference: PreparedReference, own: Correction) -> float:
-    """Return ln of the transmission of the bright parts of the sample under a correction."""
-    lit = reference.coarse_valid & (reference.coarse_log > np.log(_LIT * reference.level))
-    lit &= coarse > 0
-    if not lit.any():
-        return 0.0
-    logs = np.log(coarse[lit]) - reference.coarse_log[lit]
-    return float(np.percentile(logs, _BACKGROUND_PERCENTILE)) - own.log_scale
-
-
-def _correction(
-    state: CorrectorState, pending: Pending, reference: PreparedReference, *, revision: int
-) -> Correction:
-    dark = means.pick_dark(state, pending.exposure)
-    return Correction(
+    Exposure times are divided out; or, with a flat of another energy, it is `scaled` so that the
+    bright parts transmit what they did last.
+    """
+    dark = pick_dark(state, pending.exposure)
+    own = Correction(
         key=pending.key,
         frame=pending.frame,
         energy=pending.energy,
@@ -248,11 +276,27 @@ def _correction(
         log_scale=0.0,
         note="no dark" if dark is None else "",
     )
+    if scaled:
+        return replace(own, log_scale=_brightness(pending.coarse, own) - state.background)
+    if settings.normalise_exposure and pending.exposure and reference.exposure:
+        return replace(own, log_scale=float(np.log(pending.exposure / reference.exposure)))
+    return own
 
 
-def _other_energy(flat: Mean, pending: Pending) -> str:
-    return f"flat of {flat.energy} eV for {pending.energy} eV"
+def _brightness(coarse: NDArray[np.float32], own: Correction) -> float:
+    """Return ln of the transmission of the bright parts of the sample under a correction."""
+    reference = own.reference
+    lit = reference.coarse_valid & (reference.coarse_log > np.log(_LIT * reference.level))
+    lit &= coarse > 0
+    if not lit.any():
+        return 0.0
+    logs = np.log(coarse[lit]) - reference.coarse_log[lit]
+    return float(np.percentile(logs, _BACKGROUND_PERCENTILE)) - own.log_scale
 
 
-def _note(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
+def _other_energy(own: Correction, flat: Mean) -> str:
+    return _joined(own.note, f"flat of {flat.energy} eV for {own.energy} eV")
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

@@ -1,4 +1,4 @@
-"""The illumination, estimated from the sample frames themselves while no flat is known.
+"""Estimate the illumination from the sample frames themselves while no flat is known.
 
 The logarithm of the illumination is a low-order Chebyshev surface (a Gaussian beam is a quadratic)
 fitted by asymmetric re-weighted least squares: blocks that lie below the surface are taken for
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from .state import IlluminationSums
 
-_ITERATIONS = 10
-_FLOOR = 1e-3
-_RIDGE = 1e-6
-_BLOCKS = 64
+# All by eye.
+_ITERATIONS = 10  # of the re-weighted fit
+_FLOOR = 1e-3  # of the bright level: darker blocks are not lit
+_RIDGE = 1e-6  # of the summed weight: keeps coefficients finite that no block holds
+_BLOCKS = 64  # along each side
+_NOISE = (0.01, 0.15)  # range of the noise of a block, OD, over which weights fall
 
 
 def observe(
@@ -67,7 +69,7 @@ def evaluate(
     shape: tuple[int, int],
     blocks: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """Return ln of the illumination, counts, at every pixel.
+    """Evaluate ln of the illumination, counts, at every pixel.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ def _weights(logs: NDArray[np.float64], surface: NDArray[np.float64]) -> NDArray
     residual = logs - surface
     above = residual[residual > 0]
     noise = float(np.median(above)) / 0.6745 if above.size else 0.0
-    noise = float(np.clip(noise, 0.01, 0.15))
+    noise = float(np.clip(noise, *_NOISE))
     scaled = residual / (2.0 * noise)
     square = scaled * scaled
     return 1 / (1 + np.where(scaled < 0, square * square, square / 4))

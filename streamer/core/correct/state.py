@@ -1,4 +1,4 @@
-"""What the correction remembers, and what it hands out.
+"""State and results of the correction.
 
 Sample images are never kept here: the shell keeps them and hands them to ``apply``.
 """
@@ -11,12 +11,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import FrameError
 from ..frames import FrameKey
+
+
+class BadFrameError(FrameError):
+    """A frame that cannot be corrected; `reason` is blank, saturated, nan or shape."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedReference:
-    """What a sample frame is divided by, prepared once so that ``apply`` is one logarithm.
+    """Divisor of sample frames, prepared once so that ``apply`` is one logarithm.
 
     Attributes
     ----------
@@ -42,7 +51,7 @@ class PreparedReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """How one sample frame becomes optical density.
+    """Dark and reference by which one sample frame becomes optical density.
 
     Attributes
     ----------
@@ -118,7 +127,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IlluminationSums:
-    """Running sums for the illumination estimate: what each block showed when nothing covered it.
+    """Running sums for the illumination estimate: light of each block when nothing covered it.
 
     Attributes
     ----------
@@ -132,7 +141,7 @@ class IlluminationSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectorState:
-    """All that the correction remembers of a run.
+    """State of the correction of one run.
 
     Attributes
     ----------

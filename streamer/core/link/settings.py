@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class LinkSettings(BaseModel):
-    """How detections become particles."""
+    """Settings of the linkers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

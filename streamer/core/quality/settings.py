@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class QualitySettings(BaseModel):
-    """Which frames are told apart as unusable; they are counted, not fitted."""
+    """Limits beyond which frames are unusable; those are counted, not fitted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

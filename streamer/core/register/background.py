@@ -30,31 +30,29 @@ from ....models.arrays import Array, Image, Mask
 
 Spectrum = NDArray[np.complex64]
 
+# by eye, but for those that say so
+
 # band that counts: finer is noise, coarser is light that does not move with the electrode
 _FINE_PX = 1.5
-
 _COARSE_PX = 12.0
 
-# masks miss the faint skirts of particles
-_SKIRT_PX = 6
+_SKIRT_PX = 6  # masks miss the faint skirts of particles
 
-_MEMORY = 0.1
+_MEMORY = 0.1  # weight of a frame in the template: ten frames
 
-_MIN_PIXELS = 2000
+_MIN_PIXELS = 2000  # of background, in the frame and in the template
 
-_STEPS = 6
+_STEPS = 6  # of Gauss-Newton at most
 
-_DONE_PX = 0.01
+_DONE_PX = 0.01  # step at which it has converged
 
-# farther than this Gauss-Newton has left the peak that it started from
-_WANDER_PX = 2.0
+_WANDER_PX = 2.0  # farther than this Gauss-Newton has left the peak that it started from
 
-_LEAST_GAIN = 0.1
+_LEAST_GAIN = 0.1  # contrast against the template, below which steps are not scaled by it
 
-# interpolated masks count where they are whole
-_WHOLE = 0.999
+_WHOLE = 0.999  # interpolated masks count where they are whole, but for rounding
 
-_RING_PX = 3
+_RING_PX = 3  # reach of the ringing of a cubic spline near what is not known
 
 _NAN = float("nan")
 
@@ -75,7 +73,7 @@ class BackgroundTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Where the background of a frame lies.
+    """Place of the background of a frame.
 
     Attributes
     ----------
@@ -140,7 +138,7 @@ def find(
     reach: float,
     least: float,
 ) -> Found:
-    """Where the background lies, sought around a motion that is expected.
+    """Find the background, sought around a motion that is expected.
 
     Parameters
     ----------
@@ -195,7 +193,7 @@ def _smooth(od: Image, weight: Image, width: float) -> Image:
 def _nearest(
     template: BackgroundTemplate, seen: BackgroundView, middle: Array, reach: int
 ) -> Array:
-    """Whole-pixel shift of the highest cross-correlation within `reach` of `middle`.
+    """Find the whole-pixel shift of the highest cross-correlation within `reach` of `middle`.
 
     Both images are 0 where they are not known and 0 on average, so that holes have no say.
     """
@@ -214,7 +212,7 @@ def _nearest(
 def _refine(
     template: BackgroundTemplate, seen: BackgroundView, start: Array
 ) -> tuple[Array, Array, float]:
-    """Gauss-Newton with a free gain: place, its error, and the correlation over shared pixels.
+    """Run Gauss-Newton with a free gain: place, its error, and the correlation over shared pixels.
 
     The error is that of the residual, whose grain is that of the band.
     """

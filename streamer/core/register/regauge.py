@@ -1,4 +1,4 @@
-"""Another gauge for results that exist already: drift and deformation are told apart anew."""
+"""Another gauge for results that exist already: drift and deformation are separated anew."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def regauge(
     reference : identities that define the drift; one for a named particle, all for the mean.
         While none of them is seen, the drift goes on as it was published.
     axis_yx : px, point that stays when the magnification changes: the start document's, or the
-        centre of the frame. Needed if the profile told the magnification.
+        centre of the frame. Needed if the profile gave the magnification.
 
     Returns
     -------
@@ -87,26 +87,26 @@ def _first_frames(particles: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _scale(frames: pd.DataFrame) -> Array:
-    """Magnification (F,) that was divided out."""
-    told = np.asarray(frames["magnification_sigma"]) == 0
-    return np.where(told, np.asarray(frames["magnification"], np.float64), 1.0)
+    """Return the magnification (F,) that was divided out."""
+    known = np.asarray(frames["magnification_sigma"]) == 0
+    return np.where(known, np.asarray(frames["magnification"], np.float64), 1.0)
 
 
 def _motion(
     particles: pd.DataFrame, scale: Array, row: Rows, begun: Rows, axis_yx: Point | None
 ) -> Array:
-    """Motion (N, 2) of each row since first tracked, the magnification divided out, px."""
+    """Return the motion (N, 2) since first tracked, the magnification divided out, px."""
     moved = _vectors(particles, "displacement_")
     if (scale == 1.0).all():
         return moved
     if axis_yx is None:
-        raise ValueError("the magnification was divided out: tell axis_yx, px")
+        raise ValueError("the magnification was divided out: give axis_yx, px")
     away = _vectors(particles, "") - np.asarray(axis_yx)
     return away / scale[row, None] - (away - moved) / scale[begun, None]
 
 
 def _follow(row: Rows, names: NDArray[np.int64], moved: Array, old: Array) -> Array:
-    """Mean of the motion of each less its own so far: who drops out makes no step."""
+    """Average the motion of each less its own so far: who drops out makes no step."""
     drift = np.zeros_like(old)
     own: dict[int, Array] = {}
     for i in range(len(old)):
@@ -121,7 +121,7 @@ def _follow(row: Rows, names: NDArray[np.int64], moved: Array, old: Array) -> Ar
 
 
 def _error(row: Rows, sigma: Array, frames: int) -> Array:
-    """Standard error (F,) of a mean of positions, px per component; NaN where there is none."""
+    """Return the standard error (F,) of a mean of positions, px per component, or NaN."""
     total = np.bincount(row, (sigma**2).mean(axis=1), minlength=frames)
     count = np.bincount(row, minlength=frames)
     return np.where(count > 0, np.sqrt(total) / np.maximum(count, 1), np.nan)

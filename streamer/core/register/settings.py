@@ -11,7 +11,7 @@ DIRECTIONS = 48
 
 
 class RegisterSettings(BaseModel):
-    """How positions become drift, deformation and kinematics."""
+    """Settings of drift, deformation and kinematics."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,7 +94,7 @@ class RegisterSettings(BaseModel):
     )
 
     def declared(self) -> dict[str, Any]:
-        """What a reader needs to know of drift and magnification, for the start document."""
+        """Return what a reader must know of drift and magnification, for the start document."""
         keys = {"gauge", "magnification_per_ev", "magnification_energy", "optical_axis_yx"}
         if self.gauge == "particle":
             keys.add("gauge_particle")
@@ -102,7 +102,7 @@ class RegisterSettings(BaseModel):
 
 
 def auto_roi(extents: list[float], settings: RegisterSettings) -> int:
-    """Side of the ROI for particles of these extents.
+    """Choose the side of the ROI for particles of these extents.
 
     Parameters
     ----------

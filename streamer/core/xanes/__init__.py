@@ -1,15 +1,13 @@
-"""Spectra and chemistry of each particle, incrementally: what XANES says while the scan goes on.
+"""Spectra and chemistry of each particle, updated frame by frame while the scan goes on.
 
->>> state = init()
->>> state, told = update(state, result, basis, settings)   # each frame, each revision
->>> state = revise(state, result, basis, settings)         # the same in silence
->>> told = finish(state, basis, settings)                  # at the stop of the run
+In the order of reading: `state` (and the rows that are published), `update` (entry points),
+`spectrum` (masks, mean spectra and their features), `fit` (fraction), `basis` (design and
+references), `curve` (edge and white line), `maps` (the same of each pixel).
 """
 
 from .basis import Basis, PhaseReference, digest, make_basis, make_reference
-from .rows import MapsRow, SpectrumRow, XanesUpdate
 from .settings import ReferenceSettings, XanesSettings
-from .state import XanesState
+from .state import MapsRow, SpectrumRow, XanesState, XanesUpdate
 from .update import finish, init, revise, update
 
 __all__ = [

@@ -1,10 +1,4 @@
-"""What spectra are fitted with: a polynomial in energy and the two references.
-
-Sums over frames are kept in fixed point (integers), which add up exactly: whatever is added can be
-taken out again without a trace, in any order. A pixel counts 2**-22 OD (finer than float32 of an
-optical density of 1), a weighted row of the design 2**-24; sums of 8000 frames of 2 OD stay below
-2**63.
-"""
+"""Design that spectra are fitted with: a polynomial in energy and the two references."""
 
 from __future__ import annotations
 
@@ -12,34 +6,26 @@ import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import Akima1DInterpolator
 
 from ....models.arrays import Array
 from ...errors import ConfigError
-from .curve import Curve, find_edges, make_curve, pre_edge_line, steepest
+from .curve import SpectrumOperators, find_edges, make_operators, pre_edge_line, steepest
 from .settings import XanesSettings
 
-PIXEL = 2.0**-22
-"""Unit in which pixels of ROIs are kept, OD."""
-ROW = 2.0**-24
-"""Unit in which weighted rows of the design are kept."""
-INVALID = np.int32(-(2**31))
-"""A pixel that has no value."""
 SIGMA = 0.01
-"""Noise of weight 1, OD."""
-_MOST_OD = 100.0
-_SCALE_EV = 200.0
-_MOST_WEIGHT = 4.0
-_LEAST_WEIGHT = 2.0**-10
-_UNKNOWN_SIGMA = 0.03
+"""Noise of weight 1, OD: that of a pixel of 10,000 counts. A choice of unit."""
+_SCALE_EV = 200.0  # half of the range of a scan, so that columns are about 1
+_MOST_WEIGHT = 4.0  # a frame of less noise than 0.005 OD has errors other than counting; by eye
+_LEAST_WEIGHT = 2.0**-10  # an integer of 14 bits in fixed point
+_UNKNOWN_SIGMA = 0.03  # OD, about that of 1000 counts; by eye
 
 # Reference spectra of pure phases.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseReference:
-    """One phase.
+    """Spectrum of one pure phase.
 
     Attributes
     ----------
@@ -74,37 +60,37 @@ def make_reference(name: str, energy: Array, mu: Array, settings: XanesSettings)
     fresh = np.append(True, np.diff(energy) > 0)
     energy, mu = energy[fresh], mu[fresh]
     near = steepest(energy, mu) if settings.edge is None else settings.edge
-    curve = make_curve(energy, near, settings)
-    if curve is None:
+    operators = make_operators(energy, near, settings)
+    if operators is None:
         raise ConfigError(
             f"{name}: {energy[0]:.0f} to {energy[-1]:.0f} eV does not span the edge at {near:.0f}"
         )
-    raw = PhaseReference(name=name, energy=energy, mu=mu, edge=_edge(name, curve, mu))
+    raw = PhaseReference(name=name, energy=energy, mu=mu, edge=_edge(name, operators, mu))
     return _normalised(raw, settings) if settings.normalise_references else raw
 
 
 def digest(references: tuple[PhaseReference, ...]) -> str:
-    """Hash of the content of references, "" without any: it is part of what makes results."""
+    """Hash the content of references, "" without any: it is part of what makes results."""
     if not references:
         return ""
     content = b"".join(r.energy.tobytes() + r.mu.tobytes() for r in references)
     return hashlib.sha256(content).hexdigest()
 
 
-def _edge(name: str, curve: Curve, mu: Array) -> float:
-    step = float(curve.step @ mu)
-    energy = float(find_edges(curve, mu[:, None], 0.0).energy[0]) if step > 0 else float("nan")
+def _edge(name: str, operators: SpectrumOperators, mu: Array) -> float:
+    step = float(operators.step @ mu)
+    energy = float(find_edges(operators, mu[:, None], 0.0).energy[0]) if step > 0 else float("nan")
     if not np.isfinite(energy):
-        raise ConfigError(f"{name}: has no edge near {curve.edge:.0f} eV")
+        raise ConfigError(f"{name}: has no edge near {operators.edge:.0f} eV")
     return energy
 
 
 def _normalised(raw: PhaseReference, settings: XanesSettings) -> PhaseReference:
-    curve = make_curve(raw.energy, raw.edge, settings)
+    operators = make_operators(raw.energy, raw.edge, settings)
     line = pre_edge_line(raw.energy, raw.energy, raw.edge, settings)
-    if curve is None or line is None:
+    if operators is None or line is None:
         raise ConfigError(f"{raw.name}: does not span its edge at {raw.edge:.0f} eV")
-    step = float(curve.step @ raw.mu)
+    step = float(operators.step @ raw.mu)
     return replace(raw, mu=(raw.mu - line @ raw.mu) / step)
 
 
@@ -114,34 +100,23 @@ class Basis:
 
     Attributes
     ----------
-    centre : energy at which e is 0, eV; e is in units of 200 eV.
+    edge : mean edge of the references, eV, where e is 0; None without references. e is in units of
+        200 eV.
     degree : of the polynomial.
     references : none, or the reduced and the oxidised phase.
     curves : what interpolates each of them.
     window : energies that are used, from and to, eV.
     """
 
-    centre: float
+    edge: float | None
     degree: int
     references: tuple[PhaseReference, ...]
     curves: tuple[Akima1DInterpolator, ...]
     window: tuple[float, float]
 
-    @property
-    def size(self) -> int:
-        """Number K of columns."""
-        return self.degree + 1 + len(self.references)
-
-    @property
-    def edge(self) -> float | None:
-        """Where the references have their edge, eV; None without references."""
-        if not self.references:
-            return None
-        return float(np.mean([r.edge for r in self.references]))
-
     def rows(self, energies: Array) -> Array:
-        """Rows (n, K) of the design; 0 for energies (n,) outside the window."""
-        e = (energies - self.centre) / _SCALE_EV
+        """Return rows (n, K) of the design; 0 for energies (n,) outside the window."""
+        e = (energies - (self.edge or 0.0)) / _SCALE_EV
         columns = [e**power for power in range(self.degree + 1)]
         columns += [curve(energies) for curve in self.curves]
         used = (energies >= self.window[0]) & (energies <= self.window[1])
@@ -150,15 +125,15 @@ class Basis:
 
 
 def make_basis(settings: XanesSettings, references: tuple[PhaseReference, ...] = ()) -> Basis:
-    """Columns for settings and references."""
+    """Choose the columns for settings and references."""
     low, high = settings.window or (0.0, np.inf)
     for reference in references:
         low = max(low, float(reference.energy[0]))
         high = min(high, float(reference.energy[-1]))
     if not references:  # nothing is fitted; the one column serves the mean of a pixel
-        return Basis(centre=0.0, degree=0, references=(), curves=(), window=(low, high))
+        return Basis(edge=None, degree=0, references=(), curves=(), window=(low, high))
     return Basis(
-        centre=float(np.mean([r.edge for r in references])),
+        edge=float(np.mean([r.edge for r in references])),
         degree=settings.degree,
         references=references,
         curves=tuple(Akima1DInterpolator(r.energy, r.mu) for r in references),
@@ -166,17 +141,8 @@ def make_basis(settings: XanesSettings, references: tuple[PhaseReference, ...] =
     )
 
 
-def fixed_pixels(rois: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Pixels (...), OD, in fixed point; what is not finite is `INVALID`."""
-    scaled = np.clip(rois, -_MOST_OD, _MOST_OD)
-    scaled *= np.float32(1 / PIXEL)  # exact, as it is a power of two
-    np.rint(scaled, out=scaled)
-    scaled[~np.isfinite(rois)] = INVALID
-    return scaled.astype(np.int32)
-
-
 def weights(sigma: float, od: Array) -> Array:
-    """Weights of ROIs of optical density `od` (P,) in a frame with pixel noise `sigma`, OD.
+    """Weight P ROIs of optical density `od` (P,) in a frame with pixel noise `sigma`, OD.
 
     The noise is that of counting: the background of a frame, whose noise is measured, has hardly
     any optical density, and an absorber that of fewer counts.
@@ -187,10 +153,5 @@ def weights(sigma: float, od: Array) -> Array:
 
 
 def background_noise(od: Array) -> Array:
-    """Variance of the background over that of what has optical density `od`, 0 to 1."""
+    """Compare the variance of the background with that of what has optical density `od`, 0 to 1."""
     return 2 / (1 + np.exp(np.clip(od, 0.0, 6.0)))
-
-
-def fixed_rows(rows: Array, weight: Array) -> NDArray[np.int64]:
-    """Weighted rows (..., K) in fixed point."""
-    return np.rint(rows * weight[..., None] / ROW).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Linear operators that read pre-edge line, edge step and a smooth curve off a spectrum.
+"""Linear operators from a spectrum to its pre-edge line, edge step and smooth curve.
 
-Everything that is told of an edge is a ratio of such linear functions, so that one set of small
+Everything that is derived of an edge is a ratio of such linear functions, so that one set of small
 matrices serves the mean spectrum of a particle and all of its pixels at once. The normalisation is
 the usual one (pre-edge line, post-edge line, their distance at the edge); the curve between the
 measured energies is a local quadratic (Cleveland & Devlin 1988, *Locally weighted regression*)
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from ....models.arrays import Array
 from .settings import XanesSettings
 
+# By eye, for K edges of 3d metals, whose core-hole broadening is 1 to 2 eV.
 GRID_EV = 0.5
-_BELOW_EV = 20.0
-_ABOVE_EV = 40.0
-_NEIGHBOURS = 4
-_LINE_POINTS = 4
+_BELOW_EV = 20.0  # the grid reaches from here
+_ABOVE_EV = 40.0  # to there
+_NEIGHBOURS = 4  # a quadratic has 3 coefficients: one energy more than it needs
+_LINE_POINTS = 4  # with fewer or closer energies a line is a constant
 _LINE_SPAN_EV = 30.0
-_SAME_EV = 0.02
-_NARROW = 0.6
+_SAME_EV = 0.02  # a hundredth of the resolution of a monochromator
+_NARROW = 0.6  # of the distance from the edge, where no energies lie further away
 _STEEP_EV = 4.0
 _WHITE_EV = 2.0
 _INFLECTION_EV = 15.0
@@ -33,8 +34,8 @@ _WHITE_REACH_EV = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Operators on spectra (n, ...) that were measured at n energies.
+class SpectrumOperators:
+    """Linear operators on spectra (n, ...) that were measured at n energies.
 
     Attributes
     ----------
@@ -53,7 +54,7 @@ class Curve:
 
 
 def local_quadratic(energies: Array, grid: Array, width: float) -> tuple[Array, Array]:
-    """Local quadratic regression.
+    """Set up local quadratic regression.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def local_quadratic(energies: Array, grid: Array, width: float) -> tuple[Array, 
 
 
 def _to_neighbours(energies: Array, grid: Array) -> Array:
-    """Distance (g,) to the fifth nearest of different energies in rising order, eV."""
+    """Measure the distance (g,) to the fifth nearest of different energies in rising order, eV."""
     place = np.searchsorted(energies, grid)[:, None] + np.arange(-_NEIGHBOURS - 1, _NEIGHBOURS + 1)
     inside = (place >= 0) & (place < len(energies))
     near = energies[np.clip(place, 0, len(energies) - 1)]
@@ -94,13 +95,15 @@ def _to_neighbours(energies: Array, grid: Array) -> Array:
 
 
 def distinct(energies: Array) -> Array:
-    """Energies in rising order, without those that only repeat another."""
+    """Sort energies and drop those that only repeat another."""
     ordered = np.sort(energies)
     return ordered[np.append(True, np.diff(ordered) > _SAME_EV)]
 
 
-def make_curve(energies: Array, edge: float, settings: XanesSettings) -> Curve | None:
-    """Operators for spectra measured at these energies, None if they do not span the edge.
+def make_operators(
+    energies: Array, edge: float, settings: XanesSettings
+) -> SpectrumOperators | None:
+    """Set up operators for spectra measured at these energies, None if they do not span the edge.
 
     Parameters
     ----------
@@ -113,11 +116,11 @@ def make_curve(energies: Array, edge: float, settings: XanesSettings) -> Curve |
         max(edge - _BELOW_EV, energies.min()), min(edge + _ABOVE_EV, energies.max()), GRID_EV
     )
     before = pre_edge_line(energies, np.append(grid, edge), edge, settings)
-    after = _post_edge_line(energies, np.array([edge]), edge, settings)
+    after = _line(energies, edge, settings.post_edge, np.array([edge]))
     if before is None or after is None:
         return None
     value, slope = local_quadratic(energies, grid, settings.smooth)
-    return Curve(
+    return SpectrumOperators(
         edge=edge,
         grid=grid,
         smooth=value - before[:-1],
@@ -127,27 +130,41 @@ def make_curve(energies: Array, edge: float, settings: XanesSettings) -> Curve |
 
 
 def pre_edge_line(energies: Array, at: Array, edge: float, settings: XanesSettings) -> Array | None:
-    """(m, n) operator to the line below the edge, None with fewer than two energies there.
+    """Set up the (m, n) operator to the line below the edge, None with fewer than two energies.
 
     Parameters
     ----------
     energies : (n,) eV. at : (m,) where the line is wanted, eV. edge : eV.
     """
-    far = settings.pre_edge
-    low = _far(energies <= edge - far, energies <= edge - _NARROW * far)
-    return None if low is None else _line(energies, low, at)
+    return _line(energies, edge, -settings.pre_edge, at)
 
 
-def _post_edge_line(
-    energies: Array, at: Array, edge: float, settings: XanesSettings
-) -> Array | None:
-    far = settings.post_edge
-    high = _far(energies >= edge + far, energies >= edge + _NARROW * far)
-    return None if high is None else _line(energies, high, at)
+def _line(energies: Array, edge: float, away: float, at: Array) -> Array | None:
+    """Set up the (m, n) operator to the line on one side of the edge.
+
+    It is a constant where energies are few.
+
+    Parameters
+    ----------
+    away : distance from the edge, eV, negative below it; somewhat nearer if no energies lie there.
+    """
+    for limit in (edge + away, edge + _NARROW * away):
+        chosen = energies <= limit if away < 0 else energies >= limit
+        if np.count_nonzero(chosen) >= 2:
+            break
+    else:
+        return None
+    known = energies[chosen]
+    out = np.zeros((len(at), len(energies)))
+    out[:, chosen] = 1 / len(known)
+    if len(known) >= _LINE_POINTS and np.ptp(known) >= _LINE_SPAN_EV:
+        apart = known - known.mean()
+        out[:, chosen] += np.outer(at - known.mean(), apart / (apart @ apart))
+    return out
 
 
 def steepest(energies: Array, spectrum: Array) -> float:
-    """Energy at which a line through the neighbours rises most, eV; NaN with fewer than five.
+    """Find where a line through the neighbours rises most, eV; NaN with fewer than five energies.
 
     Parameters
     ----------
@@ -161,34 +178,12 @@ def steepest(energies: Array, spectrum: Array) -> float:
     low = np.minimum(np.searchsorted(x, x - _STEEP_EV), places - 2).clip(0)
     high = np.maximum(np.searchsorted(x, x + _STEEP_EV, "right"), places + 3).clip(max=len(x))
     n = high - low
-    sx, sy, sxx, sxy = (_sums(v, low, high) for v in (x, y, x * x, x * y))
+    totals = np.cumsum([x, y, x * x, x * y], axis=1)
+    totals = np.concatenate([np.zeros((4, 1)), totals], axis=1)
+    sx, sy, sxx, sxy = totals[:, high] - totals[:, low]
     spread = n * sxx - sx**2
     slope = np.where(spread > 1e-6, (n * sxy - sx * sy) / np.maximum(spread, 1e-6), -np.inf)
     return float(energies.min() + x[np.argmax(slope)])
-
-
-def _sums(values: Array, low: NDArray[np.intp], high: NDArray[np.intp]) -> Array:
-    total = np.append(0.0, np.cumsum(values))
-    return total[high] - total[low]
-
-
-def _far(wanted: NDArray[np.bool_], nearer: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    for chosen in (wanted, nearer):
-        if np.count_nonzero(chosen) >= 2:
-            return chosen
-    return None
-
-
-def _line(energies: Array, chosen: NDArray[np.bool_], at: Array) -> Array:
-    """(m, n) operator to a line, or a constant where energies are few, fitted to those chosen."""
-    known = energies[chosen]
-    line = len(known) >= _LINE_POINTS and np.ptp(known) >= _LINE_SPAN_EV
-    out = np.zeros((len(at), len(energies)))
-    out[:, chosen] = 1 / len(known)
-    if line:
-        away = known - known.mean()
-        out[:, chosen] += np.outer(at - known.mean(), away / (away @ away))
-    return out
 
 
 # Edge energy and white line of many spectra at once.
@@ -196,7 +191,7 @@ def _line(energies: Array, chosen: NDArray[np.bool_], at: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """Of p spectra, each (p,), NaN where it cannot be told.
+    """Edge and white line of p spectra, each (p,), NaN where they are not known.
 
     Attributes
     ----------
@@ -217,27 +212,31 @@ class Edges:
     index: NDArray[np.intp]
 
 
-def find_edges(curve: Curve, spectra: NDArray[np.floating], min_step: float) -> Edges:
-    """Read edge and white line off spectra.
+def find_edges(
+    operators: SpectrumOperators, spectra: NDArray[np.floating], min_step: float
+) -> Edges:
+    """Find edge and white line of spectra.
 
     Parameters
     ----------
-    curve : operators for the energies of the spectra.
+    operators : for the energies of the spectra.
     spectra : (n, p), optical density.
-    min_step : smallest edge step of which anything is told, OD.
+    min_step : smallest edge step that counts as an edge, OD.
     """
     kind = spectra.dtype
-    step = np.asarray(curve.step.astype(kind, copy=False) @ spectra, np.float64)
-    told = step >= min_step
-    scale = np.where(told, step, np.nan)
+    step = np.asarray(operators.step.astype(kind, copy=False) @ spectra, np.float64)
+    seen = step >= min_step
+    scale = np.where(seen, step, np.nan)
     with np.errstate(invalid="ignore"):
-        shape = (curve.smooth.astype(kind, copy=False) @ spectra) / scale.astype(kind, copy=False)
-    energy, index, sharpness = _half(curve, shape)
-    white_line, height = _white(curve, shape, energy)
+        shape = (operators.smooth.astype(kind, copy=False) @ spectra) / scale.astype(
+            kind, copy=False
+        )
+    energy, index, sharpness = _half(operators, shape)
+    white_line, height = _white(operators, shape, energy)
     return Edges(
         step=step,
         energy=energy,
-        inflection=np.where(told, _inflection(curve, spectra), np.nan),
+        inflection=np.where(seen, _inflection(operators, spectra), np.nan),
         white_line=white_line,
         white_height=height,
         sharpness=sharpness,
@@ -245,17 +244,19 @@ def find_edges(curve: Curve, spectra: NDArray[np.floating], min_step: float) -> 
     )
 
 
-def _half(curve: Curve, shape: NDArray[np.floating]) -> tuple[Array, NDArray[np.intp], Array]:
-    """The rise through one half that is nearest to where the edge is expected."""
+def _half(
+    operators: SpectrumOperators, shape: NDArray[np.floating]
+) -> tuple[Array, NDArray[np.intp], Array]:
+    """Find the rise through one half that is nearest to where the edge is expected."""
     columns = np.arange(shape.shape[1])
-    nearest = np.argsort(np.abs(curve.grid[:-1] - curve.edge), kind="stable")
+    nearest = np.argsort(np.abs(operators.grid[:-1] - operators.edge), kind="stable")
     rises = ((shape[:-1] < 0.5) & (shape[1:] >= 0.5))[nearest]
     first = np.argmax(rises, axis=0)
     index, found = nearest[first], rises[first, columns]
     below = shape[index, columns].astype(np.float64)
     rise = shape[index + 1, columns] - below
     with np.errstate(invalid="ignore", divide="ignore"):
-        energy = curve.grid[index] + GRID_EV * (0.5 - below) / rise
+        energy = operators.grid[index] + GRID_EV * (0.5 - below) / rise
     nan = np.nan
     return (
         np.where(found, energy, nan),
@@ -264,16 +265,20 @@ def _half(curve: Curve, shape: NDArray[np.floating]) -> tuple[Array, NDArray[np.
     )
 
 
-def _inflection(curve: Curve, spectra: NDArray[np.floating]) -> Array:
-    near = np.abs(curve.grid - curve.edge) <= _INFLECTION_EV
-    slope = curve.slope[near].astype(spectra.dtype, copy=False) @ spectra
-    vertex, _ = _vertex(curve.grid[near], slope, np.argmax(slope, axis=0), reach=2)
+def _inflection(operators: SpectrumOperators, spectra: NDArray[np.floating]) -> Array:
+    near = np.abs(operators.grid - operators.edge) <= _INFLECTION_EV
+    slope = operators.slope[near].astype(spectra.dtype, copy=False) @ spectra
+    vertex, _ = _vertex(operators.grid[near], slope, np.argmax(slope, axis=0), reach=2)
     return vertex
 
 
-def _white(curve: Curve, shape: NDArray[np.floating], energy: Array) -> tuple[Array, Array]:
-    near = (curve.grid >= curve.edge - 5.0) & (curve.grid <= curve.edge + _WHITE_REACH_EV)
-    grid, part = curve.grid[near], shape[near]
+def _white(
+    operators: SpectrumOperators, shape: NDArray[np.floating], energy: Array
+) -> tuple[Array, Array]:
+    near = (operators.grid >= operators.edge - 5.0) & (
+        operators.grid <= operators.edge + _WHITE_REACH_EV
+    )
+    grid, part = operators.grid[near], shape[near]
     above = grid[:, None] >= energy[None]
     peak = np.argmax(np.where(above & np.isfinite(part), part, -np.inf), axis=0)
     vertex, height = _vertex(grid, part, peak, reach=round(_WHITE_EV / GRID_EV))
@@ -285,9 +290,9 @@ def _white(curve: Curve, shape: NDArray[np.floating], energy: Array) -> tuple[Ar
 def _vertex(
     grid: Array, values: NDArray[np.floating], peak: NDArray[np.intp], reach: int
 ) -> tuple[Array, Array]:
-    """Vertex of the parabola through the values (g, p) within `reach` places of a maximum (p,).
+    """Find the vertices of parabolas through values (g, p) next to their maxima (p,).
 
-    NaN if it is no maximum inside these.
+    They go through the values within `reach` places. NaN if it is no maximum inside these.
     """
     if len(grid) <= 2 * reach:
         return np.full(len(peak), np.nan), np.full(len(peak), np.nan)
@@ -306,7 +311,7 @@ def _vertex(
 
 @lru_cache
 def _parabola(reach: int) -> Array:
-    """(3, 2 * reach + 1) operator to the parabola through as many values on the grid."""
+    """Set up the operator (3, 2 * reach + 1) to the parabola through as many values on the grid."""
     x = np.arange(-reach, reach + 1) * GRID_EV
     design = np.stack([np.ones_like(x), x, x**2], axis=1)
     return np.asarray(np.linalg.pinv(design), np.float64)

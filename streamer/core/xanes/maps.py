@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....models.arrays import Array, Image, Mask
-from .basis import INVALID, PIXEL, ROW, SIGMA, Basis, background_noise
-from .curve import Edges, find_edges, make_curve
-from .fit import Fractions, background_variance, excess, fractions, inverse, normal_matrix, to_od
-from .reading import Reading
-from .rows import MapsRow
+from .basis import SIGMA, Basis, background_noise
+from .curve import Edges, find_edges, make_operators
+from .fit import Fractions, background_variance, excess, fractions, inverse
 from .settings import XanesSettings
-from .spectrum import offsets
-from .state import AddedFrame, Particle, Sampling, settled
+from .spectrum import SpectrumFeatures, offsets
+from .state import (
+    INVALID,
+    PIXEL,
+    ROW,
+    MapsRow,
+    Particle,
+    Sampling,
+    XanesState,
+    apply_pending,
+)
 
-Spectra = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class _Stack:
     """Spectra (n, p) of the pixels of a mask (S, S), OD; 0 where not `known`."""
 
     pixels: Mask
-    spectra: Spectra
+    spectra: Pixels
     known: NDArray[np.bool_]
     whole: bool
 
@@ -34,141 +40,76 @@ class _Stack:
 def make_maps(
     number: int,
     particle: Particle,
-    seen: Mapping[int, AddedFrame],
-    reading: Reading,
+    state: XanesState,
+    features: SpectrumFeatures,
     basis: Basis,
     settings: XanesSettings,
 ) -> MapsRow | None:
-    """Maps of a particle as they are now, None if no pixel is known.
+    """Make the maps of a particle as they are now.
 
     Parameters
     ----------
-    number : of the particle. reading : of its mean spectrum.
+    number : of the particle. state : has its ROIs. features : of its mean spectrum.
+
+    Returns
+    -------
+    None if its spectrum has neither a fraction nor an edge yet, or no pixel is known.
     """
-    particle = settled(particle, number, seen)
-    stack = _stack(number, particle, seen)
+    if not np.isfinite(features.fraction) and features.operators is None:
+        return None
+    particle = apply_pending(particle, number, state.frames)
+    stack = _stack(number, particle, state)
     if not stack.pixels.any():
         return None
-    edges = _edges(stack, particle.sampling.energy, reading, settings)
-    told = fit_pixels(particle, stack.pixels, stack) if basis.references else None
-    step = edges.step if told is None or reading.curve is not None else told.step
+    edges = _edges(stack, particle.sampling.energy, features, settings)
+    fit = fit_pixels(particle, stack) if basis.references else None
+    step = edges.step if fit is None or features.operators is not None else fit.step
     images = {
         "edge_energy": edges.energy,
         "white_line": edges.white_line,
         "white_line_height": edges.white_height,
         "edge_step": step,
-        "fraction": None if told is None else told.fraction,
-        "fraction_sigma": None if told is None else told.sigma,
+        "fraction": None if fit is None else fit.fraction,
+        "fraction_sigma": None if fit is None else fit.sigma,
     }
     return MapsRow(
         particle=number,
-        n_energies=reading.n_energies,
+        n_energies=features.n_energies,
         n_pixels=int(np.count_nonzero(stack.pixels)),
-        revision=particle.maps,
+        revision=particle.maps_count,
         final=False,
         time=float(particle.sampling.time.max()),
-        **{name: _image(stack.pixels, values) for name, values in images.items()},
+        **{name: _image(stack.pixels, values, state) for name, values in images.items()},
     )
 
 
-def enlarged(image: Image, side: int) -> Image:
-    """A map (s, s) at the scale (S, S) of the ROIs that were binned for it."""
-    if len(image) == side:
-        return image
-    factor = side // len(image)
-    out = np.full((side, side), np.nan, np.float32)
-    large = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    out[: len(large), : len(large)] = large
-    return out
-
-
-def fit_pixels(particle: Particle, pixels: Mask, stack: _Stack) -> Fractions:
-    """Share of the oxidised phase in each of p pixels, from the running sums.
-
-    Pixels that lack some frames have normal equations of their own: those of all frames without
-    the frames that they lack.
-    """
+def _stack(number: int, particle: Particle, state: XanesState) -> _Stack:
+    """Take the spectra of the pixels of a particle out of its ROIs."""
     sampling = particle.sampling
-    normal: Array = normal_matrix(sampling.rows, sampling.weighted)
-    offset = offsets(particle)
-    right = to_od(particle.sums[:, pixels]) - ((sampling.weighted.T * ROW) @ offset)[:, None]
-    weight = sampling.weighted[:, 0] * ROW
-    freedom: Array = np.full(right.shape[1], float(np.count_nonzero(weight)))
-    solved = inverse(normal)
-    coefficients = solved @ right
-    cov = np.broadcast_to(solved, (right.shape[1], *solved.shape))
-    partial = np.flatnonzero(~stack.known.all(axis=0))
-    if len(partial):
-        gone = ~stack.known[:, partial]
-        right = right[:, partial] + (sampling.weighted.T * (ROW * offset)) @ gone
-        own = _without(normal, sampling, gone)
-        coefficients[:, partial] = np.einsum("mij,jm->im", own, right)
-        cov = cov.copy()
-        cov[partial] = own
-        freedom[partial] -= (gone & (weight > 0)[:, None]).sum(axis=0)
-    residual = sampling.rows.astype(np.float32) @ coefficients.astype(np.float32)
-    residual -= stack.spectra
-    if len(partial):
-        residual *= stack.known
-    residual *= residual
-    squares = (weight.astype(np.float32) @ residual) / SIGMA**2
-    scale = excess(squares.astype(np.float64), freedom - len(normal))
-    told = fractions(coefficients, SIGMA**2 * cov, scale)
-    clear = weight @ background_noise(np.nan_to_num(sampling.od)) / max(weight.sum(), ROW)
-    beside = _beside(particle, offset, solved)
-    beneath = background_variance(beside, clear * SIGMA**2 * solved, told)
-    return replace(told, sigma=np.sqrt(told.sigma**2 + beneath))
-
-
-def _beside(particle: Particle, offset: Array, solved: Array) -> Array:
-    """Reduced and oxidised phase (2, r), as the fit finds them in what surrounds a particle."""
-    ring = particle.around & (particle.missing == 0)
-    right = to_od(particle.sums[:, ring])
-    right -= ((particle.sampling.weighted.T * ROW) @ offset)[:, None]
-    return (solved @ right)[-2:]
-
-
-def _without(normal: Array, sampling: Sampling, gone: NDArray[np.bool_]) -> Array:
-    """Inverse (m, K, K) of normal matrices without the frames (n, m) that pixels lack.
-
-    Most pixels lack one frame or two, so that few of the matrices differ.
-    """
-    packed = np.ascontiguousarray(np.packbits(gone, axis=0).T)
-    names = packed.view(f"S{packed.shape[1]}")[:, 0]  # sorts faster than rows of an array
-    _, first, kind = np.unique(names, return_index=True, return_inverse=True)
-    lacking = gone[:, first].T.astype(np.float64)
-    outer = (sampling.weighted * ROW)[:, :, None] * sampling.rows[:, None, :]
-    taken = (lacking @ outer.reshape(len(gone), -1)).reshape(-1, *normal.shape)
-    return inverse(normal - taken)[kind]
-
-
-def _stack(number: int, particle: Particle, seen: Mapping[int, AddedFrame]) -> _Stack:
-    count = len(particle.sampling.frame)
-    pixels = particle.mask & (2 * particle.missing < count)
-    images = [_image_of(seen[int(frame)], number)[pixels] for frame in particle.sampling.frame]
+    pixels = particle.mask & (2 * particle.missing < len(sampling.frame))
+    shown = [state.frames[int(frame)] for frame in sampling.frame]
+    images = [rois.images[rois.particles.index(number)][pixels] for rois in shown]
     raw = np.stack(images) if images else np.zeros((0, 0), np.int32)
     known = raw != INVALID
     spectra = raw.astype(np.float32)
     spectra *= np.float32(PIXEL)
-    spectra -= offsets(particle).astype(np.float32)[:, None]
+    spectra -= offsets(sampling.surroundings).astype(np.float32)[:, None]
     whole = bool(known.all())
     if not whole:
         spectra[~known] = 0
     return _Stack(pixels, spectra, known, whole)
 
 
-def _image_of(seen: AddedFrame, number: int) -> NDArray[np.int32]:
-    return seen.images[seen.particles.index(number)]
-
-
-def _edges(stack: _Stack, energies: Array, reading: Reading, settings: XanesSettings) -> Edges:
-    count = int(np.count_nonzero(stack.pixels))
-    curve = reading.curve
-    if curve is not None and len(curve.step) != len(energies):  # some frames show but a part of it
-        curve = make_curve(energies, reading.edge, settings)
-    if curve is None:
-        nan = np.full(count, np.nan)
-        none = np.full(count, -1)
+def _edges(
+    stack: _Stack, energies: Array, features: SpectrumFeatures, settings: XanesSettings
+) -> Edges:
+    """Find the edge of each pixel; NaN while the mean spectrum has none."""
+    operators = features.operators
+    if operators is not None and len(operators.step) != len(energies):
+        # the mean spectrum lacks frames that show but a part of the particle
+        operators = make_operators(energies, features.edge, settings)
+    if operators is None:
+        nan = np.full(int(np.count_nonzero(stack.pixels)), np.nan)
         return Edges(
             step=nan,
             energy=nan,
@@ -176,14 +117,14 @@ def _edges(stack: _Stack, energies: Array, reading: Reading, settings: XanesSett
             white_line=nan,
             white_height=nan,
             sharpness=nan,
-            index=none,
+            index=np.full(len(nan), -1),
         )
     spectra = stack.spectra if stack.whole else _filled(stack, energies)
-    return find_edges(curve, spectra, settings.min_step)
+    return find_edges(operators, spectra, settings.min_step)
 
 
-def _filled(stack: _Stack, energies: Array) -> Spectra:
-    """Spectra in which what is not known is taken from the next energy at which it is."""
+def _filled(stack: _Stack, energies: Array) -> Pixels:
+    """Fill what is not known with the value at the next energy at which it is."""
     partial = np.flatnonzero(~stack.known.all(axis=0))
     order = np.argsort(energies, kind="stable")
     known = stack.known[np.ix_(order, partial)]
@@ -196,8 +137,69 @@ def _filled(stack: _Stack, energies: Array) -> Spectra:
     return spectra
 
 
-def _image(pixels: Mask, values: Array | None) -> Image:
-    out = np.full(pixels.shape, np.nan, np.float32)
+def _image(pixels: Mask, values: Array | None, state: XanesState) -> Image:
+    """Put values (p,) of a mask (s, s) into an image (S, S) at the scale of the raw ROIs."""
+    small = np.full(pixels.shape, np.nan, np.float32)
     if values is not None:
-        out[pixels] = values
+        small[pixels] = values
+    if len(small) == state.side:
+        return small
+    out = np.full((state.side, state.side), np.nan, np.float32)
+    large = small.repeat(state.binning, axis=0).repeat(state.binning, axis=1)
+    out[: len(large), : len(large)] = large
     return out
+
+
+def fit_pixels(particle: Particle, stack: _Stack) -> Fractions:
+    """Fit the share of the oxidised phase in each of p pixels, from the running sums.
+
+    Pixels that lack some frames have normal equations of their own: those of all frames without
+    the frames that they lack.
+    """
+    sampling = particle.sampling
+    weighted = sampling.weighted.T * ROW
+    normal: Array = weighted @ sampling.rows
+    offset = offsets(sampling.surroundings)
+    common = (weighted @ offset)[:, None]
+    right = particle.sums[:, stack.pixels] * (PIXEL * ROW) - common
+    weight = sampling.weighted[:, 0] * ROW
+    freedom: Array = np.full(right.shape[1], float(np.count_nonzero(weight)))
+    solved = inverse(normal)
+    coefficients = solved @ right
+    cov = np.broadcast_to(solved, (right.shape[1], *solved.shape))
+    partial = np.flatnonzero(~stack.known.all(axis=0))
+    if len(partial):
+        gone = ~stack.known[:, partial]
+        right = right[:, partial] + (sampling.weighted.T * (ROW * offset)) @ gone
+        own = _inverse_without(normal, sampling, gone)
+        coefficients[:, partial] = np.einsum("mij,jm->im", own, right)
+        cov = cov.copy()
+        cov[partial] = own
+        freedom[partial] -= (gone & (weight > 0)[:, None]).sum(axis=0)
+    residual = sampling.rows.astype(np.float32) @ coefficients.astype(np.float32)
+    residual -= stack.spectra
+    if len(partial):
+        residual *= stack.known
+    residual *= residual
+    squares = (weight.astype(np.float32) @ residual) / SIGMA**2
+    scale = excess(squares.astype(np.float64), freedom - len(normal))
+    found = fractions(coefficients, SIGMA**2 * cov, scale)
+    clear = weight @ background_noise(np.nan_to_num(sampling.od)) / max(weight.sum(), ROW)
+    ring = particle.ring & (particle.missing == 0)
+    beside = (solved @ (particle.sums[:, ring] * (PIXEL * ROW) - common))[-2:]
+    beneath = background_variance(beside, clear * SIGMA**2 * solved, found)
+    return replace(found, sigma=np.sqrt(found.sigma**2 + beneath))
+
+
+def _inverse_without(normal: Array, sampling: Sampling, gone: NDArray[np.bool_]) -> Array:
+    """Invert normal matrices (m, K, K) without the frames (n, m) that pixels lack.
+
+    Most pixels lack one frame or two, so that few of the matrices differ.
+    """
+    packed = np.ascontiguousarray(np.packbits(gone, axis=0).T)
+    names = packed.view(f"S{packed.shape[1]}")[:, 0]  # sorts faster than rows of an array
+    _, first, kind = np.unique(names, return_index=True, return_inverse=True)
+    lacking = gone[:, first].T.astype(np.float64)
+    outer = (sampling.weighted * ROW)[:, :, None] * sampling.rows[:, None, :]
+    taken = (lacking @ outer.reshape(len(gone), -1)).reshape(-1, *normal.shape)
+    return inverse(normal - taken)[kind]

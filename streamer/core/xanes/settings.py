@@ -23,7 +23,7 @@ class ReferenceSettings(BaseModel):
 
 
 class XanesSettings(BaseModel):
-    """How aligned ROIs become spectra and maps."""
+    """Settings that turn aligned ROIs into spectra and maps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,7 +76,7 @@ class XanesSettings(BaseModel):
         "wider where energies are sparse, eV",
     )
     min_step: float = Field(
-        default=0.03, gt=0, description="smallest edge step of which an edge is told, OD"
+        default=0.03, gt=0, description="smallest edge step that counts as an edge, OD"
     )
     max_sigma: float = Field(
         default=3.0,
@@ -86,7 +86,7 @@ class XanesSettings(BaseModel):
     gain: float = Field(
         default=2.0,
         gt=1,
-        description="maps of a particle are told again when the standard error of its fraction has "
+        description="maps of a particle are refreshed when the standard error of its fraction has "
         "fallen by this factor since, or its edge has become known, 1",
     )
     soonest: int = Field(
@@ -102,7 +102,7 @@ class XanesSettings(BaseModel):
         default=0.01,
         gt=0,
         lt=1,
-        description="enough energies have been seen when the standard error of the oxidised "
+        description="enough energies have been measured when the standard error of the oxidised "
         "fraction of a particle is at most this, 1",
     )
     map_px: int = Field(
@@ -114,7 +114,7 @@ class XanesSettings(BaseModel):
         default=1024.0,
         gt=0,
         description="ROIs of a run kept in memory until it stops, MB; past it maps are no longer "
-        "brought up to date, which is told in the ledger",
+        "brought up to date, which the ledger says",
     )
 
     @model_validator(mode="after")

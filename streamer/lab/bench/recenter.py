@@ -19,9 +19,8 @@ from ...errors import FeedbackError
 from ...service.tiled_server import free_port
 from ..rig import RigError, start_proxy, start_service
 from ..simulate import SimSettings, ni_edge_energies
-from ..simulate.devices import Beamline, make_beamline
+from ..simulate.devices import Beamline, Mounting, askew, make_beamline, steady_creep
 from ..simulate.plans import measure_matrix, txm_xanes
-from ..simulate.stage import Mounting, askew, steady_creep
 from .harness import Column, Progress, Table, no_progress
 
 Plan = Generator[Any, Any, Any]

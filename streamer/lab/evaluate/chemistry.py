@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ....models.arrays import Array
-from ...core.xanes.curve import find_edges, make_curve
+from ...core.xanes.curve import find_edges, make_operators
 from ...core.xanes.settings import XanesSettings
 from ..simulate.spectra import OXIDISED, REDUCED, absorption
 from ..simulate.truth import Truth
@@ -81,11 +81,11 @@ def _newest(rows: pd.DataFrame) -> pd.DataFrame:
 def _true_edges(truth: Truth, settings: XanesSettings) -> Array:
     """Edge energies (P,) of the spectra without noise, eV; NaN if they do not span the edge."""
     near = float(truth.energies[telling_frame(truth.energies)])
-    curve = make_curve(truth.energies, near, settings)
+    curve = make_operators(truth.energies, near, settings)
     if curve is None:
         return np.full(truth.n_particles, np.nan)
     first = find_edges(curve, truth.od, 0.0)
-    again = make_curve(truth.energies, float(np.nanmedian(first.energy)), settings)
+    again = make_operators(truth.energies, float(np.nanmedian(first.energy)), settings)
     return first.energy if again is None else find_edges(again, truth.od, 0.0).energy
 
 

@@ -1,4 +1,4 @@
-"""Faults that are in the data of an event: its image, or the reading of its energy."""
+"""Spoil the data of an event, its image or the reading of its energy, or its message."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.assemble.energy import positive, scaled_energy
-from ...core.assemble.values import MalformedDocument, pixels
+from ...core.assemble.values import MalformedDocument, pixels, positive, scaled_energy
 from ...core.frames import Document
 from ...io.wire.message import pack
 from .script import BeamLoss, Blank, Corrupt, EnergyJump, FieldJump, Nan, Saturated
@@ -17,7 +16,7 @@ from .state import EVENTS, Subject, data_of, with_value
 
 Pixels = NDArray[Any]
 ImageFault = Nan | Saturated | Blank | BeamLoss | FieldJump
-_WIDEST = 65535.0
+_WIDEST = 65535.0  # counts: of a 16-bit camera, where the dtype does not limit them
 
 
 def changed(
@@ -107,11 +106,9 @@ _IMAGE: Mapping[str, Callable[..., Pixels]] = {
     "field_jump": _field_jump,
 }
 
-# Messages that are damaged on the wire.
-
 
 def damaged(fault: Corrupt, name: str, doc: Document, rng: np.random.Generator) -> bytes:
-    """Return the message of a document as it arrives, damaged.
+    """Return the damaged message of a document.
 
     Raises
     ------

@@ -1,21 +1,25 @@
-"""Documents -> what arrives of them: `init`, `update` and `finish`."""
+"""Break documents after a script: `init`, `update` and `finish`, and an injector for recordings."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ...core.assemble.values import optional_text
 from ...core.frames import Document, NamedDocument
+from ...io.recording.dialects import Recorded
+from ...io.recording.replay import Delivered, document_time
 from ...io.wire.codec import BadMessageError
-from .content import changed, damaged
+from .content import ImageFault, changed, damaged
 from .script import (
     Corrupt,
     Delay,
     Drop,
     Duplicate,
+    EnergyJump,
     Fault,
     FaultScript,
     LateStart,
@@ -25,6 +29,7 @@ from .script import (
 from .state import (
     EVENTS,
     NEVER,
+    OF_STREAMS,
     DelayedDocument,
     FaultState,
     Sent,
@@ -33,6 +38,7 @@ from .state import (
     learn,
     split,
     subject_of,
+    summary_lines,
     with_uid,
 )
 
@@ -41,7 +47,7 @@ _TO_STRIKE, _TO_DRAW = 0, 1
 
 
 def init() -> FaultState:
-    """State before the first document."""
+    """Return the state before the first document."""
     return FaultState()
 
 
@@ -53,7 +59,7 @@ def update(state: FaultState, script: FaultScript, name: str, doc: Document, at:
     state : what is known so far; not changed.
     script : what goes wrong.
     name, doc : the document; not changed.
-    at : when it would arrive, s; must not fall from one document to the next.
+    at : time of arrival without faults, s; must not fall from one document to the next.
 
     Returns
     -------
@@ -62,10 +68,14 @@ def update(state: FaultState, script: FaultScript, name: str, doc: Document, at:
         struck comes as pages of one row each.
     """
     known = {**state.streams, **learn(state.streams, name, doc)}
-    state, out = _arrived(replace(state, streams=known), at)
-    if name == "stop":
-        state, rest = _overtaken(state, optional_text(doc, "run_start"), at)
-        out += rest
+    due = sorted((h for h in state.held if h.due <= at), key=lambda held: held.due)
+    held = tuple(h for h in state.held if h.due > at)
+    out = tuple(h.sent for h in due)
+    if name == "stop":  # what was overtaken by events arrives before it at the latest
+        run = optional_text(doc, "run_start")
+        out += tuple(replace(h.sent, at=at) for h in held if h.due == NEVER and h.run == run)
+        held = tuple(h for h in held if not (h.due == NEVER and h.run == run))
+    state = replace(state, streams=known, held=held)
     for part, row in _parts(state, script, name, doc):
         state, more = _one(state, script, part, row, at)
         out += more
@@ -79,30 +89,52 @@ def finish(state: FaultState) -> Outcome:
     return replace(state, held=()), tuple(held.sent for held in left)
 
 
-def _arrived(state: FaultState, at: float) -> Outcome:
-    """What is due by now."""
-    ready = sorted((h for h in state.held if h.due <= at), key=lambda held: held.due)
-    held = tuple(h for h in state.held if h.due > at)
-    return replace(state, held=held), tuple(h.sent for h in ready)
+class FaultInjector:
+    """Break recordings after a script; the same way each time.
+
+    Parameters
+    ----------
+    script : of the faults.
+
+    Attributes
+    ----------
+    state : after the last document.
+    """
+
+    def __init__(self, script: FaultScript) -> None:
+        self.script = script
+        self.state = init()
+
+    def __call__(self, documents: Iterable[Recorded]) -> Iterator[Recorded]:
+        """Yield what arrives of a recording; gaps between times of arrival are those recorded."""
+        at = 0.0
+        for item in documents:
+            arrival = document_time(item.doc) if item.arrival is None else item.arrival
+            at = at if arrival is None else max(at, arrival)
+            self.state, sent = update(self.state, self.script, item.name, item.doc, at)
+            yield from map(_delivered, sent)
+        self.state, sent = finish(self.state)
+        yield from map(_delivered, sent)
+
+    def summary(self) -> list[str]:
+        """List what was injected, a line each."""
+        return summary_lines(self.state, self.script)
 
 
-def _overtaken(state: FaultState, run: str, at: float) -> Outcome:
-    """What was overtaken by events arrives before the stop of its run at the latest."""
-    ready = tuple(h for h in state.held if h.due == NEVER and h.run == run)
-    held = tuple(h for h in state.held if not (h.due == NEVER and h.run == run))
-    return replace(state, held=held), tuple(replace(h.sent, at=at) for h in ready)
+def _delivered(sent: Sent) -> Delivered:
+    return Delivered(sent.name, sent.doc, sent.at, sent.message or None)
 
 
 def _parts(
     state: FaultState, script: FaultScript, name: str, doc: Document
 ) -> Sequence[NamedDocument]:
-    """Rows of a page if a fault strikes one of them, or if they overtake something."""
+    """Split a page into rows if a fault strikes one of them, or if they overtake something."""
     rows = split(name, doc)
     if len(rows) == 1:
         return [(name, doc)]
     subjects = [subject_of(state.streams, *row) for row in rows]
     struck = any(
-        strikes(fault, subject, (script.seed, index))
+        _strikes(fault, subject, (script.seed, index))
         for subject in subjects
         for index, fault in enumerate(script.faults)
     )
@@ -111,16 +143,16 @@ def _parts(
 
 
 def _one(state: FaultState, script: FaultScript, name: str, doc: Document, at: float) -> Outcome:
-    """Have the faults of the script strike one document; then what it has overtaken arrives."""
+    """Strike one document with the faults of the script; then what it has overtaken arrives."""
     subject, before = subject_of(state.streams, name, doc), len(state.held)
     out: tuple[Sent, ...] = (Sent(name=name, doc=doc, at=at),)
     for index, fault in enumerate(script.faults):
         seed = (script.seed, index)
-        if not strikes(fault, subject, seed):
+        if not _strikes(fault, subject, seed):
             continue
         struck: tuple[Sent, ...] = ()
         for sent in out:
-            state, more = strike(state, fault, subject, sent, seed)
+            state, more = _strike(state, fault, subject, sent, seed)
             struck += more
         out = struck
     state, overtaken = _passed(state, subject, before, at)
@@ -141,11 +173,8 @@ def _passed(state: FaultState, subject: Subject, before: int, at: float) -> Outc
     return replace(state, held=tuple(held)), tuple(replace(h.sent, at=at) for h in ready)
 
 
-# What one fault makes of one document.
-
-
-def strikes(fault: Fault, subject: Subject, seed: tuple[int, int]) -> bool:
-    """Whether a fault is meant for a document, and strikes it.
+def _strikes(fault: Fault, subject: Subject, seed: tuple[int, int]) -> bool:
+    """Tell whether a fault is meant for a document, and strikes it.
 
     Parameters
     ----------
@@ -160,10 +189,10 @@ def strikes(fault: Fault, subject: Subject, seed: tuple[int, int]) -> bool:
     return bool(subject.draws(*seed, _TO_STRIKE).random() < fault.probability)
 
 
-def strike(
+def _strike(
     state: FaultState, fault: Fault, subject: Subject, sent: Sent, seed: tuple[int, int]
 ) -> Outcome:
-    """Have a fault strike a document that is meant; see `strikes`.
+    """Strike a document that a fault is meant for; see `_strikes`.
 
     Returns
     -------
@@ -196,7 +225,7 @@ def _meant(fault: Fault, subject: Subject) -> bool:
     if isinstance(fault, MissingStop):
         return subject.name == "stop"
     names = fault.documents if isinstance(fault, Drop | Duplicate | Delay | Corrupt) else EVENTS
-    return subject.name in names and (not subject.of_stream or _in_range(fault, subject))
+    return subject.name in names and (subject.name not in OF_STREAMS or _in_range(fault, subject))
 
 
 def _in_range(fault: Fault, subject: Subject) -> bool:
@@ -241,13 +270,13 @@ def _spoil(
 ) -> Outcome:
     """Change what is in a document, or damage its message."""
     rng = subject.draws(*seed, _TO_DRAW)
+    spoilt: Sent | None = None
     if isinstance(fault, Corrupt):
-        try:
+        with suppress(BadMessageError):  # no stock publisher could have sent it either
             spoilt = replace(sent, message=damaged(fault, sent.name, sent.doc, rng))
-        except BadMessageError:  # no stock publisher could have sent it either
-            return counted(state, "impossible", fault.kind), (sent,)
-        return counted(state, "injected", fault.kind), (spoilt,)
-    doc = changed(fault, subject, sent.doc, rng)  # pyright: ignore[reportArgumentType] - all others
-    if doc is None:
+    elif isinstance(fault, EnergyJump | ImageFault):
+        doc = changed(fault, subject, sent.doc, rng)
+        spoilt = None if doc is None else replace(sent, doc=doc)
+    if spoilt is None:
         return counted(state, "impossible", fault.kind), (sent,)
-    return counted(state, "injected", fault.kind), (replace(sent, doc=doc),)
+    return counted(state, "injected", fault.kind), (spoilt,)

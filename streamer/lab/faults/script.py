@@ -1,10 +1,14 @@
-"""What can go wrong, as a script says it."""
+"""Fault scripts: the kinds of faults, where they strike, and how often."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ...errors import ConfigError
 
 DocumentName = Literal[
     "start",
@@ -25,7 +29,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Fault(BaseModel):
-    """Where a fault strikes.
+    """Range of documents that a fault strikes.
 
     The stream is asked of documents that belong to one, the number of events only.
     """
@@ -93,7 +97,7 @@ class Delay(_OfDocuments):
 
 
 class LateStart(_Fault):
-    """Whoever listens has joined late: a run is lost up to an event."""
+    """A listener joins late: a run is lost up to an event."""
 
     kind: Literal["late_start"]
     first_seq_num: int = Field(ge=1, description="first event of `stream` that arrives, count")
@@ -216,3 +220,35 @@ class FaultScript(BaseModel):
 
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     faults: tuple[Fault, ...] = Field(min_length=1, description="what goes wrong")
+
+
+def load_script(path: Path, seed: int | None = None) -> FaultScript:
+    """Read a fault script.
+
+    Parameters
+    ----------
+    path : YAML file; see `FaultScript`.
+    seed : wins over that of the file.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or holds something unknown or out of range; each one is named.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the faults of {path}: {error}") from error
+    if not isinstance(content, dict):
+        got = type(content).__name__
+        raise ConfigError(f"{path} must be a mapping with `faults`, a list, got {got}")
+    if seed is not None:
+        content = {**content, "seed": seed}
+    try:
+        return FaultScript.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in e['loc'])}: {e['msg']} (got {e['input']!r:.80})"
+            for e in error.errors()
+        ]
+        raise ConfigError("\n".join([f"the faults of {path} cannot be used:", *lines])) from None

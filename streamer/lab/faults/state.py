@@ -1,4 +1,4 @@
-"""What is remembered between documents: plain, frozen data."""
+"""State of fault injection, and documents as a fault sees them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from .script import FaultScript
 NEVER = float("inf")
 Streams = Mapping[str, StreamState]
 EVENTS = frozenset({"event", "event_page"})
-_OF_STREAMS = EVENTS | {"descriptor", "stream_datum"}
+OF_STREAMS = EVENTS | {"descriptor", "stream_datum"}
 _COLUMNS = ("uid", "time", "seq_num")
 _TABLES = ("data", "timestamps", "filled")
-
-# A document as a fault sees it: its run, its stream and its number.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What a document is about.
+    """Run, stream and number of a document.
 
     Attributes
     ----------
-    run : uid of its run, "" if nobody knows.
+    run : uid of its run, "" if unknown.
     stream : its stream, None if it belongs to none or its descriptor was never seen.
     seq_num : its event number, None if it has none.
     uid : its own.
@@ -44,13 +42,8 @@ class Subject:
     seq_num: int | None
     uid: str
 
-    @property
-    def of_stream(self) -> bool:
-        """Whether documents of this name belong to a stream."""
-        return self.name in _OF_STREAMS
-
     def draws(self, seed: int, index: int, purpose: int) -> np.random.Generator:
-        """Random numbers of one fault for this document, whatever came before it.
+        """Make the random numbers of one fault for this document, whatever came before it.
 
         Parameters
         ----------
@@ -77,10 +70,12 @@ def learn(streams: Streams, name: str, doc: Document) -> Streams:
 
 
 def subject_of(streams: Streams, name: str, doc: Document) -> Subject:
-    """Tell what a document is about; a page is of one row."""
+    """Read the run, stream and number of a document; a page is of one row."""
     stream = streams.get(optional_text(doc, "uid" if name == "descriptor" else "descriptor"))
     run = optional_text(doc, "uid" if name == "start" else "run_start")
-    row = single_row(doc) if name == "event_page" else doc
+    row = doc
+    if name == "event_page":
+        row = {key: column[0] for key in _COLUMNS if len(column := sequence(doc.get(key)))}
     number = row.get("seq_num")
     if name == "stream_datum":
         number = section(doc, "seq_nums").get("start")
@@ -92,9 +87,6 @@ def subject_of(streams: Streams, name: str, doc: Document) -> Subject:
         seq_num=integer(number),
         uid=uid if isinstance(uid, str) else "",
     )
-
-
-# What arrives in the place of a document.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +113,7 @@ class DelayedDocument:
     Attributes
     ----------
     run : uid of its run; stream : uid of its descriptor; both "" if it has none.
-    due : when it arrives, s; `NEVER` if that depends on the documents after it alone.
+    due : time of arrival, s; `NEVER` if that depends on the documents after it alone.
     left : events of its stream that overtake it yet.
     """
 
@@ -134,7 +126,7 @@ class DelayedDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultState:
-    """What is remembered between documents.
+    """State between documents.
 
     Attributes
     ----------
@@ -142,7 +134,7 @@ class FaultState:
     held : documents on their way, in the order in which they were sent.
     clear : nothing arrives before, s: something holds up the connection.
     joined : runs (place of the fault in the script, uid) of which a late joiner gets documents.
-    injected, impossible : how often each kind struck, and found nothing to put itself in.
+    injected, impossible : counts by kind of faults that struck, and that found nothing to strike.
     """
 
     streams: Streams = field(default_factory=dict)
@@ -161,30 +153,21 @@ def counted(
     return replace(state, **{book: {**entries, kind: entries.get(kind, 0) + n}})
 
 
-# What was injected, in words.
-
-
 def summary_lines(state: FaultState, script: FaultScript) -> list[str]:
-    """Tell what was injected, and what of the script found nothing to put itself in.
+    """List what was injected, and what of the script found nothing to strike.
 
-    A kind of the script that never struck is told as 0: its streams or event numbers do not occur.
+    A kind of the script that never struck counts 0: its streams or event numbers do not occur.
     """
     kinds = dict.fromkeys(fault.kind for fault in script.faults)
     counts = {kind: state.injected.get(kind, 0) for kind in kinds}
-    lines = [f"faults injected with seed {script.seed}: {_listed(counts)}"]
+    books = {f"faults injected with seed {script.seed}": counts}
     if state.impossible:
-        lines.append(
-            f"not injected, as the documents hold no such image, energy or message: "
-            f"{_listed(state.impossible)}"
-        )
-    return lines
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {kind}" for kind, n in counts.items())
-
-
-# Event pages, row by row.
+        what = "not injected, as the documents hold no such image, energy or message"
+        books[what] = dict(state.impossible)
+    return [
+        f"{what}: {', '.join(f'{n} {kind}' for kind, n in book.items())}"
+        for what, book in books.items()
+    ]
 
 
 def split(name: str, doc: Document) -> list[NamedDocument]:
@@ -193,16 +176,6 @@ def split(name: str, doc: Document) -> list[NamedDocument]:
     if name != "event_page" or rows < 2:
         return [(name, doc)]
     return [(name, _row(doc, index)) for index in range(rows)]
-
-
-def single_row(page: Document) -> Document:
-    """Return the first row of a page as an event has it; what is missing is left out."""
-    row: Document = {}
-    for key in _COLUMNS:
-        column = sequence(page.get(key))
-        if len(column):
-            row[key] = column[0]
-    return row
 
 
 def data_of(name: str, doc: Document) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A transmission X-ray microscope with a charging, deforming electrode, and its truth."""
+"""Simulate a transmission X-ray microscope with a charging, deforming electrode, and its truth."""
 
 from .documents import simulate_documents
 from .settings import PRESETS, SimSettings, preset

@@ -1,4 +1,4 @@
-"""The simulated microscope as ophyd devices, and a beamline process around them.
+"""Ophyd devices of the simulated microscope, on a stage that may be askew and creep.
 
 Shell code: it has clocks and devices. ``python -m operando.streamer.lab.simulate.process --help``
 runs a scan and publishes its documents with bluesky's stock 0MQ publisher.
@@ -7,6 +7,7 @@ runs a scan and publishes its documents with bluesky's stock 0MQ publisher.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,62 @@ from numpy.typing import NDArray
 from ophyd import Component, Device, DeviceStatus, Signal
 from ophyd.sim import SynAxis
 
+from ....models.arrays import Array
 from .documents import ENERGY_KEY
 from .settings import SimSettings
 from .simulator import Simulator
-from .stage import Mounting
 from .truth import Truth
 
 logger = logging.getLogger(__name__)
 
-# The sample is out of the field of view from this many frame widths on.
-_OUT = 1.5
+_OUT = 1.5  # frame widths, by eye: from there on the sample is out of the field of view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounting:
+    """Motion of the image when the stage moves, and when it does not.
+
+    Attributes
+    ----------
+    matrix : (2, 2) float64, from stage (y, x) to image (y, x), both as lengths: a rotation, a
+        mirror image, or the identity.
+    creep : (F, 2) float64, how far the sample has crept off where the stage says it is, by time
+        index, px in the image; none for F = 0.
+    """
+
+    matrix: Array = field(default_factory=lambda: np.eye(2))
+    creep: Array = field(default_factory=lambda: np.zeros((0, 2)))
+
+    def crept(self, frame: int) -> Array:
+        """Return the creep at a time index, (2,) px; it stops when its series is over."""
+        return self.creep[min(frame, len(self.creep) - 1)] if len(self.creep) else np.zeros(2)
+
+    def image_yx(self, stage_px: Sequence[float], frame: int) -> tuple[float, float]:
+        """Return the shift of the image (y, x), px, for a stage position in px of its own axes."""
+        y, x = self.matrix @ np.asarray(stage_px, dtype=np.float64) + self.crept(frame)
+        return float(y), float(x)
+
+    def px_per_um(self, pixel_size: float) -> Array:
+        """Return the (2, 2) matrix from stage um to image px; `pixel_size` um."""
+        return self.matrix / pixel_size
+
+
+def askew(degrees: float, *, mirrored: bool = False) -> Array:
+    """Return the matrix of a stage turned against the camera, its x axis mirrored or not."""
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return turn @ np.diag([1.0, -1.0 if mirrored else 1.0])
+
+
+def steady_creep(px: float, direction_deg: float, frames: int, over: int) -> Array:
+    """Return a creep at a constant rate, (frames, 2) px.
+
+    Parameters
+    ----------
+    px : length over `over` frames. direction_deg : 0 along +x, 90 along +y. frames : in all.
+    """
+    angle = np.radians(direction_deg)
+    return np.arange(frames)[:, None] * px / over * np.array([np.sin(angle), np.cos(angle)])
 
 
 @dataclass(slots=True)
@@ -33,7 +80,7 @@ class SimulatedSample:
 
     Attributes
     ----------
-    simulator : what it looks like at which time.
+    simulator : renders it at any time.
     taken : (frame, energy in eV, shift y, x of the image by the stage in px) of every image of
         the sample so far.
     """
@@ -43,7 +90,7 @@ class SimulatedSample:
 
     @property
     def age(self) -> int:
-        """Time index of the next image; the electrode rests when the series is over."""
+        """Return the time index of the next image; the electrode rests when the series is over."""
         return min(len(self.taken), self.simulator.n_frames - 1)
 
     def expose(self, n: int, energy: float, stage_yx: tuple[float, float]) -> NDArray[np.uint16]:
@@ -53,7 +100,7 @@ class SimulatedSample:
         return self.simulator.exposures(frame, n, energy=energy, stage_yx=stage_yx)
 
     def truth(self) -> Truth:
-        """Truth of all images of the sample, in the order in which they were taken."""
+        """Return the truth of all images of the sample, in the order in which they were taken."""
         taken = np.array(self.taken, dtype=float).reshape(-1, 4)
         return self.simulator.truth_of(taken[:, 0].astype(np.int64), taken[:, 1], taken[:, 2:])
 
@@ -70,14 +117,14 @@ class EnergyAxis(SynAxis):
 
 
 class SampleStage(Device):
-    """Where the sample is, um."""
+    """Stage of the sample, um."""
 
     x = Component(SynAxis, value=0.0, egu="um")
     y = Component(SynAxis, value=0.0, egu="um")
 
     @property
     def yx(self) -> tuple[float, float]:
-        """Position (y, x), um."""
+        """Return the position (y, x), um."""
         return float(self.y.position), float(self.x.position)
 
 
@@ -125,7 +172,7 @@ class TXMCamera(Device):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beamline:
-    """Everything that a plan needs.
+    """Devices and sample of a plan.
 
     Attributes
     ----------
@@ -141,7 +188,7 @@ class Beamline:
 
     @property
     def settings(self) -> SimSettings:
-        """What is simulated."""
+        """Return the settings of the simulation."""
         return self.sample.simulator.settings
 
 

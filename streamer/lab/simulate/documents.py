@@ -1,13 +1,14 @@
-"""A whole simulated run as Bluesky documents, without a RunEngine."""
+"""Compose a whole simulated run as Bluesky documents, without a RunEngine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
+from event_model import pack_event_page
 from numpy.typing import NDArray
 
 from ...core.frames import Document, NamedDocument
@@ -16,14 +17,10 @@ from .settings import SimSettings
 from .simulator import Simulator
 
 Flavour = Literal["inline", "event_page"]
-
 Order = Literal["fxi", "flat_first", "flat_last"]
-
 IMAGE_KEY = "txm_image"
-
 ENERGY_KEY = "XEng"
-
-START_TIME = 1_700_000_000.0
+START_TIME = 1_700_000_000.0  # s since the epoch, in November 2023
 
 
 def simulate_documents(
@@ -57,37 +54,29 @@ def simulate_documents(
     """
     if flavour not in ("inline", "event_page"):
         raise ConfigError(f"documents flavour: got {flavour!r}; choose inline or event_page")
-    if order not in _ORDERS:
-        raise ConfigError(f"documents order: got {order!r}; choose one of {', '.join(_ORDERS)}")
+    if order not in get_args(Order):
+        raise ConfigError(
+            f"documents order: got {order!r}; choose one of {', '.join(get_args(Order))}"
+        )
     sim = simulator or Simulator(settings)
     run = _Run(sim=sim, chunk=chunk or sim.settings.chunk, scan=scan, order=order)
     yield "start", run.start()
-    for stream, frame in [("dark", run.first), *_ORDERS[order](run.frames)]:
+    for stream, frame in [("dark", run.first), *_ordered(order, run.frames)]:
         yield from run.event(stream, frame, paged=flavour == "event_page")
     yield "stop", run.stop()
 
 
-def _interleaved(frames: range) -> Iterator[tuple[str, int]]:
-    for frame in frames:
-        yield "primary", frame
-        yield "flat", frame
+def _ordered(order: str, frames: range) -> list[tuple[str, int]]:
+    """List the stream and frame of each event after the dark."""
+    sample = [("primary", frame) for frame in frames]
+    flats = [("flat", frame) for frame in frames]
+    if order == "fxi":
+        return [event for pair in zip(sample, flats, strict=True) for event in pair]
+    return flats + sample if order == "flat_first" else sample + flats
 
 
-def _flat_first(frames: range) -> Iterator[tuple[str, int]]:
-    yield from (("flat", frame) for frame in frames)
-    yield from (("primary", frame) for frame in frames)
-
-
-def _flat_last(frames: range) -> Iterator[tuple[str, int]]:
-    yield from (("primary", frame) for frame in frames)
-    yield from (("flat", frame) for frame in frames)
-
-
-_ORDERS = {"fxi": _interleaved, "flat_first": _flat_first, "flat_last": _flat_last}
-
-_SCAN_PAUSE = 60.0
-
-_QUICK = 0.5
+_SCAN_PAUSE = 60.0  # s between scans, by eye
+_QUICK = 0.5  # s that a dark takes, or a flat apart from its sample image, by eye
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,7 +138,7 @@ class _Run:
             yield "descriptor", self.descriptor(stream, time)
         energy = float(self.sim.energies[frame]) / 1000
         images = self.images(stream, frame)
-        doc = {
+        doc: Any = {
             "uid": self.uid(stream, seq_num),
             "time": time,
             "seq_num": seq_num,
@@ -158,7 +147,7 @@ class _Run:
             "timestamps": {IMAGE_KEY: time, ENERGY_KEY: time},
             "filled": {},
         }
-        yield ("event_page", _page(doc)) if paged else ("event", doc)
+        yield ("event_page", dict(pack_event_page(doc))) if paged else ("event", doc)
 
     def images(self, stream: str, frame: int) -> NDArray[np.uint16]:
         if stream == "dark":
@@ -224,16 +213,4 @@ def data_keys(chunk: int, shape: tuple[int, int]) -> dict[str, dict[str, Any]]:
             "units": "keV",
             "object_name": ENERGY_KEY,
         },
-    }
-
-
-def _page(event: Document) -> Document:
-    return {
-        "uid": [event["uid"]],
-        "time": [event["time"]],
-        "seq_num": [event["seq_num"]],
-        "descriptor": event["descriptor"],
-        "data": {key: [value] for key, value in event["data"].items()},
-        "timestamps": {key: [value] for key, value in event["timestamps"].items()},
-        "filled": {key: [value] for key, value in event["filled"].items()},
     }

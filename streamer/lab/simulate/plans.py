@@ -28,7 +28,7 @@ def txm_xanes(
     before: Callable[[], Plan] | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """One XANES scan: darks, then at each energy the sample and, with the sample out, the flat.
+    """Run one XANES scan: darks, then at each energy the sample and, with the sample out, the flat.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def operando_charging(
 
 
 def measure_matrix(beamline: Beamline, loop: Any, md: Mapping[str, Any] | None = None) -> Plan:
-    """Find out how the image follows the stage, in a run of its own at the last energy.
+    """Measure how the image follows the stage, in a run of its own at the last energy.
 
     Afterwards the field is brought back, and looked at once more.
 
@@ -118,7 +118,7 @@ def measure_matrix(beamline: Beamline, loop: Any, md: Mapping[str, Any] | None =
 
 
 def one_energy(beamline: Beamline, energy: float) -> Plan:
-    """Plan stub: the sample at an energy, eV, then its flat with the sample out of the beam."""
+    """Take the sample at an energy, eV, then its flat with the sample out of the beam: a stub."""
     detectors: list[Any] = [beamline.camera, beamline.energy]
     stage: Any = beamline.stage.x
     yield from bps.mv(beamline.energy, energy / 1000)

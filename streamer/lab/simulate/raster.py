@@ -1,4 +1,4 @@
-"""Drawing of bodies at sub-pixel positions, and the blur of the optics."""
+"""Draw bodies at sub-pixel positions, and blur as the optics do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ....models.arrays import Array, Image
 from .shapes import Body, Points
 
 Box = tuple[slice, slice]
-_OVERSAMPLE_UP_TO = 50.0
+_OVERSAMPLE_UP_TO = 50.0  # px of radius, by eye: edges of larger bodies are smooth enough
 
 
 def box_of(body: Body, yx: Array, linear: Array, shape: tuple[int, int]) -> Box | None:
-    """Pixels that a body at `yx` under a (2, 2) map may cover; None if outside the frame."""
+    """Bound the pixels that a body at `yx` under a (2, 2) map covers; None if outside the frame."""
     reach = body.reach * float(np.linalg.norm(linear, ord=2)) + 1.5
     low = np.maximum(np.floor(yx - reach).astype(int), 0)
     high = np.minimum(np.ceil(yx + reach).astype(int) + 1, shape)
@@ -27,7 +27,7 @@ def box_of(body: Body, yx: Array, linear: Array, shape: tuple[int, int]) -> Box 
 
 
 def body_points(yx: Array, linear: Array, box: Box, oversample: int = 1) -> Points:
-    """Body coordinates of the (sub-)pixels of a box, complex64."""
+    """Return the body coordinates of the (sub-)pixels of a box, complex64."""
     inverse = np.linalg.inv(linear)
     y, x = (_centres(span, oversample) - centre for span, centre in zip(box, yx, strict=True))
     z = np.empty((len(y), len(x)), np.complex64)
@@ -44,7 +44,7 @@ def _centres(span: slice, oversample: int) -> Array:
 def draw(
     body: Body, yx: Array, linear: Array, box: Box, chemistry: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Optical density of a body in a box, without blur.
+    """Draw the optical density of a body in a box, without blur.
 
     Parameters
     ----------
@@ -84,10 +84,7 @@ def blur(sharp: NDArray[np.float32], boxes: Iterable[Box], sigma: float) -> None
     for box in boxes:
         inner, outer = grow(box, pad, shape), grow(box, 2 * pad, shape)
         soft = gaussian_filter(np.exp(-sharp[outer]), sigma, truncate=4, mode="nearest")
-        crop = tuple(
-            slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
-        )
-        done.append((inner, -np.log(soft[crop])))
+        done.append((inner, -np.log(soft[_within(inner, outer)])))
     for inner, value in done:
         sharp[inner] = value
 
@@ -101,12 +98,9 @@ def grow(box: Box, by: int, shape: tuple[int, ...]) -> Box:
     return rows, columns
 
 
-# Small noise-free images of single particles that are moved off their places.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedParticle:
-    """A particle where it lies in one frame.
+    """A particle at its place in one frame.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What can be asked of the simulated microscope and its electrode."""
+"""Settings of the simulated microscope and its electrode, with named regimes."""
 
 from __future__ import annotations
 
@@ -201,16 +201,13 @@ class SimSettings(BaseModel):
 
     @property
     def scan_energies(self) -> tuple[float, ...]:
-        """Energies of one scan, eV."""
+        """Return the energies of one scan, eV."""
         return self.energies if self.energies is not None else ni_edge_energies(self.n_energies)
 
     @property
     def n_frames(self) -> int:
-        """Frames of the whole series."""
+        """Return the number of frames of the whole series."""
         return self.scans * len(self.scan_energies)
-
-
-# Named regimes of the simulator.
 
 
 def preset(name: str, **changes: Any) -> SimSettings:

@@ -1,4 +1,4 @@
-"""Irregular particles: contour, projected thickness and oxidation front.
+"""Draw irregular particles: contour, projected thickness and oxidation front.
 
 Body coordinates are complex, ``x + 1j * y`` in px; the origin is the centre of mass of the
 silhouette, so that an affine map of the body moves the truth exactly with it.
@@ -16,12 +16,10 @@ from .settings import Chemistry
 
 Points = NDArray[np.complex64]
 
-_HARMONICS = 9
-
+# By eye, after images of secondary particles of layered oxides.
+_HARMONICS = 9  # of the contour
 _LUMP_GRID = 64
-
-_LUMPS = ((1.7, 0.045), (4.5, 0.045))
-
+_LUMPS = ((1.7, 0.045), (4.5, 0.045))  # blur, cells of the grid, and rms of the thickness
 _ANGLES = np.exp(1j * np.linspace(0, 2 * np.pi, 1440, endpoint=False))
 
 
@@ -57,7 +55,7 @@ class Body:
     spin: float
 
     def outline(self, direction: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """Distance of the contour from its own origin along unit vectors, px."""
+        """Return the distance of the contour from its own origin along unit vectors, px."""
         r = np.polynomial.polynomial.polyval(direction, self.contour).real
         return np.asarray(r, dtype=np.float64)
 
@@ -68,7 +66,7 @@ class Body:
         return np.stack([z.imag, z.real], 1).astype(np.float64)
 
     def profile(self, z: Points) -> NDArray[np.float32]:
-        """Smooth ellipsoid-like thickness, 1 at the thickest, 0 outside; shape of `z`."""
+        """Return the ellipsoid-like thickness, 1 at the thickest, 0 outside; shape of `z`."""
         w = z + np.complex64(self.centre)
         distance = np.abs(w)
         u = w / np.maximum(distance, np.float32(1e-6))
@@ -80,23 +78,23 @@ class Body:
         return np.sqrt(np.maximum(1 - rho * rho, np.float32(0)))
 
     def inside(self, z: Points) -> NDArray[np.bool_]:
-        """Support of the projected thickness."""
+        """Tell where the projected thickness is not 0; shape of `z`."""
         return self.profile(z) > 0
 
     def roughness(self, z: Points) -> NDArray[np.float32]:
-        """Factor around 1 by which primary grains modulate the thickness."""
+        """Return the factor around 1 by which primary grains modulate the thickness."""
         scale = np.float32((_LUMP_GRID - 1) / 2)
         at = np.stack([z.imag, z.real]) * (scale / np.float32(self.reach)) + scale
         factor = map_coordinates(self.lumps, at, order=1, mode="nearest")
         return np.asarray(factor, dtype=np.float32)
 
     def fraction(self, z: Points, front: float) -> NDArray[np.float32]:
-        """Oxidised share 0..1 at `z` when the front is `front` radii away from the core."""
+        """Return the oxidised share 0..1 at `z` with the front `front` radii away from the core."""
         distance = np.abs(z / np.float32(self.radius) - np.complex64(self.core))
         return _sigmoid((distance - np.float32(front)) / np.float32(self.front_width))
 
     def front_for(self, fraction: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where the front stands when the mean oxidised share is `fraction`."""
+        """Return the position of the front where the mean oxidised share is `fraction`, radii."""
         return np.interp(fraction, self.mean_fraction[::-1], self.fronts[::-1])
 
 
@@ -132,7 +130,7 @@ def _lumps(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _core(rng: np.random.Generator, chemistry: Chemistry) -> tuple[complex, float]:
-    """Core position and front width, in radii."""
+    """Draw the position of the core and the width of the front, in radii."""
     kind = (
         rng.choice(["uniform", "core_shell", "off_centre"]) if chemistry == "mixed" else chemistry
     )

@@ -1,4 +1,4 @@
-"""The simulated microscope: a charging, deforming electrode seen by a noisy camera."""
+"""Simulate a microscope: a charging, deforming electrode seen by a noisy camera."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ....models.arrays import Array, Image
-from .background import make_background, make_illumination
-from .camera import Camera, brightness, haze
-from .layout import Actor, place_all
-from .motion import common_motion, ramp, rotation
+from .electrode import Actor, common_motion, place_all, ramp, rotation
+from .light import Camera, brightness, haze, make_background, make_illumination
 from .raster import Patch, PlacedParticle, blur, body_points, box_of, draw, draw_patch
 from .settings import SimSettings
 from .spectra import OXIDISED, REDUCED, absorption
@@ -38,7 +36,7 @@ class Simulator:
 
     Parameters
     ----------
-    settings : what to simulate.
+    settings : of the simulation.
     trace : (>= F, 2) measured motion (y, x), px, in place of drift and jitter.
     """
 
@@ -57,27 +55,25 @@ class Simulator:
 
     @property
     def n_frames(self) -> int:
-        """Frames in the series."""
+        """Return the number of frames in the series."""
         return len(self.energies)
 
     @property
     def n_particles(self) -> int:
-        """Particles that exist at some time."""
+        """Return the number of particles that exist at some time."""
         return len(self._actors)
 
     def magnification(self, energies: ArrayLike) -> Array:
-        """Magnification relative to the first energy of a scan; energies in eV."""
+        """Return the magnification relative to the first energy of a scan; energies in eV."""
         first = self.settings.scan_energies[0]
         return 1 + self.settings.magnification_per_ev * (np.asarray(energies, float) - first)
 
-    # ---- images ---------------------------------------------------------------------------
-
     def dark(self, n: int = 1) -> NDArray[np.uint16]:
-        """Images without light, (n, H, W) uint16."""
+        """Take images without light, (n, H, W) uint16."""
         return self._camera.expose(np.zeros(self.settings.shape, np.float32), n, (0, 0))
 
     def flat(self, frame: int, n: int = 1, *, energy: float | None = None) -> NDArray[np.uint16]:
-        """Images without the sample, (n, H, W) uint16."""
+        """Take images without the sample, (n, H, W) uint16."""
         return self._camera.expose(self.flat_light(frame, energy=energy), n, (1, frame))
 
     def exposures(
@@ -88,7 +84,7 @@ class Simulator:
         energy: float | None = None,
         stage_yx: ArrayLike = (0.0, 0.0),
     ) -> NDArray[np.uint16]:
-        """Images of the sample, (n, H, W) uint16.
+        """Take images of the sample, (n, H, W) uint16.
 
         Parameters
         ----------
@@ -104,11 +100,11 @@ class Simulator:
         return self._camera.expose(light, s.chunk if n is None else n, (2, frame))
 
     def od(self, frame: int) -> Image:
-        """Noise-free optical density of a frame of the series, (H, W) float32."""
+        """Render the noise-free optical density of a frame of the series, (H, W) float32."""
         return self.render(frame, float(self.energies[frame]))
 
     def render(self, frame: int, energy: float, stage_yx: ArrayLike = (0.0, 0.0)) -> Image:
-        """Noise-free optical density at any energy and stage position.
+        """Render the noise-free optical density at any energy and stage position.
 
         Parameters
         ----------
@@ -133,7 +129,7 @@ class Simulator:
         return od
 
     def patches(self, frame: int, moves: ArrayLike, margin: float = 8.0) -> Iterator[Patch]:
-        """Each particle that is in a frame of the series, moved off its place without noise.
+        """Render each particle of a frame of the series, moved off its place, without noise.
 
         Parameters
         ----------
@@ -152,7 +148,7 @@ class Simulator:
                 yield patch
 
     def mask(self, frame: int, particle: int) -> NDArray[np.bool_]:
-        """Silhouette of a particle (support of its un-blurred thickness), (H, W) bool."""
+        """Return the silhouette of a particle (where its thickness is not 0), (H, W) bool."""
         poses = self._poses(np.array([frame]), self.energies[[frame]], np.zeros((1, 2)))
         mask = np.zeros(self.settings.shape, bool)
         actor, yx, linear = self._actors[particle], poses.yx[0, particle], poses.body[0, particle]
@@ -162,7 +158,7 @@ class Simulator:
         return mask
 
     def oxidised(self, frame: int, particle: int) -> Image:
-        """Oxidised share (H, W) of the material under each pixel, NaN beside the particle."""
+        """Return the oxidised share (H, W) under each pixel, NaN beside the particle."""
         poses = self._poses(np.array([frame]), self.energies[[frame]], np.zeros((1, 2)))
         share = np.full(self.settings.shape, np.nan, np.float32)
         placed = self._scene(frame, float(self.energies[frame]), poses).get(particle)
@@ -173,16 +169,14 @@ class Simulator:
             share[box] = np.where(inside, placed.body.fraction(points, placed.chemistry[0]), np.nan)
         return share
 
-    # ---- truth ----------------------------------------------------------------------------
-
     @cached_property
     def truth(self) -> Truth:
-        """Truth of the regular series: every frame at its energy, the stage at rest."""
+        """Return the truth of the regular series: each frame at its energy, the stage at rest."""
         frames = np.arange(self.n_frames)
         return self.truth_of(frames, self.energies, np.zeros((self.n_frames, 2)))
 
     def truth_of(self, frames: ArrayLike, energies: ArrayLike, stage_yx: ArrayLike) -> Truth:
-        """Truth of images that were taken in any order, at any energy and stage position.
+        """Return the truth of images taken in any order, at any energy and stage position.
 
         Parameters
         ----------
@@ -220,43 +214,39 @@ class Simulator:
             shape=np.array(self.settings.shape),
         )
 
-    # ---- light ----------------------------------------------------------------------------
-
     def sample_light(self, frame: int, *, energy: float | None = None) -> Image:
-        """Expected counts (H, W) of one image of the sample, if nothing were in the beam."""
+        """Return expected counts (H, W) of a sample image, if nothing were in the beam."""
         s = self.settings
         light = self._illumination.at(self._energy(frame, energy), self._lag(frame))
         counts = np.float32(s.counts * s.exposure / s.flat_exposure)
         return light * counts * brightness(s, frame)
 
     def flat_light(self, frame: int, *, energy: float | None = None) -> Image:
-        """Expected counts (H, W) of one flat image."""
+        """Return expected counts (H, W) of one flat image."""
         light = self._illumination.at(self._energy(frame, energy))
         return light * np.float32(self.settings.counts) * brightness(self.settings, frame)
 
     def _absorption(self, energy: Array) -> tuple[Array, Array]:
-        """Relative absorption of the reduced and the oxidised state."""
+        """Return the relative absorption of the reduced and the oxidised state."""
         pre_edge = self.settings.pre_edge
         return absorption(energy, REDUCED, pre_edge), absorption(energy, OXIDISED, pre_edge)
 
     def _lag(self, frame: int) -> Array:
-        """Motion (y, x) of the beam between the flat of a frame and its sample image, px."""
+        """Draw the motion (y, x) of the beam from a flat to its sample image, px."""
         rng = np.random.default_rng([self.settings.seed, 10, frame])
         return self.settings.flat_lag_px * rng.standard_normal(2)
-
-    # ---- geometry -------------------------------------------------------------------------
 
     def _energy(self, frame: int, energy: float | None) -> float:
         return float(self.energies[frame] if energy is None else energy)
 
     def _surroundings(self, frame: int, energy: float, poses: _Poses) -> Image:
-        """Optical density of all but the particles, (H, W)."""
+        """Render the optical density of all but the particles, (H, W)."""
         od = self._background.od(poses.linear[0], poses.shift[0], energy)
         changing = haze(self.settings, frame)
         return od if changing is None else od + changing
 
     def _scene(self, frame: int, energy: float, poses: _Poses) -> dict[int, PlacedParticle]:
-        """Particles that have contrast, in the pose number 0."""
+        """Place the particles that have contrast in the pose number 0."""
         reduced, oxidised = self._absorption(np.array(energy))
         return {
             i: PlacedParticle(
@@ -274,7 +264,7 @@ class Simulator:
         }
 
     def _poses(self, t: NDArray[np.int64], energies: Array, stage: Array) -> _Poses:
-        """Where everything is in N frames."""
+        """Compute the poses of all particles in N frames."""
         linear = self._motion.linear[t] * self.magnification(energies)[:, None, None]
         shift = self._motion.shift[t] + stage
         home = np.array([a.home for a in self._actors]).reshape(-1, 2)
@@ -288,7 +278,7 @@ class Simulator:
         return _Poses(yx=yx, body=linear[:, None] @ turn, linear=linear, shift=shift)
 
     def _extent(self, poses: _Poses) -> tuple[Array, Array]:
-        """Bounds (N, P, 2) of each silhouette."""
+        """Return the bounds (N, P, 2) of each silhouette."""
         outlines = np.array([a.body.points(180) for a in self._actors]).reshape(-1, 180, 2)
         at = np.einsum("npij,pkj->npki", poses.body, outlines)
         return poses.yx + at.min(axis=2), poses.yx + at.max(axis=2)

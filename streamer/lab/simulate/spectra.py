@@ -21,8 +21,8 @@ EDGE_REGION = (8336.0, 8358.0)
 PRE_EDGE = 0.2
 """Absorption below the edge of a layered oxide, relative to that above it."""
 
+# By eye, after energy lists of in-situ scans: eV, and share of the energies.
 _WINDOWS = ((8180.0, 8320.0), (8322.0, 8372.0), (8376.0, 8580.0))
-
 _SHARES = (0.13, 0.67, 0.20)
 
 
@@ -54,7 +54,6 @@ REDUCED = EdgeShape(
     white_line_height=0.85,
     oscillation=0.05,
 )
-
 OXIDISED = EdgeShape(
     edge=8342.9,
     edge_width=2.4,
@@ -68,7 +67,7 @@ OXIDISED = EdgeShape(
 def absorption(
     energy: ArrayLike, shape: EdgeShape, pre_edge: float = PRE_EDGE
 ) -> NDArray[np.float64]:
-    """Relative linear absorption of one oxidation state.
+    """Return the relative linear absorption of one oxidation state.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ def absorption(
 
 
 def ni_edge_energies(n: int = 143) -> tuple[float, ...]:
-    """Energy list of a Ni K-edge scan: dense over the edge, sparse before and after.
+    """List energies of a Ni K-edge scan: dense over the edge, sparse before and after.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the simulated sample really did; never part of any document."""
+"""Truth of the simulated sample; never part of any document."""
 
 from __future__ import annotations
 
@@ -56,27 +56,27 @@ class Truth:
 
     @property
     def n_frames(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self.energies)
 
     @property
     def n_particles(self) -> int:
-        """Number of particles that exist at some time."""
+        """Return the number of particles that exist at some time."""
         return len(self.radius)
 
     @property
     def whole(self) -> NDArray[np.bool_]:
-        """(F, P) bool, visible and wholly inside the frame."""
+        """Return (F, P) bool, visible and wholly inside the frame."""
         return self.visible & ~self.cut
 
     @property
     def region(self) -> NDArray[np.str_]:
-        """(F,) ``below``, ``at`` or ``above`` the edge."""
+        """Return (F,) ``below``, ``at`` or ``above`` the edge."""
         low, high = EDGE_REGION
         return np.select([self.energies < low, self.energies <= high], ["below", "at"], "above")
 
     def select(self, frames: slice | NDArray[np.int64]) -> Self:
-        """Truth of some of the frames, e.g. of one of several scans."""
+        """Select some of the frames, e.g. those of one of several scans."""
         return type(self)(
             **{
                 f.name: getattr(self, f.name)[() if f.name in _STILL else frames]

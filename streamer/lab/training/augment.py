@@ -12,7 +12,7 @@ from ....models.arrays import Image
 from ...core.correct import Correction, CorrectSettings, apply, prepare_flat
 from ...core.frames import FrameKey
 from ..simulate import SimSettings
-from ..simulate.background import make_background, make_illumination
+from ..simulate.light import make_background, make_illumination
 
 _BOX = 2.45  # width of a box of which two passes have the variance of a Gaussian, in its sigma
 _KEY = FrameKey(run="training", stream="primary", data_key="image", seq_num=1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.arrays import Array
-from ..simulate.motion import rotation
+from ..simulate.electrode import rotation
 from ..simulate.settings import SimSettings
 from ..simulate.shapes import Body
 

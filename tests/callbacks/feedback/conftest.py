@@ -14,8 +14,13 @@ from operando.callbacks import StreamProcessor
 from operando.callbacks.feedback import LatestResults
 from operando.streamer.config import load_settings
 from operando.streamer.lab.simulate import SimSettings
-from operando.streamer.lab.simulate.devices import Beamline, make_beamline
-from operando.streamer.lab.simulate.stage import Mounting, askew, steady_creep
+from operando.streamer.lab.simulate.devices import (
+    Beamline,
+    Mounting,
+    askew,
+    make_beamline,
+    steady_creep,
+)
 
 SIMULATED = SimSettings(
     seed=3,

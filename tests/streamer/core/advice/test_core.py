@@ -7,7 +7,8 @@ import pytest
 
 from operando.streamer.core import advice
 from operando.streamer.core.advice import AdviceSettings, Kind, Severity, StageMove
-from operando.streamer.core.advice.state import AlertEvidence, settle
+from operando.streamer.core.advice.alerts import AlertEvidence
+from operando.streamer.core.advice.core import settle
 
 SHAPE = (200, 300)
 START = 1_700_000_000.0

@@ -7,7 +7,7 @@ import pytest
 
 from operando.streamer.core import advice
 from operando.streamer.core.advice import AdviceSettings, Kind, Severity, StageMove
-from operando.streamer.core.advice.alerts import line
+from operando.streamer.core.advice.alerts import fit_line
 from operando.streamer.core.advice.state import Path
 
 SHAPE = (200, 300)
@@ -99,18 +99,18 @@ def test_a_particle_that_is_lost_is_forgotten(frame):
 def test_velocity_of_a_line_is_exact_and_its_error_that_of_the_scatter():
     times = tuple(float(t) for t in (0, 1, 2.5, 4, 5))
     exact = Path(times=times, places=tuple((2 * t, -t) for t in times))
-    velocity, error = line(exact)
+    velocity, error = fit_line(exact)
     np.testing.assert_allclose(velocity, (2, -1), atol=1e-12)
     np.testing.assert_allclose(error, 0, atol=1e-12)
     rng = np.random.default_rng(0)
     found = []
     for _ in range(400):
         places = tuple((2 * t + rng.normal(0, 0.3), 0.0) for t in times)
-        found.append([v[0] for v in line(Path(times=times, places=places))])
+        found.append([v[0] for v in fit_line(Path(times=times, places=places))])
     found = np.array(found)
     assert np.sqrt((found[:, 1] ** 2).mean()) == pytest.approx(found[:, 0].std(), rel=0.15)
 
 
 @pytest.mark.parametrize("times", [(0.0, 1.0, 2.0), (0.0, 1.0, 1.0, 2.0), (0.0, 2.0, 1.0, 3.0)])
 def test_no_velocity_from_too_few_places_or_times_that_do_not_advance(times):
-    assert line(Path(times=times, places=tuple((t, t) for t in times))) is None
+    assert fit_line(Path(times=times, places=tuple((t, t) for t in times))) is None

@@ -10,7 +10,7 @@ import pytest
 from operando.streamer.core import xanes
 from operando.streamer.core.results import Status
 from operando.streamer.core.xanes.basis import weights
-from operando.streamer.core.xanes.state import product, settled
+from operando.streamer.core.xanes.state import apply_pending, exact_product
 
 from .conftest import SETTINGS, Scene
 
@@ -73,7 +73,7 @@ def test_a_revised_frame_leaves_no_trace_of_its_first_value(basis):
     for result in scene.results(revision=1):
         state, _ = xanes.update(state, result, basis, SETTINGS)
     for number in scene.fractions:
-        one, other = (settled(s.particles[number], number, s.seen) for s in (state, fresh))
+        one, other = (apply_pending(s.particles[number], number, s.frames) for s in (state, fresh))
         np.testing.assert_array_equal(one.sums, other.sums)
         np.testing.assert_array_equal(one.missing, other.missing)
     same_end(state, fresh, basis)
@@ -95,7 +95,7 @@ def test_the_order_of_frames_does_not_matter(basis):
     mixed = [results[i] for i in np.random.default_rng(0).permutation(len(results))]
     for number in scene.fractions:
         states = (run(r, basis)[0] for r in (results, mixed))
-        one, other = (settled(s.particles[number], number, s.seen) for s in states)
+        one, other = (apply_pending(s.particles[number], number, s.frames) for s in states)
         np.testing.assert_array_equal(one.sums, other.sums)
 
 
@@ -166,11 +166,11 @@ def test_memory_is_bounded_and_what_is_known_can_still_be_revised(basis):
     settings = SETTINGS.model_copy(update={"memory_mb": 10.5 * size / 1e6})
     state, told = run(scene.results(), basis, settings)
     assert state.full
-    assert state.held == 10 * size
+    assert state.held_bytes == 10 * size
     assert [len(rows.spectra) for rows in told] == [2] * 10 + [0] * 50
     after, rows = xanes.update(state, scene.result(4, revision=1), basis, settings)
     assert len(rows.spectra) == 2
-    assert after.held == state.held
+    assert after.held_bytes == state.held_bytes
 
 
 def test_sums_are_those_of_integers():
@@ -179,7 +179,7 @@ def test_sums_are_those_of_integers():
     pixels = rng.integers(-(2**28), 2**28, (16, 35))
     wanted = [[sum(int(r[k]) * int(x[i]) for r, x in zip(rows, pixels, strict=True))
                for i in range(35)] for k in range(4)]  # fmt: skip
-    np.testing.assert_array_equal(product(rows, pixels.astype(float)), wanted)
+    np.testing.assert_array_equal(exact_product(rows, pixels.astype(float)), wanted)
 
 
 def _frame(row):

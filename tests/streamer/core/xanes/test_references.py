@@ -15,9 +15,9 @@ from operando.streamer.core.xanes import (
     make_basis,
     make_reference,
 )
-from operando.streamer.core.xanes.basis import ROW, fixed_rows
-from operando.streamer.core.xanes.curve import find_edges, make_curve
-from operando.streamer.core.xanes.fit import inverse, normal_matrix
+from operando.streamer.core.xanes.curve import find_edges, make_operators
+from operando.streamer.core.xanes.fit import inverse
+from operando.streamer.core.xanes.state import ROW, fixed_rows
 from operando.streamer.errors import ConfigError
 from operando.streamer.io.reference_files import load_references, read_spectrum
 from operando.streamer.lab.simulate.spectra import OXIDISED, REDUCED, absorption
@@ -158,7 +158,7 @@ def test_real_cathodes_at_three_voltages(shared_data):
         (content["composition"][n], str(content["voltage"][n])): np.array(mu)
         for n, mu in content["intensity"].items()
     }
-    curve = make_curve(energy, 8343.0, XanesSettings(smooth=1.0))
+    curve = make_operators(energy, 8343.0, XanesSettings(smooth=1.0))
     for name in ("NMC622", "NMC721"):
         low, middle, high = (spectra[name, volts] for volts in ("3.0", "4.3", "4.8"))
         edges = find_edges(curve, np.stack([low, middle, high], axis=1), 0.0)
@@ -172,6 +172,6 @@ def test_real_cathodes_at_three_voltages(shared_data):
         weighted = fixed_rows(rows_of, np.ones(len(energy)))
         for mu, wanted in ((0.3 * low + 0.7 * high, 0.7), (middle, None)):
             right = (weighted.T * ROW) @ mu[:, None]
-            reduced, oxidised = (inverse(normal_matrix(rows_of, weighted)) @ right)[-2:, 0]
+            reduced, oxidised = (inverse((weighted.T * ROW) @ rows_of) @ right)[-2:, 0]
             share = oxidised / (reduced + oxidised)
             assert share == pytest.approx(wanted, abs=1e-6) if wanted else 0.7 < share < 1.2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.core import xanes
-from operando.streamer.core.xanes.curve import find_edges, make_curve
+from operando.streamer.core.xanes.curve import find_edges, make_operators
 from operando.streamer.lab.simulate.spectra import OXIDISED, REDUCED, absorption, ni_edge_energies
 
 from .conftest import SETTINGS, Scene
@@ -52,7 +52,7 @@ def test_edges_and_white_lines(scene, done):
         share = (low + high) / 2
         fine = np.arange(8150.0, 8590.0, 0.25)
         truth = (1 - share) * absorption(fine, REDUCED) + share * absorption(fine, OXIDISED)
-        curve = make_curve(fine, 8341.0, SETTINGS)
+        curve = make_operators(fine, 8341.0, SETTINGS)
         wanted = find_edges(curve, truth[:, None], 0.0)
         row = newest(done[2].spectra, particle)
         assert row.edge_energy == pytest.approx(wanted.energy[0], abs=0.1)
@@ -116,7 +116,7 @@ def test_large_rois_are_binned_and_told_at_their_size(basis):
     scene = Scene(side=49, radius=16.0)
     settings = SETTINGS.model_copy(update={"map_px": 25})
     state, _ = run(scene.results(), basis, settings)
-    assert (state.binning, state.seen[0].images.shape) == (2, (2, 24, 24))
+    assert (state.binning, state.frames[0].images.shape) == (2, (2, 24, 24))
     item = xanes.finish(state, basis, settings).maps[0]
     assert item.fraction.shape == (49, 49)
     assert np.isnan(item.fraction[48]).all()

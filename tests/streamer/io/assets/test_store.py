@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from operando.streamer.core.assemble.descriptors import KINDS
+from operando.streamer.core.assemble.references import KINDS
 from operando.streamer.errors import AssetError, AssetMissing, ConfigError
 from operando.streamer.io.assets import ASSET_READERS, AssetReader, Gate
 from operando.streamer.io.assets.reader import reader_class

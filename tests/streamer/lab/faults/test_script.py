@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 
 from operando.streamer.errors import ConfigError
-from operando.streamer.lab.faults.injector import load_script
+from operando.streamer.lab.faults import load_script
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def blind(tmp_path_factory):
     """A detector from elsewhere that never sees anything."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "operando_blind.py").write_text(
-        "from operando.models.threshold.scene import collect\n"
+        "from operando.models.threshold.detector import collect\n"
         "class BlindDetector:\n"
         "    name = 'blind'\n"
         "    def __init__(self, settings, device):\n"

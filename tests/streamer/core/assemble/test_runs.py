@@ -1,4 +1,4 @@
-"""What never came, and runs that never stop."""
+"""Images that never come, and runs that never stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operando.streamer.core import assemble
-from operando.streamer.core.assemble.arrivals import added, contains
+from operando.streamer.core.assemble.state import added, contains
 from operando.streamer.core.frames import Role
 
 IMAGE = np.ones((16, 20))

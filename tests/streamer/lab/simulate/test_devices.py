@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.lab.simulate import SimSettings
-from operando.streamer.lab.simulate.devices import make_beamline
-from operando.streamer.lab.simulate.stage import Mounting, askew, steady_creep
+from operando.streamer.lab.simulate.devices import Mounting, askew, make_beamline, steady_creep
 
 SMALL = SimSettings(shape=(96, 96), n_particles=1, radius_px=(10, 12), n_energies=4, jitter_px=0.0)
 

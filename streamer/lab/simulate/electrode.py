@@ -1,4 +1,4 @@
-"""Where the particles lie, and how some of them come and go."""
+"""Where the particles of an electrode lie, how they move, and how some of them come and go."""
 
 from __future__ import annotations
 
@@ -6,22 +6,136 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from ....models.arrays import Array
-from .motion import CommonMotion, own_reach, ramp, random_steps, smooth_walk
 from .settings import SimSettings
 from .shapes import Body, make_body
 
-_GAP = 4.0
-
-_CANDIDATES = 400
-
+# By eye.
+_GAP = 4.0  # px between particles
+_CANDIDATES = 400  # places tried before a particle shrinks
 _SHRINK = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommonMotion:
+    """Motion that all particles share, for F frames.
+
+    Attributes
+    ----------
+    shift : (F, 2) rigid motion (y, x), px: drift and jitter together.
+    drift : (F, 2) its slow part, px.
+    linear : (F, 2, 2) linear map of the electrode in (y, x), without magnification.
+    strain : (F, 4) strain yy, xx, yx (1) and rotation (rad) behind `linear`.
+    """
+
+    shift: Array
+    drift: Array
+    linear: Array
+    strain: Array
+
+
+def _smooth_walk(rng: np.random.Generator, n: int, reach: float) -> Array:
+    """Draw a smooth random path in the plane that starts at 0.
+
+    Parameters
+    ----------
+    rng : source of randomness.
+    n : number of frames.
+    reach : largest distance from the start, px.
+
+    Returns
+    -------
+    (n, 2) float64, px.
+    """
+    if n < 2 or reach == 0:
+        return np.zeros((n, 2))
+    steps = gaussian_filter1d(rng.standard_normal((n, 2)), max(1.0, n / 12), axis=0, mode="nearest")
+    steps += rng.standard_normal(2) * np.abs(steps).mean()
+    path = np.cumsum(steps, axis=0)
+    path -= path[0]
+    return path * reach / np.linalg.norm(path, axis=1).max()
+
+
+def _random_steps(settings: SimSettings, index: int) -> Array:
+    """Draw the random walk of a particle, (F, 2) px, 0 in the first of the F frames.
+
+    Steps are normal, those beyond three standard deviations are cut to them.
+    """
+    rng = np.random.default_rng([settings.seed, 12, index])
+    steps = np.clip(rng.standard_normal((settings.n_frames, 2)), -3, 3) * settings.steps_px
+    steps[0] = 0.0
+    return np.cumsum(steps, axis=0)
+
+
+def _own_reach(settings: SimSettings) -> float:
+    """Return how far a particle may get from its place by its own motion, px."""
+    count = settings.births + settings.departures + settings.n_particles
+    walks = [_random_steps(settings, index) for index in range(count)]
+    return settings.wander_px + max((np.linalg.norm(w, axis=1).max() for w in walks), default=0.0)
+
+
+def ramp(n: int) -> Array:
+    """Rise from 0 to 1 over n frames with a slow start and end, (n,)."""
+    return 0.5 - 0.5 * np.cos(np.pi * np.linspace(0, 1, n)) if n > 1 else np.zeros(n)
+
+
+def rotation(angle: Array) -> Array:
+    """Return rotation matrices (..., 2, 2) in (y, x) for angles in rad (+ turns x towards y)."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], -2)
+
+
+def common_motion(
+    settings: SimSettings, rng: np.random.Generator, trace: Array | None = None
+) -> CommonMotion:
+    """Draw drift, jitter and affine deformation of the whole series.
+
+    Parameters
+    ----------
+    settings : what to simulate.
+    rng : source of randomness.
+    trace : (>= F, 2) measured motion (y, x), px, that replaces drift and jitter.
+
+    Raises
+    ------
+    ValueError
+        If the trace is shorter than the series.
+    """
+    n = settings.n_frames
+    drift = _smooth_walk(rng, n, settings.drift_px)
+    jitter = np.clip(rng.standard_normal((n, 2)), -3, 3) * settings.jitter_px
+    jitter[:1] = 0.0
+    shift = drift + jitter + _jumps(settings)
+    if trace is not None:
+        if len(trace) < n:
+            raise ValueError(
+                f"motion trace: wanted {n} frames or more, got {len(trace)}; use a longer one"
+            )
+        shift = np.asarray(trace[:n], dtype=np.float64)
+        shift = shift - shift[0]
+        drift = gaussian_filter1d(shift, max(1.0, n / 20), axis=0, mode="nearest")
+    yy, xx, yx = settings.strain
+    progress = ramp(n)
+    strain = progress[:, None] * np.array([yy, xx, yx, np.radians(settings.rotation_deg)])
+    stretch = np.eye(2) + progress[:, None, None] * np.array([[yy, yx], [yx, xx]])
+    return CommonMotion(
+        shift=shift, drift=drift, linear=rotation(strain[:, 3]) @ stretch, strain=strain
+    )
+
+
+def _jumps(settings: SimSettings) -> Array:
+    """Draw where the field lies in each scan after the stage came back from elsewhere, (F, 2)."""
+    rng = np.random.default_rng([settings.seed, 11])
+    jumps = settings.scan_jump_px * np.clip(rng.standard_normal((settings.scans, 2)), -2, 2)
+    jumps[0] = 0.0
+    return np.repeat(jumps, len(settings.scan_energies), axis=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """One particle and what it does by itself.
+    """One particle and its own motion and chemistry.
 
     Attributes
     ----------
@@ -98,7 +212,7 @@ def _half(settings: SimSettings) -> Array:
 
 
 def _room(settings: SimSettings, motion: CommonMotion, stretch: Array) -> _Room:
-    half, reach = _half(settings), own_reach(settings)
+    half, reach = _half(settings), _own_reach(settings)
     if settings.allow_cut:
         return _Room(-half * 0.97, half * 0.97, reach)
     deform = np.linalg.norm(stretch - np.eye(2), ord=2, axis=(1, 2)).max() * np.hypot(*half)
@@ -177,13 +291,13 @@ def _free(reach: float, path: Array, body: Body, taken: list[_Slot], partner: in
 
 
 def _walks(settings: SimSettings, slots: list[_Slot]) -> list[Array]:
-    """Own motion of each slot; touching particles share theirs, else they would overlap."""
+    """Draw the motion of each slot; touching particles share theirs, else they would overlap."""
     first = settings.births + settings.departures
     walks: list[Array] = []
     for i, slot in enumerate(slots):
         rng = np.random.default_rng([settings.seed, 4, i])
         reach = settings.wander_px * rng.uniform(0.4, 1.0)
-        own = smooth_walk(rng, settings.n_frames, reach) + random_steps(settings, i)
+        own = _smooth_walk(rng, settings.n_frames, reach) + _random_steps(settings, i)
         if first <= i < first + settings.rigid:
             own = np.zeros_like(own)
         walks.append(own if slot.partner is None else walks[slot.partner])
@@ -214,7 +328,7 @@ def _actor(settings: SimSettings, slot: _Slot, walk: Array, rank: int, going: in
 
 
 def _away(n: int, rng: np.random.Generator, *, born: bool) -> Array:
-    """1 where the particle is outside, 0 where it is at home, (n,)."""
+    """Draw how far a particle is away: 1 where it is outside, 0 at home, (n,)."""
     length = max(2, n // 4)
     start = int(rng.uniform(0.1, 0.9) * max(n - length, 1))
     away = np.zeros(n)
