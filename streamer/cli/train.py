@@ -22,8 +22,8 @@ from .options import Device, Profile
 from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..lab.training.checkpoint import TrainingCheckpoint
     from ..lab.training.job import Job, NetworkName
+    from ..lab.training.loop import TrainingCheckpoint
     from ..lab.training.run import Report
 
 app = typer.Typer(

@@ -13,20 +13,14 @@ from ..simulate.electrode import rotation
 from ..simulate.settings import SimSettings
 from ..simulate.shapes import Body
 
+# By eye.
 _CANDIDATES = 48
-
 _ANGLES = 72
-
 _TRIES = 6
-
 _SHRINK = 0.85
-
 _LEAST = 0.7
-
 _RIM = 6.0
-
 _STACKED = 0.2
-
 _NEAR = 0.25
 
 

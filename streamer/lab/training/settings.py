@@ -13,15 +13,10 @@ import numpy as np
 from ..simulate import SimSettings
 
 _EMPTY = 0.05
-
 _LARGE = 0.2
-
 _TYPICAL = 0.35
-
 _FIRST_SEED = 2**24  # smaller ones belong to benches and tests
-
 _REGULAR_SIDE = 256
-
 _BELOW, _OVER, _ABOVE = (8300.0, 8336.0), (8336.0, 8358.0), (8358.0, 8400.0)
 
 
