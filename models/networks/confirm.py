@@ -17,7 +17,7 @@ from ..arrays import Array, Mask
 from ..polar import SECTORS, Polar, polar
 from .contours import Contours
 
-# By eye, on simulated frames with clouds, unless a derivation stands here.
+# By eye, unless a derivation stands here.
 _PER = 2  # directions of `Polar` that are one sector here
 _SECTORS = SECTORS // _PER
 _DEPTH = 8  # bins on either side of the contour

@@ -14,17 +14,19 @@ from ..arrays import Array, Image, Labels, Mask
 from ..masks import components, grow, without_holes, without_tendrils
 
 Box = tuple[slice, slice]
-_PEEL = 0.35
-_CHUNKY = 0.3
-_COMPACT = 0.45
-_RAISE = 1.3
 Cut = tuple[Labels, list[float]]
-_DISC = 0.9
-_SIDE = 4  # cells on the left and on the right of a sheet
+# By eye, but for those of the sheet.
+_PEEL = 0.35  # of the density of a dense particle: what is fainter is not of it
+_CHUNKY = 0.3  # inscribed disc over area, below which a piece is no particle
+_COMPACT = 0.45  # and below which it is tried again at a higher level
+_RAISE = 1.3  # factor of that level
+_DISC = 0.9  # inscribed disc over area, above which there is nothing to cut
+_LARGE = 48  # cells; larger regions are cut at half the resolution, for speed
+_AT_A_TIME = 32  # regions on one sheet
+_SIDE = 4  # cells on the left and on the right of a sheet: the blur reaches 3
 _CROSS = np.ones((3, 3), bool)
-_LARGE = 48
-_AT_A_TIME = 32
 _TAPS = np.exp(-0.5 * np.arange(4) ** 2)
+_TAPS /= 2 * _TAPS.sum() - _TAPS[0]
 
 
 def find_regions(flat: Image, low: float, peak: Mask, min_area: float, neck: float) -> Labels:
@@ -167,9 +169,6 @@ def _high(values: Image) -> float:
 
 
 # Cutting regions at their necks, many at a time.
-
-
-_TAPS /= 2 * _TAPS.sum() - _TAPS[0]
 
 
 def split_necks(masks: Sequence[Mask], neck: float) -> list[Cut]:

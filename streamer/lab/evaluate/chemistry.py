@@ -11,7 +11,7 @@ from ...core.xanes.settings import XanesSettings
 from ..simulate.spectra import OXIDISED, REDUCED, absorption
 from ..simulate.truth import Truth
 
-_LARGEST_DISTANCE_PX = 5.0
+_LARGEST_DISTANCE_PX = 5.0  # by eye
 _FEWEST_FRAMES = 0.5
 
 

@@ -204,7 +204,7 @@ def _labels(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
 
 
 def roi_scores(found: Tensor, truth: Tensor) -> dict[str, float]:
-    """Overlap and position of masks.
+    """Measure overlap and position of masks.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def roi_scores(found: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def _centre(image: Tensor) -> Tensor:
-    """Centre of mass (N, 2) in cells: first moments over the zeroth (Su et al. 2024, eqs 2-5)."""
+    """Compute the centre of mass (N, 2), cells, from moments (Su et al. 2024, eqs 2-5)."""
     total = image.sum((1, 2, 3)).clamp_min(1e-6)
     y = torch.arange(image.shape[-2], dtype=image.dtype)
     x = torch.arange(image.shape[-1], dtype=image.dtype)

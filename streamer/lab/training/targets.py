@@ -100,7 +100,7 @@ def _cells(image: NDArray, step: int) -> NDArray:
 
 
 def regimes_of(scene: TrainingScene) -> NDArray[np.bool_]:
-    """Tell what is difficult about each particle; any number of things may be.
+    """Classify what is difficult about each particle; several classes may apply.
 
     ``invisible``: `TrainingScene.visibility` below 2.5; nothing should be learnt about these.
     ``noisy``: signal-to-noise ratio of a pixel below 1. ``faint``: contrast below 0.15 OD.
