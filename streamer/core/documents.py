@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import advice, streams
+from . import advice, data_keys
 from .assemble.values import number
 from .frames import Document, NamedDocument
 from .results import FrameResult, Ledger
@@ -131,7 +131,7 @@ def frame_documents(
         emitted = _open_frames(state, (height, width), result.time)
     emitted = _emit_held(emitted, now, settings)
     for particle in result.particles:
-        data = streams.particle_data(result, particle)
+        data = data_keys.particle_data(result, particle)
         emitted = _event(emitted, "particles", data, result.time, (roi, roi))
     emitted = _emit_rows(emitted, rows or XanesUpdate())
     # the frame comes last: who sees it may read all its particles
@@ -194,7 +194,7 @@ def _frame(
     """Emit the row of a frame, and what somebody should know or do now."""
     result, shape = row.result, emitted[0].shape or (1, 1)
     latency = now - result.time
-    data = streams.frame_data(result, shape, latency, row.ledger)
+    data = data_keys.frame_data(result, shape, latency, row.ledger)
     state, documents = _event(emitted, "frames", data, result.time, shape)
     advising, items = advice.update(state.advice, result, shape, latency, settings)
     emitted = replace(state, advice=advising), documents
@@ -205,10 +205,10 @@ def _frame(
 
 def _emit_rows(emitted: Emitted, rows: XanesUpdate) -> Emitted:
     for row in rows.spectra:
-        emitted = _event(emitted, "spectra", streams.spectrum_data(row), row.time, (0, 0))
+        emitted = _event(emitted, "spectra", data_keys.spectrum_data(row), row.time, (0, 0))
     for item in rows.maps:
         height, width = item.fraction.shape
-        emitted = _event(emitted, "maps", streams.map_data(item), item.time, (height, width))
+        emitted = _event(emitted, "maps", data_keys.map_data(item), item.time, (height, width))
     return emitted
 
 
@@ -235,7 +235,7 @@ def _event(
 
 def _open(emitted: Emitted, stream: str, image: tuple[int, int], time: float) -> Emitted:
     state, documents = emitted
-    keys = streams.data_keys(stream, image, f"operando:{state.raw}")
+    keys = data_keys.describe(stream, image, f"operando:{state.raw}")
     uid = _derived_uid(state.uid, stream)
     doc: Document = {
         "uid": uid,
@@ -245,7 +245,7 @@ def _open(emitted: Emitted, stream: str, image: tuple[int, int], time: float) ->
         "data_keys": keys,
         "object_keys": {"operando": list(keys)},
         "configuration": {"operando": {"data": {}, "timestamps": {}, "data_keys": {}}},
-        "hints": {"operando": {"fields": streams.HINTS[stream]}},
+        "hints": {"operando": {"fields": data_keys.HINTS[stream]}},
     }
     after = replace(
         state,
