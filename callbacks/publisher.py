@@ -24,22 +24,19 @@ from ..streamer.io.wire.codec import dumps
 from ..streamer.io.wire.curve import CurveSettings
 from ..streamer.io.wire.message import DOCUMENT_NAMES, ESSENTIAL, check_prefix
 from ..streamer.io.wire.queue import ByteQueue
-from ..streamer.io.wire.sockets import apply_curve, endpoint
+from ..streamer.io.wire.sockets import apply_curve, endpoint, keep_alive
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 50
-
-_SEND_HIGH_WATER = 32
-
-_LINGER_MS = 2000
-
+_SEND_HIGH_WATER = 32  # messages in 0MQ's own hands: few, as our queue counts bytes; by eye
+_LINGER_MS = 2000  # for what 0MQ holds at the end; by eye
 _SUBSCRIBED = b"\x01"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublisherCounters:
-    """What became of the documents; ``offered = sent + dropped + failed + queued``.
+    """Numbers of a publisher; ``offered = sent + dropped + failed + queued``.
 
     Attributes
     ----------
@@ -192,9 +189,7 @@ class FramePublisher:
         socket.xpub_nodrop = 1
         socket.xpub_verboser = 1
         socket.sndhwm = _SEND_HIGH_WATER
-        socket.heartbeat_ivl = 5000
-        socket.heartbeat_timeout = 15000
-        socket.reconnect_ivl_max = 2000
+        keep_alive(socket)
         if curve is not None:
             apply_curve(socket, _curve_settings(curve))
         return socket

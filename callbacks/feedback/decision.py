@@ -1,4 +1,4 @@
-"""Whether to move, and by how much: pure functions of what is known."""
+"""Decide whether to move, and by how much: pure functions of the state of the loop."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .latest import LatestFrame
 from .settings import FeedbackSettings
 
 _NONE = np.full(2, np.nan)
-KEPT = 5
-_LEAST = 4
-_SURE = 3.0
-_KEPT = 10_000
+KEPT = 5  # frames that a forecast is made from; by eye: what is older may have another rate
+_LEAST = 4  # of them: a line has two parameters, the rest tell its error
+_SURE = 3.0  # standard errors: one rate in 370 is taken for one by chance
+_KEPT = 10_000  # moves; bounds memory, far more than a scan makes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do about the drift.
+    """Move that takes back the drift, or the reason for none.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Decision:
 
     @property
     def wanted(self) -> bool:
-        """Whether to move."""
+        """Return whether to move."""
         return not self.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopState:
-    """What a decision is made of.
+    """State of the loop that a decision is made from.
 
     Attributes
     ----------
@@ -96,11 +96,8 @@ def _unfit(measured: LatestFrame, now: float, settings: FeedbackSettings) -> str
     return ""
 
 
-# Where a steady drift has got to since the last frame.
-
-
 def ahead(times: Sequence[float], drifts: Sequence[Array], now: float) -> Array:
-    """Drift of the sample from its last frame until now, along a straight line.
+    """Extrapolate the drift of the sample from its last frame until now along a straight line.
 
     Parameters
     ----------
@@ -123,9 +120,6 @@ def ahead(times: Sequence[float], drifts: Sequence[Array], now: float) -> Array:
     error = np.sqrt((rest**2).sum(axis=0) / (len(when) - 2) / spread)
     left = float(np.clip(now - when[-1], 0.0, np.diff(when).mean()))
     return np.where(np.abs(rate) > _SURE * error, rate * left, 0.0)
-
-
-# The moves that were made, and what of the drift is theirs.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +153,6 @@ class Moves:
     def total(self) -> Array:
         """Sum of all moves, (2,) px."""
         return self.between(float("-inf"))
-
-
-# What the loop did, as events of the raw run.
 
 
 class UnitSignal(Signal):

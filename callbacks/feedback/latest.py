@@ -1,4 +1,4 @@
-"""The newest word of the processor on the drift."""
+"""Newest results of the processor, for callbacks in the process of the RunEngine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...streamer.io.sources.settings import ZmqSourceSettings
-from ...streamer.io.sources.zmq import ZmqSource
+from ...streamer.io.sources.zmq import ZmqSource, ZmqSourceSettings
 from ..subscribers import Subscribers
 
 _USABLE = ("aligned", "degraded")
@@ -40,7 +39,7 @@ class LatestFrame:
 class LatestResults:
     """Subscriber of result documents that keeps the newest drift and advice.
 
-    It may be called from any thread. Events are told by their keys, so that it may join late.
+    It may be called from any thread. Events are known by their keys, so that it may join late.
     """
 
     def __init__(self) -> None:
@@ -62,18 +61,18 @@ class LatestResults:
 
     @property
     def measured(self) -> LatestFrame | None:
-        """Drift of the frame that was taken last, of those that could be measured."""
+        """Return the drift of the newest frame that could be measured."""
         with self._lock:
             return self._measured
 
     @property
     def heard(self) -> float | None:
-        """Data time of the newest frame of which anything was heard, s, measured or not."""
+        """Return the data time of the newest frame that was heard of, s, measured or not."""
         with self._lock:
             return self._heard
 
     def advice(self, kind: str) -> Mapping[str, Any] | None:
-        """Newest advice of a kind, as the data of its event; None if there was none."""
+        """Return the newest advice of a kind, as the data of its event; None if there was none."""
         with self._lock:
             return self._advice.get(kind)
 
@@ -86,7 +85,7 @@ class LatestResults:
 
 
 def _measured(data: Mapping[str, Any], time: float) -> LatestFrame | None:
-    """The drift that a frame has shown; None if it has shown none."""
+    """Return the drift that a frame has shown; None if it has shown none."""
     drift = np.array([data["drift_y"], data["drift_x"]], dtype=np.float64)
     if data["status"] not in _USABLE or not np.isfinite([*drift, data["drift_sigma"]]).all():
         return None
@@ -97,9 +96,6 @@ def _measured(data: Mapping[str, Any], time: float) -> LatestFrame | None:
         sigma=float(data["drift_sigma"]),
         particles=int(data["n_particles"]),
     )
-
-
-# Result documents from 0MQ for callbacks in this process.
 
 
 class ResultListener:

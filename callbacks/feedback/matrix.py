@@ -1,4 +1,4 @@
-"""How the image moves with the stage, and whether that can be believed."""
+"""Matrix from moves of the stage to shifts of the image: its fit and its checks."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ class StageMatrix:
 
     @property
     def measured(self) -> bool:
-        """Whether it comes from test moves."""
+        """Return whether it comes from test moves."""
         return bool(np.isfinite(self.error))
 
     def to_stage(self, shift: Array) -> Array:
-        """Move of the axes, (2,) units, that shifts the image by (2,) px."""
+        """Return the move of the axes, (2,) units, that shifts the image by (2,) px."""
         return np.linalg.solve(self.px_per_unit, shift).astype(np.float64)
 
     def to_image(self, move: Array) -> Array:
-        """Shift of the image, (2,) px, that a move of the axes, (2,) units, causes."""
+        """Return the shift of the image, (2,) px, that a move of the axes, (2,) units, causes."""
         return self.px_per_unit @ move
 
 
 def fit_matrix(
     places: ArrayLike, drifts: ArrayLike, times: ArrayLike, settings: FeedbackSettings
 ) -> StageMatrix:
-    """Least-squares matrix of test moves, a steady drift meanwhile taken out.
+    """Fit the matrix to test moves by least squares, with a steady drift meanwhile taken out.
 
     Parameters
     ----------

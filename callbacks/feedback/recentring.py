@@ -22,10 +22,8 @@ from .matrix import StageMatrix, check_against, fit_matrix
 from .settings import FeedbackSettings
 
 logger = logging.getLogger(__name__)
-
 Plan = Generator[Any, Any, Any]
-
-_POLL_S = 0.02
+_POLL_S = 0.02  # by eye: short beside an exposure
 
 
 class Recentring:
@@ -83,29 +81,29 @@ class Recentring:
 
     @property
     def matrix(self) -> StageMatrix | None:
-        """How the image follows the axes, None if that is not known."""
+        """Return how the image follows the axes, None if that is not known."""
         return self._matrix
 
     @property
     def refused(self) -> str:
-        """Why the loop has stopped: reversed or astray; "" while it goes on."""
+        """Return why the loop has stopped: reversed or astray; "" while it goes on."""
         return self._refused
 
     @property
     def moves(self) -> Moves:
-        """Moves that were made, as shifts of the image."""
+        """Return the moves that were made, as shifts of the image."""
         return self._moves
 
     @property
     def sample_drift(self) -> Array | None:
-        """Drift of the sample on its stage, (2,) px: as seen in the image, less the moves made."""
+        """Return the drift of the sample on its stage, (2,) px: of the image less the moves."""
         measured = self._latest.measured
         if measured is None:
             return None
         return measured.drift - self._moves.between(float("-inf"), measured.time)
 
     def measure(self, take: Callable[[], Plan]) -> Plan:
-        """Plan stub: measure the matrix by small test moves, there and back along each axis.
+        """Measure the matrix by small test moves, there and back along each axis; a plan stub.
 
         Parameters
         ----------
@@ -146,7 +144,7 @@ class Recentring:
         logger.info("image moves by %s px per unit of the axes", measured.px_per_unit.round(2))
 
     def recentre(self) -> Plan:
-        """Plan stub: take the drift back, if it is time; call it once between two frames.
+        """Take the drift back, if it is time; a plan stub, called once between two frames.
 
         It never raises because of what the processor says or does not say.
 
@@ -196,7 +194,7 @@ class Recentring:
     # -- what is decided ---------------------------------------------------------------------
 
     def _judge(self, measured: LatestFrame | None) -> None:
-        """Look whether the images have followed the moves since the last frame."""
+        """Check that the images have followed the moves since the last frame."""
         if measured is None or (self._frames and measured.time <= self._frames[-1].time):
             return
         self._frames = (*self._frames, measured)[-3:]
@@ -314,7 +312,7 @@ class Recentring:
         return enough and measured.sigma <= settings.max_sigma_px
 
     def _write_test(self, place: Array) -> Plan:
-        """Tell of a move, lest it be taken for a jump; its length is not known yet."""
+        """Record a test move, lest it be taken for a jump; its length is not known yet."""
         if self._record is not None:
             yield from self._record.write(
                 axis_0=float(place[0]), axis_1=float(place[1]), acted=1, reason="test"

@@ -1,4 +1,4 @@
-"""Whether the images follow the moves: a wrong sign must not run away."""
+"""Response of the images to the moves: a wrong sign must not run away."""
 
 from __future__ import annotations
 
@@ -14,21 +14,15 @@ from .decision import Moves
 from .latest import LatestFrame
 from .settings import FeedbackSettings
 
-KEPT = 10
-
+# by eye, unless it says otherwise
+KEPT = 10  # pairs of frames that the response is fitted to
 _LEAST = 3  # frame pairs until a matrix that was not measured is tried
-
-_SURE = 3.0
-
+_SURE = 3.0  # standard errors of a normal distribution: wrong once in 370
 _ANY_GAIN = 3.0  # standard deviation of the gain of a matrix that was only given, 1
-
-_MEASURED_GAIN = 0.3  # of one that test moves have told
-
+_MEASURED_GAIN = 0.3  # of one that test moves have measured
 _BACKWARDS = -0.25  # gain below which the images go the other way rather than nowhere
-
-_PRIOR_WORTH = 4.0  # components
-
-_FIRST = 4.0  # of the scatter: a first move of this length tells its sign
+_PRIOR_WORTH = 4.0  # components that the usual scatter counts for
+_FIRST = 4.0  # of the scatter: a first move of this length shows its sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +40,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """How the images have answered to the moves.
+    """Response of the images to the moves so far.
 
     Attributes
     ----------
@@ -66,7 +60,7 @@ class Response:
 
 
 def pair_of(frames: Sequence[LatestFrame], moves: Moves) -> Pair | None:
-    """What three frames in a row tell of the moves between them, None if they tell nothing.
+    """Return what three frames in a row say of the moves between them, None if nothing.
 
     The frame in the middle is left out: a move was decided by its jitter, which would be mistaken
     for an answer to the move. For the same reason nothing is told by a move that was decided by
@@ -116,7 +110,7 @@ def respond(pairs: Sequence[Pair], settings: FeedbackSettings, *, measured: bool
 
 
 def refused(response: Response, settings: FeedbackSettings) -> str:
-    """Why no further move is to be made: reversed or astray; "" if there is no reason."""
+    """Return why no further move is to be made: reversed or astray; "" for no reason."""
     off = abs(response.gain - 1)
     if off - response.sure * response.sigma <= settings.response_tolerance:
         return ""
@@ -124,12 +118,12 @@ def refused(response: Response, settings: FeedbackSettings) -> str:
 
 
 def proven(response: Response) -> bool:
-    """Whether a move surely brings the field nearer."""
+    """Return whether a move surely brings the field nearer."""
     return abs(response.gain - 1) + response.sure * response.sigma < 1
 
 
 def first_move(response: Response, settings: FeedbackSettings) -> float:
-    """Least length of a move with a matrix that is not proven, px.
+    """Return the least length of a move with a matrix that is not proven, px.
 
     It is so long that its sign is seen in one frame, and infinite as long as nobody knows what the
     field does by itself.

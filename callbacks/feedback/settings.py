@@ -75,6 +75,6 @@ class FeedbackSettings(BaseModel):
         default=4.0,
         gt=0,
         description="by how much the field may move on its own from frame to frame, as long as "
-        "no frames have told it, px; a matrix that was not measured is first tried with a move "
+        "no frames have shown it, px; a matrix that was not measured is first tried with a move "
         "of at least this length",
     )

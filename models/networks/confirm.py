@@ -1,4 +1,4 @@
-"""Whether there is a particle within a contour: its rim on the raw optical density.
+"""Confirm that there is a particle within a contour, by its rim on the raw optical density.
 
 A generator that was trained against a discriminator draws what particles look like, also where
 there is none. What it and the Dual U-net draw is therefore only a question, and the answer is in
@@ -17,49 +17,32 @@ from ..arrays import Array, Mask
 from ..polar import SECTORS, Polar, polar
 from .contours import Contours
 
+# By eye, unless a derivation stands here.
 _PER = 2  # directions of `Polar` that are one sector here
-
 _SECTORS = SECTORS // _PER
-
 _DEPTH = 8  # bins on either side of the contour
-
 _BIN = 1 / 16  # width of a bin, mean radii
-
 _BLUR = 1.0  # px on either side of the contour that the optics blur, at least
-
 _WIDTH = 5  # bins that are compared on either side
-
 _NARROW = 3  # bins that are compared close to the contour on either side
-
 _APART = 1  # bins between these
-
 _OFFSET = 3  # bins by which a contour may be off
-
 _FEWEST = 2.0  # independent pixels of a sector, inside and outside
-
 _CLEAR = 1.0  # standard errors above which a sector has a rim
-
 _INDEPENDENT = 0.45  # interpolation averages neighbours: of two thirds along each axis, squared
-
 # Share of the fall at the contour, for even odds: diameters, px, and what optics leave of rims.
 _SHARP = ((15.0, 24.0, 40.0, 70.0), (0.40, 0.42, 0.45, 0.52))
-
 _DOUBT = 0.5  # standard errors that are in favour of a rim
-
 _NOISY = (10.0, 18.0)  # rim contrast in standard errors: hidden by noise, and standing out
-
 _HESITANT = (0.82, 0.9)  # probability for even odds at these
-
-_CLOSED = 0.6
-
-_KNOWN = 0.3
-
+_CLOSED = 0.6  # share of directions with a rim for even odds
+_KNOWN = 0.3  # and of those that can be judged
 _SURE = 0.5  # score above which a particle is beyond doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rims:
-    """What the rims of N contours are like on the optical density.
+    """Rims of N contours on the optical density.
 
     Attributes
     ----------
@@ -80,7 +63,7 @@ class Rims:
     outside: Array
 
     def pick(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Rims:
-        """Some of them."""
+        """Return some of them."""
         return Rims(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
@@ -93,7 +76,7 @@ class _Table:
     square: Array
 
     def band(self, where: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-        """Count, sum and sum of squares over the bins ``where`` (N, bins), each (N, sectors)."""
+        """Add up count, sum and squares over the bins ``where`` (N, bins), each (N, sectors)."""
         weight = where[:, None, :]
         return tuple((part * weight).sum(2) for part in (self.count, self.total, self.square))
 
@@ -151,14 +134,14 @@ def _tabulate(contours: Contours, hidden: Mask) -> _Table:
 
 
 def _variance(outer: tuple[Array, ...], low: Array, known: NDArray[np.bool_]) -> Array:
-    """Variance of a cell about the mean of its sector, outside, (N,)."""
+    """Estimate the variance of a cell about the mean of its sector, outside, (N,)."""
     count, _, square = outer
     spread = ((square - count * low**2) * known).sum(1)
     return spread.clip(min=0) / ((count - 1) * known).sum(1).clip(min=1) + 1e-12
 
 
 def _steepness(table: _Table, known: NDArray[np.bool_], variance: Array, per_cell: Array) -> Array:
-    """Share of the whole fall that happens at the contour, and some of its standard error, (N,).
+    """Measure the share of the fall that happens at the contour, and some of its error, (N,).
 
     Of a Gaussian cloud it is 0.31 at most, wherever it is cut and however large it is.
     """
@@ -180,7 +163,7 @@ def _steepness(table: _Table, known: NDArray[np.bool_], variance: Array, per_cel
 
 
 def confidence(contours: Contours, found: Rims, least_t: float) -> Array:
-    """How sure it is that there is a particle, (N,) 0..1.
+    """Rate how sure it is that there is a particle, (N,) 0..1.
 
     The probability of the networks, times what the frame says to it. Networks that hesitate are
     believed where noise explains it; where the rim of a particle would stand out, they must not.
@@ -204,7 +187,7 @@ def confidence(contours: Contours, found: Rims, least_t: float) -> Array:
 
 
 def beside_densest(score: Array, contrast: Array, owner: NDArray[np.int64], least: float) -> Array:
-    """Score of each contour less what is faint beside the densest sure one of its frame, (N,).
+    """Lower the score of what is faint beside the densest sure contour of its frame, (N,).
 
     Parameters
     ----------

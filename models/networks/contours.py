@@ -1,4 +1,4 @@
-"""The contours of particles: soft masks that the Dual U-net draws, and their moments."""
+"""Contours of particles: soft masks that the Dual U-net draws, and their moments."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from ..masks import grow, main_parts
 from .inputs import ROI_CELLS, roi_sides, roi_values, standardised
 from .nets import DualUNet
 
+# By eye.
 _FAR = 0.15  # error of the assumed centre, in diameters, from which the window is moved
-
 _OFF = (0.8, 1.25)  # found over assumed diameter, outside of which the window is resized
-
 _FEWEST = 12  # cells
-
 _AT_A_TIME = 16  # windows
-
 _BEYOND = 2  # cells around the contour that may be inside in part
 
 
@@ -60,20 +57,20 @@ class Contours:
 
     @property
     def cell(self) -> Array:
-        """(N,) side of a cell, px."""
+        """Return the side (N,) of a cell, px."""
         return self.sides / ROI_CELLS
 
     @property
     def diameter(self) -> Array:
-        """(N,) of the disc of equal area, px."""
+        """Return the diameter (N,) of the disc of equal area, px."""
         return 2 * np.sqrt(self.area / np.pi)
 
     def pick(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Contours:
-        """Some of them."""
+        """Return some of them."""
         return Contours(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     def with_rows(self, rows: NDArray[np.intp], others: Contours) -> Contours:
-        """These, with some replaced."""
+        """Return them with some replaced."""
         merged = {}
         for f in fields(self):
             merged[f.name] = getattr(self, f.name).copy()
@@ -83,7 +80,7 @@ class Contours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracer:
-    """Draws contours.
+    """Draw contours with the Dual U-net.
 
     Attributes
     ----------
@@ -145,7 +142,7 @@ class Tracer:
 
 
 def measured(owner: NDArray[np.int64], places: Array, prior: Array, every: Image) -> Contours:
-    """Contours with their moments.
+    """Make contours with their moments.
 
     Parameters
     ----------
@@ -178,7 +175,7 @@ def measured(owner: NDArray[np.int64], places: Array, prior: Array, every: Image
 
 
 def soft_moments(share: Image, centres: Array, sides: Array) -> tuple[Array, Array, Array]:
-    """Centre of mass, area and second moments of soft masks (Su et al. 2024, eqs 2-5).
+    """Compute centre of mass, area and second moments of soft masks (Su et al. 2024, eqs 2-5).
 
     Parameters
     ----------

@@ -22,22 +22,17 @@ from .search import FrameFeatures, Search
 from .weights import Weights, WeightsError, fetch
 
 _SIZES = (0.8, 1.2)  # of the least and of the largest diameter that are asked for
-
 _FOLLOWED = (0.7, 1.4)  # found over expected diameter of a particle that is followed
-
 _STRAYED = 0.5  # how far it may be from where the others are, diameters
-
 _SURE = 0.5  # score above which a particle that is followed is beyond doubt
-
 _EMPTY = 0.02  # standard deviation of what the generator sees; 0.008 OD
-
 _OUT = "out_of_distribution"
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class NetworksDetector:
-    """Finds particles with the networks, and confirms each on the raw optical density.
+    """Find particles with the networks, and confirms each on the raw optical density.
 
     The generator's masks at several resolutions give places; the Dual U-net draws the contour of
     the particle at each, in windows that are scaled to its size; the centre of mass of the contour
@@ -92,11 +87,11 @@ class NetworksDetector:
             pairs = zip(od.split(1), valid.split(1), strict=True)
             return [found for pair in pairs for found in self.detect(*pair)]
         od, valid = self._prepared(od, valid)
-        regions, look = self._search(od, valid)
+        regions, features = self._search(od, valid)
         contours = self._trace(
             od, valid, regions.owner, regions.yx, regions.diameter, regions.probability
         )
-        doubts = self._doubts(look)
+        doubts = self._doubts(features)
         return self._rated(contours, (od.shape[-2], od.shape[-1]), doubts)
 
     @torch.inference_mode()
@@ -123,18 +118,18 @@ class NetworksDetector:
         usable = valid if bool(torch.isfinite(od.sum())) else valid & torch.isfinite(od)
         return (od, usable) if bool(usable.all()) else fill_defects(od, usable)
 
-    def _doubts(self, look: FrameFeatures) -> list[str]:
+    def _doubts(self, frames: FrameFeatures) -> list[str]:
         if self._known is None:
-            return [""] * len(look.features)
-        far = ood.distance(look.features, self._known) > self._known["ood.threshold"]
+            return [""] * len(frames.features)
+        far = ood.distance(frames.features, self._known) > self._known["ood.threshold"]
         # an empty frame is not like others, but there is nothing in it to be wrong about
-        far &= look.spread > _EMPTY
+        far &= frames.spread > _EMPTY
         return [_OUT if one else "" for one in far.tolist()]
 
     def _rated(
         self, contours: Contours, shape: tuple[int, int], doubts: list[str]
     ) -> list[Detections]:
-        """What is confirmed, by frame, in the order of the contours."""
+        """Rate contours; return what is confirmed, by frame, in their order."""
         s = self.settings
         contours = contours.pick(self._sized(contours))
         pairs = find_pairs(contours)
@@ -158,7 +153,7 @@ class NetworksDetector:
 
 
 def _common_shift(seen: Contours, expected: Expected) -> NDArray[np.float64]:
-    """How far all particles have moved, (2,) px; the median of those that were found."""
+    """Estimate how far all particles have moved, (2,) px, by the median of those found."""
     there = seen.area > 0
     if not there.any():
         return np.zeros(2)
@@ -175,7 +170,7 @@ def _is_where_expected(
 
 
 def _loaded(kind: type[Network], weights: Weights) -> Network:
-    """The network with its weights; what else is in the file is not for it."""
+    """Load a network with its weights; what else is in the file is not for it."""
     own = {k: t for k, t in weights.tensors.items() if not k.startswith(ood.PREFIX)}
     try:
         network = kind(**weights.about["arguments"])

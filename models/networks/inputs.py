@@ -1,4 +1,4 @@
-"""What the networks see: the same for training and for inference."""
+"""Inputs of the networks, the same for training and for inference."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-ROI_CELLS = 64
-
+ROI_CELLS = 64  # sides of the ROIs of the Dual U-net
 ROI_SIDE = 2.0
 """Side of the ROI of a particle, in units of its equal-area diameter."""
 
-_SOFT = 0.1  # OD around which the scale turns from linear to logarithmic
-
-_FULL = 4.0  # asinh of the densest particles over _SOFT
-
-_FEWEST = 0.25  # valid share from which a cell counts
-
-_LEAST_SPREAD = 1e-3
+# The shipped weights were trained with these: they change with the weights only.
+_SOFT = 0.1  # OD around which the scale turns from linear to logarithmic; by eye
+_FULL = 4.0  # asinh of the densest particles over _SOFT: asinh(2.7 / 0.1)
+_FEWEST = 0.25  # valid share from which a cell counts; by eye
+_LEAST_SPREAD = 1e-3  # OD, no detector resolves less
 
 
 def frame_input(od: Tensor, valid: Tensor, step: int) -> Tensor:
-    """Frames as the generator sees them.
+    """Prepare frames for the generator.
 
     Means over cells of ``step`` x ``step`` px, less the median of each frame, on a scale that is
     linear around zero and logarithmic beyond 0.1 OD, so that faint particles are not lost beside
@@ -43,7 +40,7 @@ def frame_input(od: Tensor, valid: Tensor, step: int) -> Tensor:
 
 
 def frame_levels(od: Tensor, valid: Tensor, step: int, levels: int) -> list[Tensor]:
-    """`frame_input` with steps of ``step``, ``2 * step``, ``4 * step``, ...; finest first."""
+    """Compute `frame_input` with ``step``, ``2 * step``, ``4 * step``, ... px; finest first."""
     share, total = _sums(od, valid, step)
     found = []
     for level in range(levels):
@@ -61,13 +58,13 @@ def _compressed(value: Tensor, usable: Tensor) -> Tensor:
 
 
 def _asinh(x: Tensor) -> Tensor:
-    """By logarithms, which a CPU computes ten times faster."""
+    """Compute by logarithms, which a CPU computes ten times faster."""
     size = x.abs()
     return size.add_((size * size).add_(1.0).sqrt_()).log_().copysign_(x)
 
 
 def cells(od: Tensor, valid: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    """Mean over the valid pixels of each cell of ``step`` x ``step`` px.
+    """Average over the valid pixels of each cell of ``step`` x ``step`` px.
 
     Returns
     -------
@@ -77,7 +74,7 @@ def cells(od: Tensor, valid: Tensor, step: int) -> tuple[Tensor, Tensor]:
 
 
 def _sums(od: Tensor, valid: Tensor, step: int) -> tuple[Tensor, Tensor]:
-    """Share of each cell that is valid, and what these pixels add up to over their full number."""
+    """Return the valid share of each cell, and the sum of these pixels over their full number."""
     kept = torch.where(valid, od, od.new_zeros(()))
     return _coarser(valid.to(od.dtype), step), _coarser(kept, step)
 
@@ -88,7 +85,7 @@ def _ratio(share: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _coarser(image: Tensor, step: int) -> Tensor:
-    """Means over cells; nothing is beyond the image."""
+    """Average over cells; nothing is beyond the image."""
     if step == 1:
         return image
     height, width = image.shape[-2:]
@@ -97,7 +94,7 @@ def _coarser(image: Tensor, step: int) -> Tensor:
 
 
 def _mean(image: Tensor, step: int) -> Tensor:
-    """Mean over cells by strided sums; several times faster on a CPU than pooling or reducing."""
+    """Average over cells by strided sums; several times faster on a CPU than pooling."""
     while step % 2 == 0:
         rows = image[..., ::2, :] + image[..., 1::2, :]
         image = (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
@@ -110,12 +107,12 @@ def _mean(image: Tensor, step: int) -> Tensor:
 
 
 def roi_sides(diameter: Tensor) -> Tensor:
-    """Sides of the windows of particles, px, from their equal-area diameters, px."""
+    """Return sides of the windows of particles, px, from their equal-area diameters, px."""
     return diameter * ROI_SIDE
 
 
 def sample_windows(images: Tensor, owner: Tensor, centres: Tensor, sides: Tensor) -> Tensor:
-    """Square windows of images, resampled to 64 x 64 cells by bilinear interpolation.
+    """Cut square windows of images, resampled to 64 x 64 cells by bilinear interpolation.
 
     Cells larger than a pixel are means over the pixels of the coarsest power of two that is not
     larger than the cell, so that nothing is aliased. What a window shows does not depend on the
@@ -155,7 +152,7 @@ def sample_windows(images: Tensor, owner: Tensor, centres: Tensor, sides: Tensor
 
 
 def _pyramid(images: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images at halved resolutions, one after the other.
+    """Make images at halved resolutions, one after the other.
 
     Returns
     -------
@@ -172,7 +169,7 @@ def _pyramid(images: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _taps(place: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Cells below and above a place, (N, 64) int64, and their weights; 0 outside the image."""
+    """Find cells below and above a place, (N, 64) int64, and their weights; 0 outside the image."""
     low = place.floor()
     high = place - low
     found = []
@@ -185,7 +182,7 @@ def _taps(place: Tensor, size: Tensor) -> list[tuple[Tensor, Tensor]]:
 def roi_input(
     od: Tensor, valid: Tensor, owner: Tensor, centres: Tensor, sides: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """ROIs as the Dual U-net sees them: standardised, of one size.
+    """Prepare ROIs for the Dual U-net: standardised, of one size.
 
     Zero mean and unit standard deviation over the valid cells, so that neither the contrast nor
     its change over an absorption edge matters.
@@ -208,7 +205,7 @@ def roi_input(
 def roi_values(
     od: Tensor, valid: Tensor, owner: Tensor, centres: Tensor, sides: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Optical density in ROIs, and where it is known; arguments as of `roi_input`.
+    """Sample optical density in ROIs, and where it is known; arguments as of `roi_input`.
 
     Returns
     -------
@@ -225,7 +222,7 @@ def roi_values(
 
 
 def standardised(value: Tensor, usable: Tensor) -> Tensor:
-    """Zero mean and unit standard deviation over the usable cells, (N, 1, 64, 64)."""
+    """Scale to zero mean and unit standard deviation over the usable cells, (N, 1, 64, 64)."""
     weight = usable.to(value.dtype)
     count = weight.sum((1, 2, 3), keepdim=True).clamp_min(1.0)
     mean = value.sum((1, 2, 3), keepdim=True) / count

@@ -1,4 +1,4 @@
-"""One U-net of the Dual U-net."""
+"""Networks of Su et al. 2024: the Dual U-net, and the generator of the Cycle-GAN."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class UNet(nn.Module):
 
 
 def _pair(before: int, after: int) -> nn.Sequential:
-    """Two 3 x 3 convolutions, each normalised and rectified."""
+    """Stack two 3 x 3 convolutions, each normalised and rectified."""
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False),
         nn.BatchNorm2d(after),
@@ -101,7 +101,7 @@ class DualUNet(nn.Module):
         self.contour = UNet(width)
 
     def forward(self, roi: Tensor) -> tuple[Tensor, Tensor]:
-        """Clean and contour ROIs.
+        """Clean ROIs and draw their contours.
 
         Parameters
         ----------
@@ -160,13 +160,13 @@ class Generator(nn.Module):
         return self.translate(image)[0]
 
     def translate(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Translate images, and tell what they look like in the bottleneck.
+        """Translate images, with features of the bottleneck.
 
         Returns
         -------
         image : (B, 1, H, W), see `forward`.
-        features : (B, 2 C) mean and rms of the bottleneck's channels, for telling whether a frame
-            is like those of the training.
+        features : (B, 2 C) mean and rms of the bottleneck's channels, to compare a frame
+            with those of the training.
         """
         height, width = image.shape[-2:]
         amount = (0, -width % STRIDE, 0, -height % STRIDE)
@@ -210,7 +210,7 @@ def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 def folded(network: Network, device: torch.device, *, half: bool) -> Network:
-    """A copy for inference: normalisation folded into the convolutions, channels last.
+    """Copy for inference: normalisation folded into the convolutions, channels last.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def _fold(layers: nn.Sequential) -> None:
 
 
 def half_pays(device: torch.device) -> bool:
-    """Whether this machine computes convolutions in bfloat16 faster than in float32.
+    """Return True if this machine computes convolutions in bfloat16 faster than in float32.
 
     CUDA devices from Ampere on, and CPUs with matrix or vector instructions for bfloat16; others
     only emulate it.

@@ -1,4 +1,4 @@
-"""Whether a frame is like those that the generator was trained with.
+"""Detect frames that are unlike those that the generator was trained with.
 
 The Mahalanobis distance of the features in the bottleneck of the generator from those of the
 training frames (Lee et al. 2018, arXiv 1807.03888, there per class), with a covariance that is
@@ -13,20 +13,15 @@ import torch
 from torch import Tensor
 
 PREFIX = "ood."
-
-_SHRINKAGE = 0.1
-
-_FLOOR = 1e-3  # of the largest spread: features that hardly vary tell nothing
-
+_SHRINKAGE = 0.1  # by eye, as the rest
+_FLOOR = 1e-3  # of the largest spread: features that hardly vary mean nothing
 _HELD_OUT = 4  # one frame of so many is not fitted, but sets the threshold
-
-_QUANTILE = 0.995
-
-_MARGIN = 1.5
+_QUANTILE = 0.995  # of the distances of frames that are held out
+_MARGIN = 1.5  # times that
 
 
 def fit(features: Tensor) -> dict[str, Tensor]:
-    """Statistics of the frames of a training, to be stored with the weights.
+    """Fit statistics to the frames of a training, to be stored with the weights.
 
     Parameters
     ----------
@@ -54,7 +49,7 @@ def fit(features: Tensor) -> dict[str, Tensor]:
 
 
 def distance(features: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Mahalanobis distance over the root of the number of features, (N,); about 1 if alike.
+    """Compute the Mahalanobis distance per root of the number of features, (N,); 1 if alike.
 
     Parameters
     ----------
@@ -65,7 +60,7 @@ def distance(features: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def statistics(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor] | None:
-    """Those among the tensors of a file of weights; None if it has none."""
+    """Select them among the tensors of a file of weights; None if it has none."""
     found = {k: t.to(device) for k, t in tensors.items() if k.startswith(PREFIX)}
     return found or None
 

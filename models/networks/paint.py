@@ -1,4 +1,4 @@
-"""Contours drawn into frames of full resolution."""
+"""Draw contours into frames of full resolution."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BESIDE = 1.35  # pairs are looked at if their masks, made larger by this, touch
 def paint(
     contours: Contours, found: Rims, score: Array, shape: tuple[int, int], doubt: str = ""
 ) -> Detections:
-    """The detections of one frame.
+    """Draw the detections of one frame.
 
     Pixels that lie in two masks belong to that with the higher probability; centre, area and
     moments are those of the whole mask all the same. One of which others leave no pixel is left
@@ -66,7 +66,7 @@ def paint(
 
 
 def _fine(contours: Contours, shape: tuple[int, int]) -> Iterator[tuple[Box, Image]]:
-    """Pixels where each mask may be, and its probability there, by bilinear interpolation."""
+    """Find the pixels where each mask may be, with its probability there (bilinear)."""
     likely = [contours.share.max(axis) > 0.25 for axis in (2, 1)]
     for share, rows, columns, centre, cell in zip(
         contours.share, *likely, contours.centres, contours.cell, strict=True
@@ -81,7 +81,7 @@ def _fine(contours: Contours, shape: tuple[int, int]) -> Iterator[tuple[Box, Ima
 def _axis(
     likely: NDArray[np.bool_], centre: float, cell: float, size: int
 ) -> tuple[torch.Tensor, slice, slice]:
-    """Weights of cells in pixels, and which pixels and cells these are, along one axis."""
+    """Compute weights of cells in pixels, and which pixels and cells these are, along one axis."""
     some = np.flatnonzero(likely)
     first, last = max(int(some[0]) - 2, 0), min(int(some[-1]) + 3, ROI_CELLS)
     low, high = (
@@ -94,7 +94,7 @@ def _axis(
 
 
 def _part(drawn: tuple[Box, Image], box: Box) -> Image:
-    """What was drawn in one box, as seen in another."""
+    """Crop what was drawn in one box to another."""
     (rows, columns), chance = drawn
     out = np.zeros([s.stop - s.start for s in box], np.float32)
     y0, y1 = max(rows.start, box[0].start), min(rows.stop, box[0].stop)
@@ -116,7 +116,7 @@ def _bounds(labels: NDArray[np.int32], n: int, box: Box) -> tuple[int, int, int,
 
 
 def _contrast(contours: Contours, found: Rims) -> Array:
-    """Mean OD inside above that just outside."""
+    """Compute the mean OD inside above that just outside."""
     weight = contours.share * contours.usable
     total = (weight * contours.value).sum((1, 2), dtype=np.float64)
     return total / weight.sum((1, 2), dtype=np.float64).clip(1e-9) - found.outside
@@ -125,7 +125,7 @@ def _contrast(contours: Contours, found: Rims) -> Array:
 def _is_cut(
     contours: Contours, bounds: NDArray[np.int64], shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Whether masks touch the rim of the frame, or what is invalid."""
+    """Find masks that touch the rim of the frame, or what is invalid."""
     beside = grow(~contours.usable) & (contours.share > 0.5)
     at_rim = (bounds[:, :2] <= 0).any(1) | (bounds[:, 2:] >= shape).any(1)
     return at_rim | (beside.sum((1, 2)) >= _TOUCHES)
@@ -151,7 +151,7 @@ class Pairs:
     inside: NDArray[np.float64]
 
     def pick(self, which: NDArray[np.bool_]) -> Pairs:
-        """Some of them."""
+        """Return some of them."""
         return Pairs(
             one=self.one[which],
             other=self.other[which],
@@ -161,7 +161,7 @@ class Pairs:
 
 
 def find_pairs(contours: Contours) -> Pairs:
-    """Pairs of neighbours; each in both orders."""
+    """Find pairs of neighbours; each in both orders."""
     long = np.sqrt(contours.moments[:, :2].sum(1).clip(0))
     extent = np.maximum(_EXTENT * long / np.sqrt(2), contours.diameter / 2)
     apart = np.hypot(*(contours.yx[:, None] - contours.yx[None]).transpose(2, 0, 1))
@@ -181,7 +181,7 @@ def find_pairs(contours: Contours) -> Pairs:
 
 
 def _seen_from(contours: Contours, one: NDArray[np.intp], other: NDArray[np.intp]) -> Image:
-    """Masks in the windows of others, (P, S, S)."""
+    """Sample masks in the windows of others, (P, S, S)."""
     if not len(one):
         return np.zeros((0, ROI_CELLS, ROI_CELLS), np.float32)
     at = (np.arange(ROI_CELLS) + 0.5) / ROI_CELLS - 0.5
@@ -199,7 +199,7 @@ def _seen_from(contours: Contours, one: NDArray[np.intp], other: NDArray[np.intp
 
 
 def others(contours: Contours, pairs: Pairs) -> Image:
-    """Probability of anybody else in the window of each contour, (N, S, S)."""
+    """Compute the probability of any other particle in the window of each contour, (N, S, S)."""
     found = np.zeros_like(contours.share)
     for one, share in zip(pairs.one, pairs.share, strict=True):
         np.maximum(found[one], share, out=found[one])
@@ -207,7 +207,7 @@ def others(contours: Contours, pairs: Pairs) -> Image:
 
 
 def without_duplicates(pairs: Pairs, score: NDArray[np.float64], most: float) -> NDArray[np.bool_]:
-    """Which to keep, (N,) bool: of two that lie over each other, that with the better score.
+    """Choose which to keep, (N,) bool: of two that lie over each other, that with the better score.
 
     Parameters
     ----------

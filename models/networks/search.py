@@ -1,4 +1,4 @@
-"""Where in the frames there may be particles: the generator's masks at several resolutions."""
+"""Search frames for particles: the generator's masks at several resolutions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Regions:
         return len(self.owner)
 
     def pick(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Regions:
-        """Some of them."""
+        """Return some of them."""
         return Regions(
             owner=self.owner[which],
             yx=self.yx[which],
@@ -60,7 +60,7 @@ class Regions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameFeatures:
-    """What B frames look like, at the finest level.
+    """Features of B frames at the finest level, to detect unusual ones.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class FrameFeatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Finds regions.
+    """Find regions at several resolutions.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Search:
 
     @property
     def levels(self) -> int:
-        """How many resolutions, each half the one before, the largest particles need."""
+        """Return how many resolutions, each half the one before, the largest particles need."""
         return 1 + max(0, ceil(log2(self.most / (self.step * _WIDEST))))
 
     def __call__(self, od: Tensor, valid: Tensor) -> tuple[Regions, FrameFeatures]:
@@ -105,7 +105,7 @@ class Search:
         Returns
         -------
         regions : of all frames, in the order of the frames.
-        look : what the frames look like.
+        features : of the frames.
         """
         images = frame_levels(od, valid, self.step, self.levels)
         seen = [masks_of(self.generator, image, self.tile) for image in images]
@@ -116,13 +116,13 @@ class Search:
         for level, part in enumerate(flat.split(sizes, dim=1)):
             shape = images[level].shape[-2:]
             levels.append(self._regions(part.numpy().reshape(-1, *shape), self.step * 2**level))
-        look = FrameFeatures(
+        features = FrameFeatures(
             features=seen[0][1], spread=images[0].flatten(1).std(dim=1, correction=0)
         )
-        return merged(levels, [self.step * 2**level for level in range(len(levels))]), look
+        return merged(levels, [self.step * 2**level for level in range(len(levels))]), features
 
     def _regions(self, masks: NDArray[np.uint8], step: int) -> Regions:
-        """Connected regions of one level."""
+        """Find the connected regions of one level."""
         limit = self.threshold * 255
         area = np.pi / 4 * (_SMALLEST * self.least / step) ** 2
         parts = [_measured(mask, mask > limit, step, max(area, _FEWEST)) for mask in masks]
@@ -135,7 +135,7 @@ class Search:
 def _measured(
     mask: NDArray[np.uint8], inside: Mask, step: int, least: float
 ) -> NDArray[np.float64]:
-    """Centre (y, x) px, diameter px and probability of each connected region, (N, 4)."""
+    """Measure centre (y, x) px, diameter px and probability of each connected region, (N, 4)."""
     labels, count = components(inside)
     at = np.flatnonzero(inside)
     label = labels.take(at)
@@ -151,7 +151,7 @@ def _measured(
 
 
 def merged(levels: Sequence[Regions], steps: Sequence[int]) -> Regions:
-    """One list of what several levels found.
+    """Merge what several levels found.
 
     Of two that are the same, that of the level for which it has the better size is kept; the
     finer one, if both are as good. What differs, such as a particle and its halves, is kept for
@@ -190,13 +190,13 @@ def merged(levels: Sequence[Regions], steps: Sequence[int]) -> Regions:
 
 
 def reach(generator: Generator) -> int:
-    """How far, in cells, what a cell becomes depends on its neighbours; a multiple of 8."""
+    """Return how far, in cells, neighbours of a cell influence it; a multiple of 8."""
     # Two 3 x 3 convolutions per block at 1/8 of the resolution; the rest reaches 4 of such cells.
     return STRIDE * (2 * len(generator.blocks) + 4)
 
 
 def masks_of(generator: Generator, images: Tensor, tile: int) -> tuple[Tensor, Tensor]:
-    """Masks of images, in tiles where they are large.
+    """Compute masks of images, in tiles where they are large.
 
     Tiles overlap by as much as the generator sees, and only their inner parts are used: the mask
     is that of the whole image. The features are means over the tiles.
@@ -246,7 +246,7 @@ def _tiled(generator: Generator, images: Tensor, tile: int) -> tuple[Tensor, Ten
 
 
 def _spans(size: int, tile: int, margin: int) -> list[tuple[int, int]]:
-    """Inner parts of tiles along one axis; each begins where the generator's grid does."""
+    """Return inner parts of tiles along one axis; each begins where the generator's grid does."""
     inner = max(STRIDE, (tile - 2 * margin) // STRIDE * STRIDE)
     starts = range(0, size, inner) if size > tile else [0]
     return [(start, min(start + inner, size) if size > tile else size) for start in starts]

@@ -22,7 +22,6 @@ SHIPPED: Mapping[str, str] = {
 """Files in the package, by network; their checksums are in ``SHA256SUMS`` beside them."""
 
 _META = "operando"
-
 _PACKAGE = "operando.models"
 
 
@@ -127,7 +126,7 @@ def _parse(network: str, name: str, content: bytes, digest: str) -> Weights:
 
 
 def _promised(name: str) -> str:
-    """Checksum of a shipped file."""
+    """Look up the checksum of a shipped file."""
     try:
         lines = (files(_PACKAGE) / "weights" / "SHA256SUMS").read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,1 +1,1 @@
-"""The detector without weights: scene, background, regions, contours."""
+"""Detector without weights: background, regions, contours, score."""

@@ -29,7 +29,7 @@ from .pyramid import (
 )
 from .regions import find_regions
 
-# By eye, on simulated frames and on real ones of NCA particles.
+# By eye.
 _FAINT = 2.4  # contrast over noise below which the score is next to nothing
 _SURE = 0.5  # score above which a particle is beyond doubt
 _ROUNDS = 5

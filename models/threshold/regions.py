@@ -1,4 +1,4 @@
-"""From a flattened frame to one coarse region per particle."""
+"""Find one coarse region per particle in a flattened frame."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from ..arrays import Array, Image, Labels, Mask
 from ..masks import components, grow, without_holes, without_tendrils
 
 Box = tuple[slice, slice]
-_PEEL = 0.35
-_CHUNKY = 0.3
-_COMPACT = 0.45
-_RAISE = 1.3
 Cut = tuple[Labels, list[float]]
-_DISC = 0.9
-_SIDE = 4  # cells on the left and on the right of a sheet
+# By eye, but for those of the sheet.
+_PEEL = 0.35  # of the density of a dense particle: what is fainter is not of it
+_CHUNKY = 0.3  # inscribed disc over area, below which a piece is no particle
+_COMPACT = 0.45  # and below which it is tried again at a higher level
+_RAISE = 1.3  # factor of that level
+_DISC = 0.9  # inscribed disc over area, above which there is nothing to cut
+_LARGE = 48  # cells; larger regions are cut at half the resolution, for speed
+_AT_A_TIME = 32  # regions on one sheet
+_SIDE = 4  # cells on the left and on the right of a sheet: the blur reaches 3
 _CROSS = np.ones((3, 3), bool)
-_LARGE = 48
-_AT_A_TIME = 32
 _TAPS = np.exp(-0.5 * np.arange(4) ** 2)
+_TAPS /= 2 * _TAPS.sum() - _TAPS[0]
 
 
 def find_regions(flat: Image, low: float, peak: Mask, min_area: float, neck: float) -> Labels:
@@ -105,7 +107,7 @@ def _replace(
 
 
 def _within(outer: Box, inner: Box) -> Box:
-    """A box in a box, as a box of the frame."""
+    """Place a box of a box in the frame."""
     y, x = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, inner, strict=True))
     return y, x
 
@@ -117,7 +119,7 @@ def _placed(part: Mask, box: Box, shape: tuple[int, ...]) -> Mask:
 
 
 def _components(mask: Mask, min_area: float) -> list[tuple[Box, Mask]]:
-    """Bounding boxes and masks of the connected components that are large enough."""
+    """Return bounding boxes and masks of the connected components that are large enough."""
     labels, count = components(mask)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     boxes = find_objects(labels)
@@ -158,7 +160,7 @@ def _peel(
 
 
 def _high(values: Image) -> float:
-    """The 0.9 quantile, much faster on few values than `numpy.quantile`."""
+    """Compute the 0.9 quantile, much faster on few values than `numpy.quantile`."""
     place = 0.9 * (len(values) - 1)
     k = int(place)
     values.partition(k)
@@ -167,9 +169,6 @@ def _high(values: Image) -> float:
 
 
 # Cutting regions at their necks, many at a time.
-
-
-_TAPS /= 2 * _TAPS.sum() - _TAPS[0]
 
 
 def split_necks(masks: Sequence[Mask], neck: float) -> list[Cut]:
@@ -212,7 +211,7 @@ class _Sheet:
     shapes: list[tuple[int, int]]
 
     def part(self, image: NDArray, i: int) -> NDArray:
-        """What is at a region, (h, w)."""
+        """Return an image at a region, (h, w)."""
         top, (height, width) = self.tops[i], self.shapes[i]
         return image[top : top + height, _SIDE : _SIDE + width]
 
@@ -309,7 +308,7 @@ def _blurred(image: Array) -> Array:
 
 
 def _highest(image: Array, reach: int) -> Array:
-    """Maximum over squares that reach so many cells to each side."""
+    """Take the maximum over squares that reach so many cells to each side."""
     for _ in range(reach):
         rows = image.copy()
         np.maximum(rows[1:], image[:-1], out=rows[1:])
@@ -328,7 +327,7 @@ def _bounds(mask: Mask) -> tuple[slice, slice]:
 
 
 def _seeds(sheet: _Sheet, depth: Array, radii: dict[int, float]) -> Labels:
-    """Labels of the tops of some regions, in the order of the regions."""
+    """Label the tops of some regions, in the order of the regions."""
     least = np.full((len(depth), 1), np.inf)
     reach = np.zeros((len(depth), 1), np.int64)
     for i, radius in radii.items():
@@ -344,7 +343,7 @@ def _seeds(sheet: _Sheet, depth: Array, radii: dict[int, float]) -> Labels:
 
 
 def _largest(labels: Labels, values: Array) -> Array:
-    """Largest of some positive values by label; 0 outside of all, (count + 1,)."""
+    """Find the largest of some positive values by label; 0 outside of all, (count + 1,)."""
     inside = np.flatnonzero(labels > 0)
     owner, values = labels.take(inside), values.take(inside)
     order = np.argsort(values)
@@ -354,7 +353,7 @@ def _largest(labels: Labels, values: Array) -> Array:
 
 
 def _merge(basins: Labels, depth: Array, neck: float) -> Labels:
-    """New label of each basin after wide necks are undone, (count + 1,) int32."""
+    """Return the new label of each basin after wide necks are undone, (count + 1,) int32."""
     peaks = _largest(basins, depth)
     count = len(peaks) - 1
     pairs = _passes(basins, depth, count)
@@ -370,7 +369,7 @@ def _merge(basins: Labels, depth: Array, neck: float) -> Labels:
 
 
 def _passes(basins: Labels, depth: Array, count: int) -> list[tuple[float, int, int]]:
-    """Height of the pass between each two neighbouring basins: (height, a, b)."""
+    """Find the height of the pass between each two neighbouring basins: (height, a, b)."""
     keys, heights = [], []
     for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         first, second = basins[a], basins[b]

@@ -1,4 +1,4 @@
-"""``operando forward``: the proxy between beamline and listeners, with or without keys."""
+"""``operando forward`` and ``keys``: the proxy of documents, and CURVE keys for it."""
 
 from __future__ import annotations
 
@@ -65,9 +65,6 @@ def forward(
         f"{counts.fell_behind} times a listener fell behind, "
         f"{counts.refused} times somebody was not let in"
     )
-
-
-# ``operando keys``: CURVE keys for publisher, forwarder and subscriber.
 
 
 def listening_with(folder: Path | None) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from ..service.service import Service
 from .terminal import console, for_machines, say, status_line
 
 logger = logging.getLogger("operando.cli")
-_PATIENCE_S = 3.0
+_PATIENCE_S = 3.0  # by eye: a proxy on this network answers within it
 
 
 class Connection:
-    """Tells once when a live source listens, and once if that takes long.
+    """Connection of a live source, of which is told once when it listens, or if that takes long.
 
     Parameters
     ----------
@@ -99,11 +99,8 @@ def show_ended(summary: ResultSummary, shown: dict[str, RunSummary]) -> None:
                 print_run(console(), run)
 
 
-# Runs as tables, and a progress line while they grow.
-
-
 def progress_text(summary: ResultSummary) -> str:
-    """One line about the newest run."""
+    """Return one line about the newest run."""
     run = summary.newest
     if run is None:
         return "waiting for images"
@@ -128,7 +125,7 @@ def print_run(console: Console, run: RunSummary) -> None:
 
 
 def run_table(run: RunSummary) -> Table:
-    """Particles of a run, largest first."""
+    """Return the particles of a run, largest first."""
     sample = f" of {run.sample}" if run.sample else ""
     title = f"run {run.raw[:8]}{sample}: {run.frames} frames, result {run.uid[:8]}"
     table = Table(title=title, title_justify="left")
@@ -152,7 +149,7 @@ def run_table(run: RunSummary) -> Table:
 
 
 def ledger_text(run: RunSummary) -> str:
-    """The ledger of a finished run in one line."""
+    """Return the ledger of a finished run in one line."""
     if run.stop is None:
         return "the run is still open"
     ledger = run.stop["ledger"]

@@ -1,4 +1,4 @@
-"""``operando record``: keep what a beamline publishes."""
+"""``operando record``, ``journal`` and ``import``: keep documents, or make them of files."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .options import Keys, Profile
+from .options import Keys, Profile, ZmqAddress
 
 
 def record(
     folder: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the recordings.")
     ] = Path(),
-    zmq: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."),
-    ] = "localhost:5578",
+    zmq: ZmqAddress = "localhost:5578",
     runs: Annotated[int, typer.Option(min=0, help="End after this many runs; 0: never.")] = 0,
     keys: Keys = None,
 ) -> None:
@@ -58,15 +55,9 @@ def record(
         say(f"{source.counters().dropped} documents were dropped", "red")
 
 
-# ``operando journal``: receive documents and keep them, for a processor that reads them.
-
-
 def journal(
     folder: Annotated[Path, typer.Argument(help="Folder of the journal; made if absent.")],
-    zmq: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Out side of the beamline's bluesky-0MQ-proxy."),
-    ] = "localhost:5578",
+    zmq: ZmqAddress = "localhost:5578",
     profile: Profile = None,
     keys: Keys = None,
     linger: Annotated[
@@ -84,8 +75,7 @@ def journal(
     """
     from ..config import load_settings
     from ..io.journal.segments import JournalFolder
-    from ..io.sources.settings import ZmqSourceSettings
-    from ..io.sources.zmq import ZmqSource
+    from ..io.sources.zmq import ZmqSource, ZmqSourceSettings
     from ..service.keeper import Keeper
     from ..service.operation.systemd import notify
     from .network import listening_with
@@ -101,9 +91,6 @@ def journal(
         keeper.run(stop)
     counters = source.counters()
     say(f"{counters.decoded} documents kept, {counters.bad} refused")
-
-
-# ``operando import``: make a recording out of files.
 
 
 def import_data(

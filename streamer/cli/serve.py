@@ -1,4 +1,4 @@
-"""``operando dashboard``: the live web page."""
+"""``operando dashboard`` and ``ioc``: results as a web page and as process variables."""
 
 from __future__ import annotations
 
@@ -38,9 +38,6 @@ def dashboard(
     served = Dashboard(tiled, host, port, public=public)
     say(f"dashboard of {tiled.partition('?')[0]} at {served.address} (Ctrl-C ends it)")
     served.run()
-
-
-# ``operando ioc``: results as EPICS process variables, in a process of their own.
 
 
 def ioc(

@@ -32,7 +32,7 @@ class LogFormat(StrEnum):
 
 @cache
 def console() -> Console:
-    """The console that everything but results is written to.
+    """Return the console that everything but results is written to.
 
     There is only one, because a status line and a log message on two of them overwrite each other.
     """
@@ -48,7 +48,7 @@ def say(text: str, style: str = "") -> None:
 
 
 def for_machines() -> bool:
-    """Whether the log is JSON, so that nothing else may be written to standard error."""
+    """Return whether the log is JSON: nothing else may be written to standard error then."""
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 
 
@@ -117,9 +117,6 @@ def _fault(
 ) -> None:
     """Log a fault that nobody has caught, so that it is one line too."""
     _log.critical("fault: %s", kind.__name__, exc_info=(kind, error, traceback))
-
-
-# How a command ends: after so many runs, or at Ctrl-C.
 
 
 def end_after(runs: int, stop: threading.Event) -> Callable[[str, Document], None]:

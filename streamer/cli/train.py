@@ -22,8 +22,8 @@ from .options import Device, Profile
 from .terminal import console, say
 
 if TYPE_CHECKING:
-    from ..lab.training.checkpoint import TrainingCheckpoint
     from ..lab.training.job import Job, NetworkName
+    from ..lab.training.loop import TrainingCheckpoint
     from ..lab.training.run import Report
 
 app = typer.Typer(
@@ -238,7 +238,7 @@ def _train(
 def _job(
     network: NetworkName, given: dict[str, Any], smoke: bool, checkpoint: TrainingCheckpoint | None
 ) -> Job:
-    """The job of the options, or that of the checkpoint, which they must not contradict."""
+    """Return the job of the options, or that of the checkpoint, which they must not contradict."""
     from ..errors import ConfigError
     from ..lab.training.job import make_job, parse_job
 
@@ -252,9 +252,6 @@ def _job(
                 "the option out, or start a training in another folder"
             )
     return parse_job(stored)
-
-
-# What `operando train` shows while it runs.
 
 
 class TrainProgress:

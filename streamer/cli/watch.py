@@ -22,7 +22,7 @@ from .network import listening_with
 from .options import Keys, TiledUri
 
 _WIDEST = 120
-_PATIENCE_S = 3.0
+_PATIENCE_S = 3.0  # by eye
 
 
 def watch(
@@ -80,14 +80,11 @@ def _opened(zmq: str | None, tiled: str | None, keys: Path | None, every: float)
 
 
 def _first(watching: Watching, stop: threading.Event) -> tuple[LiveView, str]:
-    """The view as soon as it holds a frame."""
+    """Return the view as soon as it holds a frame."""
     while True:
         view, trouble = watching.look(0.25)
         if stop.is_set() or view.frame.number >= 0:
             return view, trouble
-
-
-# Where the terminal's view comes from.
 
 
 class Watching(Protocol):

@@ -34,7 +34,7 @@ GAP = " "
 
 
 def view_of(view: LiveView, now: float, width: int = 100, trouble: str = "") -> RenderableType:
-    """Everything on one screen.
+    """Return everything on one screen.
 
     Parameters
     ----------
@@ -167,11 +167,8 @@ def _time(seconds: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text from the beamline without what a terminal might obey."""
+    """Return a text from the beamline without what a terminal might obey."""
     return "".join(c if c.isprintable() else " " for c in text)
-
-
-# A curve in one line of text.
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -185,7 +182,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def span(values: Sequence[float], width: int) -> tuple[float, float]:
-    """Least and largest of the values that `sparkline` draws; NaN if there are none."""
+    """Return the least and largest of the values that `sparkline` draws; NaN if there are none."""
     known = [v for v in list(values)[-width:] if math.isfinite(v)]
     return (min(known), max(known)) if known else (math.nan, math.nan)
 

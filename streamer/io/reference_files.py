@@ -15,7 +15,7 @@ from ..core.xanes import PhaseReference, XanesSettings, make_reference
 from ..errors import ConfigError
 
 Spectrum = tuple[Array, Array]
-_KEV_BELOW = 1000.0  # no edge that is measured with such optics lies below 1 keV
+_KEV_BELOW = 1000.0  # eV; hard X-ray edges lie above
 _MU = ("norm", "normtrans", "normfluor", "xmu", "mu", "mutrans", "mufluor", "murefer")
 _RATIOS: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
     ("i0", "itrans", np.log),

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import zmq
@@ -28,25 +27,22 @@ from zmq.utils.monitor import recv_monitor_message
 
 from ..errors import ConfigError
 from ..io.wire.curve import CurveServerSettings, Role, server_curve
-from ..io.wire.sockets import apply_curve_server, endpoint, is_loopback
+from ..io.wire.sockets import (
+    REFUSED,
+    apply_curve_server,
+    endpoint,
+    is_loopback,
+    keep_alive,
+)
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 100
-
-_BURST = 256
-
-_HEARTBEAT_MS = 5000
-
-_REFUSED = (
-    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-    | zmq.Event.HANDSHAKE_FAILED_AUTH
-)
+_BURST = 256  # messages between two looks at monitors and the event that ends it
 
 
 class ForwarderSettings(BaseModel):
-    """Where a forwarder listens, and whom it lets in."""
+    """Settings of a forwarder: where it listens, and whom it lets in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,7 +71,7 @@ class ForwarderSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwarderCounters:
-    """What became of the messages; ``received = forwarded + odd``.
+    """Numbers of a forwarder; ``received = forwarded + odd``.
 
     Attributes
     ----------
@@ -140,12 +136,7 @@ class Forwarder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def counters(self) -> ForwarderCounters:
@@ -193,8 +184,7 @@ class Forwarder:
         socket.rcvhwm = socket.sndhwm = settings.high_water
         # a listener that sends has nothing to say that is longer than a subscription
         socket.maxmsgsize = 4 * settings.max_message_bytes if role == "publisher" else 4096
-        socket.heartbeat_ivl = _HEARTBEAT_MS
-        socket.heartbeat_timeout = 3 * _HEARTBEAT_MS
+        keep_alive(socket)
         if curves is not None:
             apply_curve_server(socket, curves[role], role)
         if role == "subscriber":
@@ -206,7 +196,7 @@ class Forwarder:
         return socket
 
     def _monitor(self, socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-        monitor = socket.get_monitor_socket(_REFUSED)
+        monitor = socket.get_monitor_socket(REFUSED)
         self._sockets.insert(0, monitor)
         return monitor
 
@@ -222,7 +212,7 @@ class Forwarder:
             )
 
     def _subscriptions(self) -> None:
-        """Take note of nothing: what listeners send goes no further."""
+        """Discard messages from subscribers; count unexpected ones."""
         for _ in range(_BURST):
             try:
                 head = self._out.recv_multipart(zmq.NOBLOCK)[0][:1]

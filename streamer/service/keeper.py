@@ -24,11 +24,12 @@ from ..io.wire.losses import Losses
 from ..io.wire.message import Received
 
 logger = logging.getLogger(__name__)
-_TELL_S = 0.25
+# all by eye
+_STATUS_S = 0.25  # between two statuses: readers see within it that the keeper listens
 _RETRY_S = 0.2
 _MAX_ITEMS = 64
 _POLL_S = 0.05
-_START_S = 30.0
+_START_S = 30.0  # longest wait for a keeper that imports on a busy machine
 _CHECK_S = 1.0
 _END_S = 10.0
 
@@ -42,7 +43,7 @@ class Keeper:
     folder : of the journal.
     settings : see `JournalSettings`.
     address : of the source, for others to read.
-    linger : end when nobody has read for ``linger_s``; else only when told to.
+    linger : end when nobody has read for ``linger_s``; else only at a signal.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Keeper:
         self._writer = JournalWriter(folder, settings)
         self._dropped = 0
         self._losses = Losses()
-        self._told_at = self._synced_at = self._read_at = time.monotonic()
-        self._told: dict[str, Any] = {}
+        self._status_at = self._synced_at = self._read_at = time.monotonic()
+        self._status: dict[str, Any] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the journal until told to stop, or until nobody reads it any more."""
+        """Keep the journal until `stop` is set, or until nobody reads it any more."""
         try:
             while not self._source.exhausted and not self._deserted():
                 if stop.is_set():
@@ -75,13 +76,13 @@ class Keeper:
                     self._keep(item, stop)
                 self._housekeeping()
         finally:
-            self._tell()
+            self._write_status()
             self._writer.close()
 
     def _keep(self, item: Received, stop: threading.Event) -> None:
-        """Append a document, after what is to be told of those that were given up before it."""
+        """Append a document, after an account of those that were given up before it."""
         named = (item.name, item.doc)
-        for name, doc in (*item.lost, *self._losses.told(), named):
+        for name, doc in (*item.lost, *self._losses.documents(), named):
             message = to_message(name, doc)
             while not self._writer.append(message, name, item.received_at):
                 self._prune()
@@ -107,15 +108,15 @@ class Keeper:
             self._writer.sync()
             self._synced_at = now
         ready = self._source.ready.is_set()
-        if now - self._told_at >= _TELL_S or ready != self._told.get("ready"):
-            self._tell()
+        if now - self._status_at >= _STATUS_S or ready != self._status.get("ready"):
+            self._write_status()
             self._prune()
 
-    def _tell(self) -> None:
-        self._told_at = time.monotonic()
+    def _write_status(self) -> None:
+        self._status_at = time.monotonic()
         counters = asdict(self._source.counters())
         counters["dropped"] += self._dropped
-        self._told = {
+        self._status = {
             "address": self._address,
             "ready": self._source.ready.is_set(),
             "status": self._source.status,
@@ -123,7 +124,7 @@ class Keeper:
             "lingers": self._linger,
             "counters": counters,
         }
-        self._folder.tell("keeper", self._told)
+        self._folder.tell("keeper", self._status)
 
     def _prune(self) -> None:
         self._writer.prune(int(self._folder.told("reader").get("confirmed", 0)))
@@ -135,9 +136,6 @@ class Keeper:
         if self._folder.locked("reader"):
             self._read_at = now
         return now - self._read_at > self._settings.linger_s
-
-
-# Sees to it that somebody keeps the journal.
 
 
 class JournalSupervisor:

@@ -19,7 +19,7 @@ _OPEN_RESULT_RUNS = 64  # bounds what is remembered of runs whose stop never com
 
 
 class Processor(Protocol):
-    """What the service needs of a processor."""
+    """Interface of a processor to the service."""
 
     def process(self, documents: Sequence[NamedDocument]) -> None:
         """Process documents that have queued up, as a batch."""
@@ -32,7 +32,7 @@ class Processor(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """How the service takes documents.
+    """Settings of the service: how it takes documents.
 
     Attributes
     ----------

@@ -87,12 +87,12 @@ class EmbeddedTiled:
 
     @property
     def base_uri(self) -> str:
-        """Address without the API key: safe to show."""
+        """Return the address without the API key: safe to show."""
         return f"http://{self.host}:{self.port}"
 
     @property
     def uri(self) -> str:
-        """Address with the API key."""
+        """Return the address with the API key."""
         return f"{self.base_uri}?api_key={self.api_key}"
 
     @property

@@ -13,7 +13,7 @@ from operando.models.networks.weights import WeightsError, fetch
 from operando.streamer.errors import OperandoError, RecordingError, TrainingError
 from operando.streamer.io.recording.reader import read_documents
 from operando.streamer.lab.simulate.truth import Truth
-from operando.streamer.lab.training import checkpoint
+from operando.streamer.lab.training.loop import load_checkpoint
 from operando.streamer.lab.training.pool import Pool
 
 from .messages import PAYLOADS, Bomb, stock
@@ -83,10 +83,10 @@ def test_checkpoints_of_the_training(tmp_path, canary):
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": 1, "job": Bomb(canary)}, path)
     with pytest.raises(TrainingError):
-        checkpoint.load(path)
+        load_checkpoint(path)
     path.write_bytes(pickle.dumps(Bomb(canary)))
     with pytest.raises(TrainingError):
-        checkpoint.load(path)
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize("load", [Pool.load, Truth.load], ids=["pool", "truth"])

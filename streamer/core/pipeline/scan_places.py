@@ -222,7 +222,7 @@ def blend(tracks: list[ScanTrack]) -> list[Blended]:
 
 @dataclass(frozen=True, slots=True)
 class _Slope:
-    """difference = offset + per_faintness * faintness; None where it cannot be told."""
+    """difference = offset + per_faintness * faintness; None where it is unknown."""
 
     offset: Array
     per_faintness: Array

@@ -1,7 +1,7 @@
 """The second pass over a scan that has ended: every frame against each particle's best template.
 
 Live values chain templates over the contrasts of the scan, in the order in which they come. When
-the scan is over, the template that tells most is known, and every frame is matched with it at once;
+the scan is over, the best template is known, and every frame is matched with it at once;
 what the background did to the places is judged over the whole scan (see `scan_places`), and the
 motion is followed again from the beginning.
 """

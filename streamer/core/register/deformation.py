@@ -1,6 +1,6 @@
 """Deformation of the field around its drift, and the magnification of a zone plate in it.
 
-Magnification changes with the energy. Where the profile tells the change, it is divided out of the
+Magnification changes with the energy. Where the profile gives the change, it is divided out of the
 positions before drift and deformation. Where it does not, it is estimated from the isotropic part
 of the affine deformation:
 
@@ -29,7 +29,7 @@ _ITERATIONS = 10  # of weights and scatter; by eye
 
 _SLOPE_PRIOR = 1e-3  # 1/eV, of the magnification: ten times that of a zone plate at 8 keV
 
-_WALK_S = 600.0  # `strain_walk` is told for ten minutes, the time of a scan
+_WALK_S = 600.0  # `strain_walk` is given for ten minutes, the time of a scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def fit_affine(points: Array, motion: Array, variance: Array, minimum: int) -> A
         return IDENTITY
     centre = np.average(points, axis=0, weights=1.0 / variance.sum(axis=1))
     spread = np.linalg.svd(points - centre, compute_uv=False)
-    if spread[-1] < _MIN_SPREAD_PX:  # particles on a line cannot tell strain across it
+    if spread[-1] < _MIN_SPREAD_PX:  # particles on a line say nothing of strain across it
         return IDENTITY
     design = np.column_stack([np.ones(len(points)), points - centre])
     # from the median on, so that one particle of its own mind neither bends nor widens the fit
@@ -268,7 +268,7 @@ def view_of(
 def update_magnification(
     state: MagnificationState, time: float, seen: View, affine: Affine, settings: RegisterSettings
 ) -> tuple[MagnificationState, Magnification]:
-    """Advance the regression by the deformation of a frame, and tell the magnification.
+    """Advance the regression by the deformation of a frame, and estimate the magnification.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usable:
-    """The N particles of a frame that may tell its drift; arrays are (N, 2) float64.
+    """The N particles of a frame that may define its drift; arrays are (N, 2) float64.
 
     Attributes
     ----------
@@ -162,7 +162,7 @@ def robust_mean(values: Array, noise: Array, own: Array, steps: Steps) -> Drift:
     """
     variance = noise + own
     free = len(values) - 1
-    # a few vectors cannot tell their scatter alone
+    # a few vectors alone say little of their scatter
     prior = min(_PRIOR_VECTORS, steps.vectors)
     centre = np.median(values, axis=0)
     weights = 1.0 / variance

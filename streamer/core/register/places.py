@@ -235,7 +235,7 @@ def _measure(
 def refine(
     image: Tensor, labels: Labels, requests: Sequence[FitRequest], stacks: RimStacks
 ) -> dict[int, TemplateFit]:
-    """Fit the rims of particles; those that cannot be told are left out.
+    """Fit the rims of particles; those that cannot be fitted are left out.
 
     Parameters
     ----------

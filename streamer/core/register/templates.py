@@ -102,7 +102,7 @@ class TemplateSet:
 
     @property
     def best(self) -> Template:
-        """Return the template that tells places best: strong, and the mean of many frames."""
+        """Return the template that gives places best: strong, and the mean of many frames."""
         able = [t for t in self.templates if t.rim is not None]
         return max(able or self.templates, key=lambda t: t.contrast**2 * min(t.frames, 8))
 

@@ -16,8 +16,8 @@ from .settings import XanesSettings
 SIGMA = 0.01
 """Noise of weight 1, OD: that of a pixel of 10,000 counts. A choice of unit."""
 _SCALE_EV = 200.0  # half of the range of a scan, so that columns are about 1
-_MOST_WEIGHT = 4.0  # a frame of less noise than 0.005 OD has errors other than counting; by eye
-_LEAST_WEIGHT = 2.0**-10  # an integer of 14 bits in fixed point
+_MOST_WEIGHT = 4.0  # that of noise of 0.005 OD; by eye
+_LEAST_WEIGHT = 2.0**-10  # 14 bits are left in fixed point (`ROW`)
 _UNKNOWN_SIGMA = 0.03  # OD, about that of 1000 counts; by eye
 
 # Reference spectra of pure phases.

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from ....models.arrays import Array
 from .settings import XanesSettings
 
-# By eye, for K edges of 3d metals, whose core-hole broadening is 1 to 2 eV.
+# By eye, for K edges of 3d metals.
 GRID_EV = 0.5
 _BELOW_EV = 20.0  # the grid reaches from here
 _ABOVE_EV = 40.0  # to there
 _NEIGHBOURS = 4  # a quadratic has 3 coefficients: one energy more than it needs
 _LINE_POINTS = 4  # with fewer or closer energies a line is a constant
 _LINE_SPAN_EV = 30.0
-_SAME_EV = 0.02  # a hundredth of the resolution of a monochromator
+_SAME_EV = 0.02
 _NARROW = 0.6  # of the distance from the edge, where no energies lie further away
 _STEEP_EV = 4.0
 _WHITE_EV = 2.0

@@ -35,7 +35,7 @@ from .state import (
 
 _FEATURES = {f.name for f in fields(SpectrumFeatures)} & {f.name for f in fields(SpectrumRow)}
 _FOLLOWED = frozenset({"tentative", "tracked", "coasting"})
-_FIRST_SIGMA = 0.1  # of the fraction, for the first maps; by eye: half of the range is 5 sigma
+_FIRST_SIGMA = 0.1  # of the fraction, for the first maps; by eye
 
 
 def init() -> XanesState:

@@ -26,6 +26,7 @@ from .sequences import frames_per_file, pieces, sequence_uri
 DEFAULT_DATASET = "/entry/data/data"
 _LOCK_WORDS = ("unable to lock file", "already open for write", "not already open for swmr")
 _FILTER_WORDS = ("required filter", "can't open directory", "unable to load dynamically")
+# by eye: far more than beamlines' files have, few enough that a hostile file costs little
 _MOST_LINKS = 32
 _DEEPEST = 4
 _MOST_SOURCES = 256
@@ -54,7 +55,7 @@ class Hdf5Reader:
         self._dataset: h5py.Dataset | None = None
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """(n, H, W) images `start`..`stop`, see `AssetReader.read`."""
+        """Read (n, H, W) images `start`..`stop`, see `AssetReader.read`."""
         if not self._parameters.get("template"):
             return self._read_file(self._uri, start, stop)
         size = self._frames_per_file()
@@ -65,7 +66,7 @@ class Hdf5Reader:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _frames_per_file(self) -> int:
-        """Images per file; an area detector in single mode writes one file per point."""
+        """Return the images per file; an area detector in single mode writes one file per point."""
         points = self._parameters.get("frame_per_point")
         if isinstance(points, int) and points > 0:
             return points
@@ -91,7 +92,7 @@ class Hdf5Reader:
             raise
 
     def _grown(self, path: Path, stop: int) -> h5py.Dataset:
-        """Dataset that shows at least `stop` images."""
+        """Return a dataset that shows at least `stop` images."""
         dataset = self._dataset
         if dataset is not None and _length(dataset) < stop and dataset.file.swmr_mode:
             dataset.refresh()
@@ -156,7 +157,7 @@ def _length(dataset: h5py.Dataset) -> int:
 
 
 def _slice(dataset: h5py.Dataset, start: int, stop: int) -> NDArray[Any]:
-    """(n, H, W) images of a dataset with any number of leading axes up to two."""
+    """Return (n, H, W) images of a dataset with up to two leading axes."""
     if dataset.ndim == 2:
         return np.asarray(dataset[...])[np.newaxis]
     if dataset.ndim == 3:
@@ -172,7 +173,7 @@ def _is_blank(dataset: h5py.Dataset, image: NDArray[Any]) -> bool:
 
 
 def _is_stored(dataset: h5py.Dataset, index: int) -> bool:
-    """Whether the pixels of an image are in the file, which a blank image leaves in doubt."""
+    """Return whether the pixels of an image are in the file; a blank image leaves it in doubt."""
     if dataset.chunks is None:
         return True
     lead = (index,) if dataset.ndim == 3 else divmod(index, dataset.shape[1])
@@ -212,7 +213,7 @@ def _translate(path: Path, error: Exception) -> AssetError:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether another process holds an exclusive lock on the file."""
+    """Return whether another process holds an exclusive lock on the file."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -229,7 +230,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def find_dataset(open_file: OpenFile, path: Path, name: str, gate: Gate) -> h5py.Dataset:
-    """Dataset `name` of the file at `path`, through soft and external links.
+    """Find the dataset `name` of the file at `path`, through soft and external links.
 
     Parameters
     ----------
@@ -251,7 +252,7 @@ def find_dataset(open_file: OpenFile, path: Path, name: str, gate: Gate) -> h5py
 
 
 def _follow(open_file: OpenFile, path: Path, name: str, gate: Gate) -> tuple[h5py.Dataset, Path]:
-    """Dataset and the file that holds it."""
+    """Return the dataset and the file that holds it."""
     file = open_file(path)
     todo, group, hops = _parts(name), "/", 0
     while todo:
@@ -285,7 +286,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _neighbour(path: Path, name: str, gate: Gate) -> Path:
-    """File that another one refers to, relative to its folder."""
+    """Return the file that another one refers to, relative to its folder."""
     return existing(gate.check(path.parent / name))
 
 

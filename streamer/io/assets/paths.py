@@ -14,7 +14,7 @@ _DRIVE = re.compile(r"^/?[A-Za-z]:/")
 
 
 def path_of(uri: str) -> str:
-    """Path, with forward slashes, of a ``file:`` URI or a plain path.
+    """Return the path, with forward slashes, of a ``file:`` URI or a plain path.
 
     Raises
     ------

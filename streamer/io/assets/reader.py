@@ -1,4 +1,4 @@
-"""What a reader of a file format offers, and the bounds that all of them keep."""
+"""Interface of the readers of file formats, and the bounds that all of them keep."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AssetReader(Protocol):
     def __init__(self, uri: str, parameters: Mapping[str, Any], gate: Gate) -> None: ...
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """(n, H, W) images `start`..`stop`; tries once and never waits.
+        """Read (n, H, W) images `start`..`stop`; try once and never wait.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class AssetReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Which files may be opened and how much may be read from them."""
+    """Gate before files: which may be opened, and how much may be read from them."""
 
     settings: AssetSettings
 
@@ -117,11 +117,8 @@ def existing(path: Path) -> Path:
     return path
 
 
-# Which reader is for which mimetype or spec.
-
-
 def reader_class(kind: str, extra: Mapping[str, str]) -> type[AssetReader]:
-    """Reader for a mimetype or spec; `extra` goes before the built-in ones.
+    """Return the reader for a mimetype or spec; `extra` goes before the built-in ones.
 
     Raises
     ------

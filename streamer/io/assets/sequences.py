@@ -39,7 +39,7 @@ class SequenceReader(ABC):
         self._gate = gate
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """(n, H, W) images `start`..`stop`, see `AssetReader.read`."""
+        """Read (n, H, W) images `start`..`stop`, see `AssetReader.read`."""
         if not self._parameters.get("template"):
             return self._file(self._uri, start, stop)
         parts = [
@@ -59,14 +59,14 @@ class SequenceReader(ABC):
 
     @abstractmethod
     def load(self, path: Path, first: int, last: int | None) -> NDArray[Any]:
-        """(n, H, W) images `first`..`last` (None: all) of one file, after `Gate.admit`."""
+        """Load (n, H, W) images `first`..`last` (None: all) of one file, after `Gate.admit`."""
 
 
 class TiffReader(SequenceReader):
     """TIFF files; the images of a file are its pages."""
 
     def load(self, path: Path, first: int, last: int | None) -> NDArray[Any]:
-        """Pages `first`..`last` of one file."""
+        """Load the pages `first`..`last` of one file."""
         with tifffile.TiffFile(path) as file:
             last = len(file.pages) if last is None else last
             if len(file.pages) < last:
@@ -83,7 +83,7 @@ class NpyReader(SequenceReader):
     """NPY files with (H, W) or (n, H, W)."""
 
     def load(self, path: Path, first: int, last: int | None) -> NDArray[Any]:
-        """Images `first`..`last` of one file."""
+        """Load the images `first`..`last` of one file."""
         # Mapping reads the header only, so that the size is known before any pixel is read.
         # It reads nothing but NPY, where np.load would also open archives; and no objects.
         images = _stack(np.lib.format.open_memmap(path, mode="r"), path)
@@ -98,12 +98,12 @@ class NpySeqReader(NpyReader):
     """NPY_SEQ of ophyd.sim: file ``<path>_<index>.npy`` holds all that an event brought."""
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """(n, H, W) images of the files `start`..`stop`."""
+        """Read (n, H, W) images of the files `start`..`stop`."""
         return _joined([self._file(f"{self._uri}_{i}.npy", 0, None) for i in range(start, stop)])
 
 
 def _stack(images: NDArray[Any], path: Path) -> NDArray[Any]:
-    """(n, H, W) of one image or a stack."""
+    """Return (n, H, W) of one image or a stack."""
     if images.ndim == 2:
         return images[np.newaxis]
     if images.ndim == 3:
@@ -184,7 +184,7 @@ def _number(index: int, match: re.Match[str]) -> str:
 
 
 def sequence_uri(uri: str, parameters: Mapping[str, Any], index: int) -> str:
-    """URI of file `index`: that of the resource, with the filled template put behind.
+    """Return the URI of file `index`: that of the resource with the filled template behind.
 
     ``stream_resource`` URIs end in a slash or in the beginning of the file name; the folder of an
     area detector's resource may lack the slash.
@@ -197,7 +197,7 @@ def sequence_uri(uri: str, parameters: Mapping[str, Any], index: int) -> str:
 
 
 def frames_per_file(parameters: Mapping[str, Any]) -> int:
-    """Images in each file of a sequence.
+    """Return the number of images in each file of a sequence.
 
     An index (event) stands for `frames_per_index` images. They lie in `files_per_datum` files
     where that is given, in one file each for area detectors (`frame_per_point`), in

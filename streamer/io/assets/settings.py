@@ -17,7 +17,7 @@ class PathPrefix(BaseModel):
 
 
 class AssetSettings(BaseModel):
-    """Where pixels may be read from, how long to wait for them, and how large they may be."""
+    """Bounds of reading pixels from files: from where, for how long, how large."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

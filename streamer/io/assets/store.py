@@ -42,7 +42,7 @@ class AssetStore:
         self._given_up: dict[str, str] = {}  # resource -> run
 
     def read(self, ref: AssetRef) -> NDArray[Any]:
-        """(n, H, W) images of a reference.
+        """Read the (n, H, W) images of a reference.
 
         Announced images that are not in the file yet are waited for up to `retry_for`; after one
         wait in vain the images of that resource are tried once each and never waited for, until

@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What became of the shots; filled while the documents are taken."""
+    """Account of the shots; filled while the documents are taken."""
 
     skipped: list[Skipped] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
@@ -166,7 +166,7 @@ class _Run:
 
 
 def _values(shot: Exposure, image: NDArray[Any]) -> dict[str, tuple[Any, Document]]:
-    """Value and data key of all that an event of this shot holds."""
+    """Return value and data key of all that an event of this shot holds."""
     found: dict[str, tuple[Any, Document]] = {
         IMAGE_KEY: (
             image,

@@ -1,4 +1,4 @@
-"""What an importer found, before any pixel is read."""
+"""Plan of an import: what an importer found, before any pixel is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...core.frames import Role
 from ...errors import ImportDataError
 
 Frames: TypeAlias = list[tuple[Path, Callable[[], NDArray[Any]]]]
-KEV_BELOW = 1000.0
+KEV_BELOW = 1000.0  # numbers without unit: no microscope works below 1000 eV or above 1000 keV
 _IN_NAME = re.compile(r"(\d+(?:\.\d+)?)_?(k?eV)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?$")
 
@@ -69,7 +69,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What became of an import.
+    """Account of an import.
 
     Attributes
     ----------
@@ -88,9 +88,6 @@ class ImportReport:
     energies: int
     skipped: tuple[Skipped, ...]
     output: Path
-
-
-# The order of the exposures where files hold them sorted by what they show.
 
 
 def scheduled(
@@ -149,9 +146,6 @@ def _repeats(images: int, energies: int) -> int:
             "list of energies that belongs to these images"
         )
     return images // energies
-
-
-# Photon energies out of names, text files and numbers of unknown unit.
 
 
 def energy_in_name(name: str) -> float | None:

@@ -74,9 +74,6 @@ def detect_importer(path: str | Path) -> str:
     )
 
 
-# From somebody's files to documents, and to a recording that replays like a live run.
-
-
 def import_documents(
     source: str | Path,
     importer: str | None = None,

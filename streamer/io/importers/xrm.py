@@ -139,7 +139,7 @@ def _scan_name(shots: tuple[Exposure, ...]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XrmHeader:
-    """What a file says about its images.
+    """Header of a file, about its images.
 
     Attributes
     ----------

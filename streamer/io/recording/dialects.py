@@ -31,9 +31,7 @@ Report = Callable[[str], None]
 """Takes the sentence that says what could not be read."""
 
 _SEPARATOR = b"\x1e"
-
 _CHUNK = 1 << 20
-
 _UNREADABLE = (
     BadMessageError,
     ValueError,

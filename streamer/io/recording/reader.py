@@ -16,9 +16,7 @@ from .writer import ARRIVALS_SUFFIX
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
-
 _BYTES_AT_ONCE = 64 << 20
-
 _SUFFIXES = frozenset({".msgpack", ".jsonl", ".json", ".ndjson", ".json-seq"})
 
 
@@ -60,7 +58,7 @@ def list_recordings(folder: Path) -> list[Path]:
 
 
 def _read_journal(folder: Path) -> Iterator[Recorded]:
-    """All that a journal holds, as far as it has been written."""
+    """Yield all that a journal holds, as far as it has been written."""
     reader = JournalReader(JournalFolder(folder))
     try:
         while items := reader.read(_AT_ONCE, _BYTES_AT_ONCE):

@@ -88,9 +88,6 @@ def _sane(gap: float) -> float:
     return gap if gap > 0 else 0.0
 
 
-# Documents as they arrive on a bad day are made by ``streamer.lab.faults``.
-
-
 @dataclass(frozen=True, slots=True)
 class Delivered(Recorded):
     """One document as it arrives.

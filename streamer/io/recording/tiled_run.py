@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,28 +35,29 @@ def read_tiled_run(uri: str) -> Iterator[Recorded]:
         The server does not answer, the address is no run, or the server cannot export documents.
     """
     shown = urlsplit(uri)._replace(query="").geturl()
-    with _run(uri, shown) as run:
+    with ExitStack() as stack:
+        try:
+            run = stack.enter_context(opened(uri))
+        except Exception as error:
+            raise RecordingError(f"cannot open the run {shown}: {_cleaned(error)}") from error
         yield from _documents(run, shown)
 
 
 @contextmanager
-def _run(uri: str, shown: str) -> Iterator[Any]:
-    # Tiled costs a second to import: only who reads from it pays. `from_uri` would leave its
-    # connection open where the server turns us away.
+def opened(uri: str) -> Iterator[Any]:
+    """Open a node of a Tiled server, and close its connection at the end.
+
+    `from_uri` would leave the connection open where the server turns us away.
+    """
+    # Tiled costs a second to import: only who reads from it pays
     from tiled.client import from_context
     from tiled.client.context import Context
 
-    context = None
+    context, path = Context.from_any_uri(uri, api_key=stored_key(uri))
     try:
-        try:
-            context, path = Context.from_any_uri(uri, api_key=stored_key(uri))
-            run = from_context(context, node_path_parts=path)
-        except Exception as error:
-            raise RecordingError(f"cannot open the run {shown}: {_cleaned(error)}") from error
-        yield run
+        yield from_context(context, node_path_parts=path)
     finally:
-        if context is not None:
-            context.close()
+        context.close()
 
 
 def _documents(run: Any, shown: str) -> Iterator[Recorded]:

@@ -133,7 +133,7 @@ class RecordingWriter:
             self._open.popitem()[1].close()
 
     def __enter__(self) -> Self:
-        """Nothing to open before the first document."""
+        """Return itself: files are opened at the first document."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -180,9 +180,6 @@ def _append(file: FileIO, data: bytes) -> None:
             file.truncate(begin)
             file.seek(begin)
         raise
-
-
-# Which run a document belongs to.
 
 
 class RunRoutes:

@@ -1,4 +1,4 @@
-"""Where documents come from: 0MQ, recordings, memory.
+"""Sources of documents: 0MQ, a journal, recordings, memory.
 
 A source is a context manager. Inside, either iterate over `documents()` or take what has queued
 up with `drain()`; both give the documents in the order of arrival::
@@ -33,7 +33,7 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCounters:
-    """What a source has seen; ``received = decoded + bad + ignored``.
+    """Numbers of a source; ``received = decoded + bad + ignored``.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class SourceCounters:
 
 @runtime_checkable
 class Source(Protocol):
-    """What the service needs of a source."""
+    """Interface of a source to the service."""
 
     def __enter__(self) -> Self:
         """Start to receive."""
@@ -74,7 +74,7 @@ class Source(Protocol):
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is queued and nothing more can come."""
+        """Return whether nothing is queued and nothing more can come."""
         ...
 
     def wait_ready(self, timeout: float | None = None) -> bool:

@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
 
 from ..recording.dialects import Recorded
 from ..recording.reader import read_documents
 from ..recording.replay import message_of, replay
 from ..wire.codec import BadMessageError, nbytes
+from ..wire.curve import WireSettings
 from ..wire.message import unpack
 from .queued import QueuedSource
-from .settings import RecordingSourceSettings
 
 log = logging.getLogger(__name__)
+Speed = float | Literal["max"]
+
+
+class RecordingSourceSettings(WireSettings):
+    """Playing back a recording."""
+
+    path: str = Field(description="File, folder of files, or http(s) address of a run in Tiled")
+    speed: Speed = Field(
+        default="max", description="1 as it happened, N times faster, or max: without waiting"
+    )
+    max_gap: float = Field(
+        default=60.0, ge=0, description="Longest wait between two documents, s, whatever clocks say"
+    )
+    max_bytes: int = Field(
+        default=1 << 28, gt=0, description="Bytes of documents read ahead of the processing"
+    )
+    injector: Any = Field(
+        default=None, description="`FaultInjector` that breaks what is read; none: as recorded"
+    )
+
+    @field_validator("speed")
+    @classmethod
+    def _positive(cls, value: Speed) -> Speed:
+        if value != "max" and not value > 0:
+            raise ValueError(f"speed is a number above 0 or max, got {value}")
+        return value
 
 
 class RecordingSource(QueuedSource):

@@ -6,22 +6,35 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import IO, Any, ClassVar, Self
+
+from pydantic import Field
 
 from ...errors import JournalError
 from ..journal.reader import JournalReader
 from ..journal.segments import JournalFolder
+from ..wire.curve import WireSettings
 from ..wire.message import Received
 from . import SourceCounters
-from .settings import JournalSourceSettings
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 256
-
 _POLL_S = 0.25
 
-_STALE_S = 5.0
+
+class JournalSourceSettings(WireSettings):
+    """Reading a journal while it is written."""
+
+    folder: Path = Field(description="Folder of the journal")
+    position: int | None = Field(
+        default=None, description="of the first document, bytes; none: the oldest there is"
+    )
+    poll: float = Field(default=0.01, gt=0, description="s between looks for something new")
+    max_bytes: int = Field(
+        default=64 << 20, gt=0, description="Bytes of documents handed out at once"
+    )
 
 
 class JournalSource:
@@ -44,12 +57,12 @@ class JournalSource:
 
     @property
     def position(self) -> int:
-        """Of the journal, after the documents handed out so far."""
+        """Return the position in the journal after the documents handed out so far."""
         return self._opened().position
 
     @property
     def behind(self) -> int:
-        """Bytes of the journal that were not handed out yet."""
+        """Return the bytes of the journal that were not handed out yet."""
         reader = self._reader
         return 0 if reader is None else max(0, reader.end - reader.position)
 
@@ -89,12 +102,12 @@ class JournalSource:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the source was closed and all that had come by then was handed out."""
+        """Return whether it was closed and all that had come by then was handed out."""
         return self._exhausted
 
     @property
     def status(self) -> str:
-        """State of the connection in words, as the keeper tells it."""
+        """Return the state of the connection in words, as the keeper tells it."""
         return str(self._folder.told("keeper").get("status", "the keeper has not started"))
 
     def wait_ready(self, timeout: float | None = None) -> bool:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from ...core.frames import Document
 from ..wire.codec import nbytes
+from ..wire.curve import WireSettings
 from .queued import QueuedSource
-from .settings import MemorySourceSettings
+
+
+class MemorySourceSettings(WireSettings):
+    """Documents that are handed over inside one process."""
+
+    documents: Any = Field(
+        default=None,
+        description="Iterable of (name, doc) to hand out; none: they are pushed, then finished",
+    )
+    max_bytes: int = Field(
+        default=1 << 30, gt=0, description="Bytes of documents that may wait; `push` then blocks"
+    )
 
 
 class MemorySource(QueuedSource):

@@ -1,4 +1,4 @@
-"""What all sources share: a thread that fills a byte-bounded queue."""
+"""Base of the sources: a thread that fills a byte-bounded queue."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from ..wire.queue import ByteQueue, WhenFull
 from . import SourceCounters
 
 _BATCH = 256
-
 _POLL_S = 0.25
-
-_JOIN_S = 10.0
+_JOIN_S = 10.0  # longest wait for a thread that ends; by eye
 
 
 class QueuedSource(ABC):
@@ -79,7 +77,7 @@ class QueuedSource(ABC):
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is queued and nothing more can come."""
+        """Return whether nothing is queued and nothing more can come."""
         return self._queue.exhausted and self._failure is None and not self._losses
 
     def wait_ready(self, timeout: float | None = None) -> bool:
@@ -112,12 +110,12 @@ class QueuedSource(ABC):
         return taken
 
     def _last_losses(self) -> list[Received]:
-        """What was given up after the last document that was kept."""
+        """Return what was given up after the last document that was kept."""
         if self._thread is not None:
             self._thread.join(_JOIN_S)
-        told = self._losses.told()
+        lost = self._losses.documents()
         self._losses.clear()
-        return [Received(name, doc, time.time(), 0) for name, doc in told]
+        return [Received(name, doc, time.time(), 0) for name, doc in lost]
 
     def counters(self) -> SourceCounters:
         """Return what was seen so far."""
@@ -145,7 +143,7 @@ class QueuedSource(ABC):
     def _admit(self, name: str, doc: Document, received_at: float, nbytes: int) -> bool:
         """Count a decoded document and enqueue it; return whether there was room."""
         self._count(received=1, decoded=1, bytes=nbytes)
-        item = Received(name, doc, received_at, nbytes, self._losses.told())
+        item = Received(name, doc, received_at, nbytes, self._losses.documents())
         if self._queue.put(item, nbytes, essential=name in ESSENTIAL):
             self._losses.clear()
             return True

@@ -9,31 +9,65 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import zmq
+from pydantic import Field, field_validator
 from zmq.utils.monitor import recv_monitor_message
 
 from ...errors import ConfigError
 from ..wire.codec import BadMessageError, Limits
+from ..wire.curve import CurveSettings, WireSettings
 from ..wire.message import check_prefix, unpack
-from ..wire.sockets import apply_curve, endpoint
+from ..wire.sockets import HEARTBEAT_S, REFUSED, apply_curve, endpoint, keep_alive
 from .queued import QueuedSource
-from .settings import ZmqSourceSettings
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 100
 
 _BURST = 64
+_WATCHED = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSED
 
-_FAILED = (
-    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-    | zmq.Event.HANDSHAKE_FAILED_AUTH
-)
 
-_WATCHED = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | _FAILED
+class ZmqSourceSettings(WireSettings):
+    """Listening to a 0MQ proxy."""
+
+    address: str = Field(
+        default="localhost:5578",
+        description="Out side of the proxy: host:port, tcp://host:port or ipc://path",
+    )
+    prefix: bytes = Field(default=b"", description="Publisher to listen to; empty listens to all")
+    max_bytes: int = Field(
+        default=1 << 30, gt=0, description="Bytes of documents that may wait to be processed"
+    )
+    when_full: Literal["drop", "block"] = Field(
+        default="drop",
+        description="drop: count and drop data documents (start, descriptor, stop are kept); "
+        "block: stop receiving, whereupon the proxy drops without telling",
+    )
+    max_message_bytes: int = Field(
+        default=1 << 29, gt=0, description="Longest message accepted, bytes"
+    )
+    receive_high_water: int = Field(
+        default=1000, gt=0, description="Messages that 0MQ itself may hold for us (RCVHWM)"
+    )
+    heartbeat: float = Field(
+        default=HEARTBEAT_S, gt=0, description="s between pings that notice a dead connection"
+    )
+    settle: float = Field(
+        default=0.05,
+        ge=0,
+        description="s between the handshake and `ready`, in which the subscription travels to the "
+        "proxy; more than one round trip",
+    )
+    curve: CurveSettings | None = Field(default=None, description="CURVE keys; none: in the clear")
+
+    @field_validator("curve", mode="before")
+    @classmethod
+    def _from_client_curve(cls, value: object) -> object:
+        as_dict = getattr(value, "_asdict", None)
+        return as_dict() if as_dict else value
 
 
 class ZmqSource(QueuedSource):
@@ -60,7 +94,7 @@ class ZmqSource(QueuedSource):
 
     @property
     def status(self) -> str:
-        """State of the connection in words."""
+        """Return the state of the connection in words."""
         return self._status
 
     def _receive(self) -> None:
@@ -82,13 +116,10 @@ class ZmqSource(QueuedSource):
                 socket.close(linger=0)
 
     def _configure(self, socket: zmq.Socket[bytes]) -> None:
-        heartbeat_ms = int(1000 * self._settings.heartbeat)
         socket.rcvhwm = self._settings.receive_high_water
         # Beyond this 0MQ hangs up; up to it a message that is too long is counted with its reason.
         socket.maxmsgsize = 4 * self._settings.max_message_bytes
-        socket.heartbeat_ivl = heartbeat_ms
-        socket.heartbeat_timeout = 3 * heartbeat_ms
-        socket.reconnect_ivl_max = 2000
+        keep_alive(socket, self._settings.heartbeat)
         if self._settings.curve is not None:
             apply_curve(socket, self._settings.curve)
         socket.subscribe(b"")

@@ -25,9 +25,8 @@ _KINDS = "biufcSU"
 
 _DTYPE = re.compile(rf"[<>|=]?[{_KINDS}][0-9]{{1,7}}")
 
-_MAX_NDIM = 32
-
-_MAX_NUMBER_BYTES = 128
+_MAX_NDIM = 32  # of numpy before 2.0, 64 since
+_MAX_NUMBER_BYTES = 128  # repr of a complex number has at most 50
 
 
 class BadMessageError(WireError):
@@ -49,7 +48,7 @@ class BadMessageError(WireError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the decoder accepts.
+    """Bounds of what the decoder accepts.
 
     Attributes
     ----------
@@ -117,7 +116,7 @@ def loads(payload: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> Any:
 
 
 def _counted(limits: Limits) -> dict[str, Any]:
-    """Options for one message, with its lists and maps counted."""
+    """Return the options for one message, with its lists and maps counted."""
     left = limits.max_containers
 
     def count(container: Any) -> Any:
@@ -135,7 +134,7 @@ def _counted(limits: Limits) -> dict[str, Any]:
 def unpack_options(
     limits: Limits, hook: Callable[[dict[Any, Any]], Any] | None = None
 ) -> dict[str, Any]:
-    """Keyword arguments that make ``msgpack.unpackb`` or ``msgpack.Unpacker`` safe.
+    """Return keyword arguments that make ``msgpack.unpackb`` or ``msgpack.Unpacker`` safe.
 
     Parameters
     ----------
@@ -166,7 +165,7 @@ def decode_map(entry: dict[Any, Any], limits: Limits = DEFAULT_LIMITS) -> Any:
 
 
 def too_deep(value: object, max_depth: int) -> bool:
-    """Whether lists and maps are nested deeper than `max_depth` levels."""
+    """Return whether lists and maps are nested deeper than `max_depth` levels."""
     level = _containers([value])
     for _ in range(max_depth):
         if not level:

@@ -161,7 +161,7 @@ def _pair(folder: Path, name: str, role: str) -> KeyFolder:
 
 
 def _certificate(public: bytes, secret: bytes | None = None) -> str:
-    """Text of a certificate as ``zmq.auth`` writes and reads it."""
+    """Return the text of a certificate as ``zmq.auth`` writes and reads it."""
     lines = ["metadata", "curve", f'    public-key = "{public.decode()}"']
     if secret is not None:
         lines.insert(0, "# secret: not for other people or computers")
@@ -195,21 +195,20 @@ def _check_private(secret: Path) -> None:
         )
 
 
-# Settings of the sources.
+class WireSettings(BaseModel):
+    """Base of the settings of sources and keys."""
 
-
-class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CurveSettings(_Settings):
+class CurveSettings(WireSettings):
     """Keys of a CURVE client; bluesky's ``ClientCurve`` is taken as well."""
 
     secret_path: Path = Field(description="File with our key pair, `*.key_secret` of zmq.auth")
     server_public_key: Path = Field(description="File with the public key of the proxy, `*.key`")
 
 
-class CurveServerSettings(_Settings):
+class CurveServerSettings(WireSettings):
     """Keys of a CURVE server, and whom it lets in; like bluesky's ``ServerCurve``."""
 
     secret_path: Path = Field(description="File with our key pair, `*.key_secret` of zmq.auth")

@@ -1,4 +1,4 @@
-"""What a source had to give up, so that the ledger of each run can tell it."""
+"""Events that a source had to give up, for the ledgers of their runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ OVERLOAD = "overload"
 
 
 class Losses:
-    """Events that were given up and not told yet, as ranges of their numbers."""
+    """Events that were given up and not passed on yet, as ranges of their numbers."""
 
     def __init__(self) -> None:
         self._ranges: dict[str, list[list[int]]] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is something to tell."""
+        """Return whether there is something to pass on."""
         return bool(self._ranges)
 
     def add(self, name: str, doc: Document) -> None:
@@ -33,28 +33,28 @@ class Losses:
             else:
                 ranges.append([number, number])
 
-    def told(self) -> tuple[NamedDocument, ...]:
-        """One document for each descriptor whose events were given up."""
+    def documents(self) -> tuple[NamedDocument, ...]:
+        """Return one document for each descriptor whose events were given up."""
         return tuple(
             (DROPPED, {"descriptor": key, "seq_nums": ranges, "reason": OVERLOAD})
             for key, ranges in self._ranges.items()
         )
 
     def clear(self) -> None:
-        """Forget what has been told."""
+        """Forget what has been passed on."""
         self._ranges = {}
 
 
 def numbers_of(ranges: Sequence[Sequence[int]]) -> Iterator[int]:
-    """The numbers in ranges of first and last."""
+    """Yield the numbers in ranges of first and last."""
     for first, last in ranges:
         yield from range(first, last + 1)
 
 
 def _numbers(name: str, doc: Document) -> list[int]:
-    told = doc.get("seq_num")
+    numbers = doc.get("seq_num")
     if name == "event":
-        told = [told]
-    elif name != "event_page" or not isinstance(told, list | tuple):
+        numbers = [numbers]
+    elif name != "event_page" or not isinstance(numbers, list | tuple):
         return []
-    return [n for n in told if isinstance(n, int) and not isinstance(n, bool) and n > 0]
+    return [n for n in numbers if isinstance(n, int) and not isinstance(n, bool) and n > 0]

@@ -33,14 +33,9 @@ DOCUMENT_NAMES = frozenset(
     }
 )
 """The names that event-model knows."""
-_HEADER_BYTES = 320
+_HEADER_BYTES = 320  # a prefix of 255, two spaces and the longest name
 ESSENTIAL = frozenset({"start", "descriptor", "stop", "resource", "stream_resource"})
 """Documents without which the others cannot be read."""
-
-
-def encode(name: str, doc: Mapping[str, Any]) -> bytes:
-    """Encode a document without a prefix; see `pack`."""
-    return pack(name, doc)
 
 
 def pack(name: str, doc: Mapping[str, Any], prefix: bytes = b"") -> bytes:
@@ -116,18 +111,6 @@ def check_prefix(prefix: bytes) -> bytes:
             f"a prefix is at most 255 bytes without a space, got {prefix!r}: choose another"
         )
     return prefix
-
-
-# Where documents come from: 0MQ, recordings, memory.
-#
-# A source is a context manager. Inside, either iterate over `documents()` or take what has queued
-# up with `drain()`; both give the documents in the order of arrival::
-#
-#     with make_source("zmq", address="localhost:5578") as source:
-#         source.wait_ready(10)
-#         while not source.exhausted:
-#             for item in source.drain(max_items=64, timeout=0.5):
-#                 processor(item.name, item.doc)
 
 
 @dataclass(frozen=True, slots=True)

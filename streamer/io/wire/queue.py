@@ -15,7 +15,7 @@ WhenFull = Literal["block", "drop"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounters:
-    """What a queue holds and what it refused."""
+    """Numbers of a queue: held and refused."""
 
     queued: int
     queued_bytes: int
@@ -86,7 +86,7 @@ class ByteQueue(Generic[T]):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the queue is closed and empty."""
+        """Return whether the queue is closed and empty."""
         with self._changed:
             return self._closed and not self._items
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from ipaddress import ip_address
 from pathlib import Path
 
+import zmq
 import zmq.auth
 
 from ...errors import ConfigError
 from .curve import CurveServerSettings, CurveSettings
+
+REFUSED = (
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+"""Events of a socket's monitor that tell of somebody who was not let in."""
+HEARTBEAT_S = 5.0
+"""Between pings that notice a dead connection, s; by eye: TCP itself takes minutes."""
 
 
 def endpoint(address: str) -> str:
@@ -25,6 +35,14 @@ def endpoint(address: str) -> str:
     if not host or not port.isdigit():
         raise ConfigError(f"a 0MQ address is host:port or tcp://host:port, got {address!r}")
     return f"tcp://{address}"
+
+
+def keep_alive(socket: zmq.Socket[bytes], heartbeat: float = HEARTBEAT_S) -> None:
+    """Have a socket notice a dead connection after three pings, and reconnect within 2 s."""
+    milliseconds = int(1000 * heartbeat)
+    socket.heartbeat_ivl = milliseconds
+    socket.heartbeat_timeout = 3 * milliseconds
+    socket.reconnect_ivl_max = 2000
 
 
 def apply_curve(socket: zmq.Socket[bytes], curve: CurveSettings) -> None:

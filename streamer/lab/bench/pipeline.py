@@ -91,7 +91,7 @@ def time_stages(
     times = StageTimes()
     device = resolve_device(settings.process.device)
     detector = make_detector(settings.detect, device)
-    linker = _TimedLinker(make_linker(settings.link), times)
+    linker: Any = _TimedLinker(make_linker(settings.link), times)
     pipeline = Pipeline(linker, settings.registration, device)
     state, assembler, corrector = pipeline.init(), assemble.init(settings.assemble), correct.init()
     basis = xanes.make_basis(settings.xanes, load_references(settings.xanes))

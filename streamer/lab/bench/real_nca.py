@@ -217,7 +217,7 @@ def _seen(results: ResultRows) -> _Seen:
         # masks have one error for both axes, rims never
         fitted=wide["y"].notna().to_numpy() & (sigma[0] != sigma[1]),
         masked=wide["area"].notna().to_numpy(),
-        radius=np.sqrt(wide["area"].median().to_numpy(np.float64) / np.pi),
+        radius=np.sqrt(rows.groupby("particle")["area"].median().to_numpy(np.float64) / np.pi),
     )
 
 

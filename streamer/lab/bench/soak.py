@@ -146,7 +146,7 @@ def _tiled_sink(stack: ExitStack) -> TiledSink:
     return TiledSink(stack.enter_context(EmbeddedTiled(folder)).uri)
 
 
-def _discard(_name: str, _doc: Document) -> None:
+def _discard(_name: str, _doc: Any) -> None:
     """Discard a document."""
 
 

@@ -46,7 +46,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How good results are.
+    """Errors of results over a series.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Score:
     errors: pd.DataFrame
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers, for JSON and tables of a terminal."""
+        """Return plain numbers, for JSON and tables of a terminal."""
         within = {f"within {side}": spread for side, spread in self.within.items()}
         spreads = {"overall": self.overall, "raw": self.raw, **self.regions, **within}
         return {
@@ -164,13 +164,13 @@ def _spread(errors: pd.DataFrame, prefix: str) -> Spread:
 
 
 def _within(errors: pd.DataFrame) -> dict[str, Spread]:
-    """Spread on either side of the edge, with the offset of each particle and side removed."""
+    """Measure the spread on either side of the edge, without offsets of particle and side."""
     table = within_sides(errors)
     return {side: _spread(where(table, table["region"] == side), "") for side in ("below", "above")}
 
 
 def _steps(errors: pd.DataFrame) -> pd.DataFrame:
-    """Mean error above the edge minus below it, per true particle: columns dy, dx."""
+    """Subtract the mean error below the edge from that above, per true particle: columns dy, dx."""
     means = errors.groupby(["region", "truth"])[["dy", "dx"]].mean()
     table: Any = means.reindex(pd.Index(_REGIONS, name="region"), level="region")
     parts = {name: table[table.index.get_level_values("region") == name] for name in _REGIONS}

@@ -1,4 +1,4 @@
-"""The Cramer-Rao bound: how well the position of each true particle can be known at best.
+"""Cramer-Rao bound of the position of each true particle.
 
 The bound is that of one frame whose noise-free picture is known but for the position of the
 particle and four nuisances: the gain of the particle, an offset and a plane. An estimator that
@@ -21,9 +21,7 @@ from ..simulate.simulator import Simulator
 from .matching import where, within_sides
 
 _STEP = 0.25
-
 _MOVES = np.array([[_STEP, 0], [-_STEP, 0], [0, _STEP], [0, -_STEP]])
-
 _ROUNDING = 1 / 12
 """Variance that the rounding of counts to integers adds, counts^2."""
 
@@ -45,7 +43,7 @@ class Bound:
     covariance: Array
 
     def at(self, frames: ArrayLike, particles: ArrayLike) -> Array:
-        """Standard deviations (N, 2) of some instances, px; NaN where it was not computed."""
+        """Return standard deviations (N, 2) of some instances, px; NaN where not computed."""
         rows = np.full(
             max(int(self.frames.max(initial=-1)), int(np.max(frames, initial=-1))) + 1, -1
         )
@@ -61,7 +59,7 @@ def cramer_rao(
     own_flat: bool = True,
     margin: float = 8.0,
 ) -> Bound:
-    """Cramer-Rao bound of the positions in frames of a simulated series.
+    """Compute the Cramer-Rao bound of the positions in frames of a simulated series.
 
     Fisher information of the mean of one chunk of exposures (Kay 1993, Fundamentals of
     Statistical Signal Processing I, eq. 3.31): derivatives by moving the particle by +-0.25 px
@@ -94,7 +92,7 @@ def cramer_rao(
 
 
 def od_variance(sample: ArrayLike, flat: ArrayLike | None, settings: SimSettings) -> Array:
-    """Variance of the optical density of one corrected frame, OD^2.
+    """Compute the variance of the optical density of one corrected frame, OD^2.
 
     Shot noise, read noise and rounding of the chunk of sample images, of the chunk of flats and
     of the chunk of dark images that both are corrected with.
@@ -116,7 +114,7 @@ def od_variance(sample: ArrayLike, flat: ArrayLike | None, settings: SimSettings
 
 
 def position_covariance(derivatives: Array, nuisances: Array, variance: Array) -> Array:
-    """Inverse of the Fisher information of a position after its nuisances, (2, 2) px^2.
+    """Invert the Fisher information of a position after its nuisances, (2, 2) px^2.
 
     Parameters
     ----------
@@ -139,7 +137,7 @@ def position_covariance(derivatives: Array, nuisances: Array, variance: Array) -
 
 
 def rms_over_bound(errors: pd.DataFrame, bound: Bound) -> dict[str, float]:
-    """Rms position error over that of an ideal estimator.
+    """Divide the rms position error by that of an ideal estimator.
 
     Parameters
     ----------

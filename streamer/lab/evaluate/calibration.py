@@ -1,4 +1,4 @@
-"""Whether results are as good as they say: errors in units of their own standard deviations.
+"""Calibration of results: errors in units of their own standard deviations.
 
 The normalised estimation error squared (NEES; Bar-Shalom, Li, Kirubarajan 2001, section 5.4) of a
 position is dy^2 / sigma_y^2 + dx^2 / sigma_x^2. Its mean is 2 if the standard deviations are true.
@@ -55,7 +55,7 @@ class _Normalised:
 
 
 def calibration(errors: pd.DataFrame) -> dict[str, Calibration]:
-    """Calibration overall, by region, and within either side of the edge.
+    """Measure calibration overall, by region, and within either side of the edge.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def calibration(errors: pd.DataFrame) -> dict[str, Calibration]:
 
 
 def summary(found: dict[str, Calibration]) -> dict[str, dict[str, float]]:
-    """Plain numbers, for JSON."""
+    """Return plain numbers, for JSON."""
     return {name: asdict(one) for name, one in found.items()}
 
 
@@ -112,7 +112,7 @@ def _normalised(errors: pd.DataFrame, by: list[str]) -> _Normalised:
 
 
 def _weighted_medians(values: Array, weights: Array, group: Ints) -> Array:
-    """Smallest value of each group that, with those below it, holds half of the weight."""
+    """Find the smallest value of each group that, with those below it, holds half of the weight."""
     order = np.lexsort((values, group))
     values, weights, group = values[order], weights[order], group[order]
     total = np.bincount(group, weights)

@@ -11,8 +11,7 @@ from ...core.xanes.settings import XanesSettings
 from ..simulate.spectra import OXIDISED, REDUCED, absorption
 from ..simulate.truth import Truth
 
-_LARGEST_DISTANCE_PX = 5.0
-
+_LARGEST_DISTANCE_PX = 5.0  # by eye
 _FEWEST_FRAMES = 0.5
 
 
@@ -64,7 +63,7 @@ def score_chemistry(
 
 
 def telling_frame(energies: Array) -> int:
-    """The frame whose energy tells the two phases apart best."""
+    """Find the frame whose energy tells the two phases apart best."""
     return int(np.argmax(np.abs(_difference(energies))))
 
 
@@ -73,24 +72,24 @@ def _difference(energies: Array) -> Array:
 
 
 def _newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last row of each particle and frame."""
+    """Keep the last row of each particle and frame."""
     last = rows.drop_duplicates(["particle", "frame"], keep="last")
     return last.sort_values("frame", kind="stable")
 
 
 def _true_edges(truth: Truth, settings: XanesSettings) -> Array:
-    """Edge energies (P,) of the spectra without noise, eV; NaN if they do not span the edge."""
+    """Find edge energies (P,) of spectra without noise, eV; NaN if they do not span the edge."""
     near = float(truth.energies[telling_frame(truth.energies)])
-    curve = make_operators(truth.energies, near, settings)
-    if curve is None:
+    operators = make_operators(truth.energies, near, settings)
+    if operators is None:
         return np.full(truth.n_particles, np.nan)
-    first = find_edges(curve, truth.od, 0.0)
+    first = find_edges(operators, truth.od, 0.0)
     again = make_operators(truth.energies, float(np.nanmedian(first.energy)), settings)
     return first.energy if again is None else find_edges(again, truth.od, 0.0).energy
 
 
 def _match(own: pd.DataFrame, truth: Truth) -> int | None:
-    """The true particle that is nearest in the median."""
+    """Find the true particle that is nearest in the median."""
     if own.empty:
         return None
     offset = own[["y", "x"]].to_numpy()[:, None] - truth.yx[own["frame"].to_numpy()]

@@ -30,7 +30,6 @@ Ints = NDArray[np.int64]
 Labels = NDArray[np.integer]
 
 _HALF = 0.5
-
 _HARDLY = 0.25
 """Share of a silhouette that is covered below which it has not been seen at all."""
 
@@ -51,7 +50,7 @@ class MaskMatches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The detections of one frame, told apart.
+    """Detections of one frame, classified.
 
     Attributes
     ----------
@@ -75,7 +74,7 @@ class Judged:
 
     @property
     def required(self) -> int:
-        """Truths that are asked for."""
+        """Return the number of truths that are asked for."""
         return len(self.score) + len(self.missed)
 
 
@@ -105,21 +104,21 @@ class DetectionScore:
 
     @property
     def precision(self) -> float:
-        """Share of the counted detections that are particles, 1; NaN if there are none."""
+        """Return the share of counted detections that are particles, 1; NaN if there are none."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """Share of the required particles that were found, 1; NaN if there are none."""
+        """Return the share of the required particles that were found, 1; NaN if there are none."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both, 1; NaN if nothing was asked for and nothing found."""
+        """Return the harmonic mean of both, 1; NaN if nothing was asked for and nothing found."""
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         names = ("threshold", "tp", "fp", "fn", "precision", "recall", "f1", "iou")
         names = (*names, "position_median", "position_rms")
         numbers = {name: getattr(self, name) for name in names}
@@ -149,7 +148,7 @@ def judge(
     required: ArrayLike,
     iou: float = _HALF,
 ) -> Judged:
-    """Tell the detections of one frame apart.
+    """Classify the detections of one frame.
 
     Parameters
     ----------
@@ -211,7 +210,7 @@ def score_detections(frames: Iterable[Judged], threshold: float) -> DetectionSco
 
 
 def best_threshold(frames: Sequence[Judged]) -> float:
-    """Threshold of the score with the highest F1, the highest such one; 0 without detections."""
+    """Find the highest threshold of the score with the best F1; 0 without detections."""
     score, false = _all(frames, "score"), _all(frames, "false_score")
     thresholds = np.unique(np.concatenate([score, false]))[::-1]
     if not len(thresholds):
@@ -225,7 +224,7 @@ def best_threshold(frames: Sequence[Judged]) -> float:
 def _overlaps(
     labels: Labels, truth_labels: Labels, n: int | None = None, t: int | None = None
 ) -> tuple[Ints, Ints, Ints]:
-    """Pixels common to each pair (N, T), and areas (N,), (T,)."""
+    """Count the pixels common to each pair (N, T), and areas (N,), (T,)."""
     if labels.shape != truth_labels.shape:
         raise ValueError(f"labels are {labels.shape}, those of the truth {truth_labels.shape}")
     n = int(labels.max(initial=0)) if n is None else n

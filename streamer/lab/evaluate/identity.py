@@ -1,4 +1,4 @@
-"""Whether results keep particles apart: identities over a whole series.
+"""Identities of particles over a whole series, against the truth.
 
 IDF1 (Ristani et al. 2016, doi:10.1007/978-3-319-48881-3_2) asks for one identity per true
 particle over the whole series; HOTA (Luiten et al. 2021, doi:10.1007/s11263-020-01375-2) weighs
@@ -46,7 +46,7 @@ class Reacquisition:
 
 
 def reacquisitions(frame_id: Ints, wanted: Mask, visible: Mask) -> pd.DataFrame:
-    """All events after which true particles had to be found (again).
+    """Find all events after which true particles had to be found (again).
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def reacquisitions(frame_id: Ints, wanted: Mask, visible: Mask) -> pd.DataFrame:
 
 
 def summarise(events: pd.DataFrame) -> Reacquisition:
-    """Summary of some events; NaN where there is none."""
+    """Summarise some events; NaN where there is none."""
     delay = events["delay"].to_numpy(np.float64)
     kept = events["kept"].to_numpy(np.float64)
     found, again = delay[np.isfinite(delay)], kept[np.isfinite(kept)]
@@ -110,7 +110,7 @@ def _of_particle(frame_id: Ints, wanted: Mask, visible: Mask) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """How well identities are kept.
+    """Measures of how identities are kept.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class Identity:
     missed: Reacquisition
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return asdict(self)
 
 
@@ -175,7 +175,7 @@ def identity(
 
 
 def idf1_of(inside: Mask, found: Mask, wanted: Mask) -> float:
-    """IDF1: twice the instances on a one-to-one assignment of trajectories over all instances.
+    """Compute IDF1: twice the instances on a one-to-one assignment over all instances.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def idf1_of(inside: Mask, found: Mask, wanted: Mask) -> float:
 
 
 def hota_of(similar: Array, found: Mask, wanted: Mask) -> tuple[float, float, float]:
-    """HOTA, detection and association accuracy, as the authors' TrackEval computes them.
+    """Compute HOTA, detection and association accuracy, as the authors' TrackEval computes them.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def hota_of(similar: Array, found: Mask, wanted: Mask) -> tuple[float, float, fl
 
 
 def _similarity(matches: Matches, truth: Truth, gate: float) -> Array:
-    """1 - distance / gate of each result (F, K) and visible true particle (P), at least 0."""
+    """Compute 1 - distance / gate of results (F, K) and visible true particles (P), at least 0."""
     distance = np.linalg.norm(matches.yx[:, :, None] - truth.yx[:, None], axis=-1)
     near = 1 - distance / (gate * truth.radius)
     return np.where(truth.visible[:, None], np.clip(np.nan_to_num(near), 0, 1), 0.0)

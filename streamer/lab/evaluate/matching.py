@@ -1,4 +1,4 @@
-"""Which result particle is which true particle.
+"""Match result particles with true ones.
 
 Two views of the same instances: one assignment for whole trajectories, which decides what is
 compared with what, and one assignment per frame, which shows where identities change (the CLEAR
@@ -103,7 +103,7 @@ def _per_frame(inside: NDArray[np.bool_], distance: Array) -> Ints:
 
 
 def count_switches(frame_id: Ints) -> Ints:
-    """How often the identity that explains a particle changes, (P,); gaps are skipped."""
+    """Count how often the identity that explains a particle changes, (P,); gaps are skipped."""
     changes = np.zeros(frame_id.shape[1], dtype=np.int64)
     for particle, column in enumerate(frame_id.T):
         known = column[column >= 0]
@@ -112,7 +112,7 @@ def count_switches(frame_id: Ints) -> Ints:
 
 
 def count_gaps(frame_id: Ints, wanted: NDArray[np.bool_]) -> Ints:
-    """How often a particle is found, then missed although `wanted`, then found again, (P,)."""
+    """Count how often a particle is found, missed although `wanted`, and found again, (P,)."""
     gaps = np.zeros(frame_id.shape[1], dtype=np.int64)
     for particle in range(frame_id.shape[1]):
         found = frame_id[wanted[:, particle], particle] >= 0
@@ -127,7 +127,7 @@ def count_gaps(frame_id: Ints, wanted: NDArray[np.bool_]) -> Ints:
 
 
 def usable_rows(particles: pd.DataFrame, truth: Truth, revision: Revision) -> pd.DataFrame:
-    """Rows of one revision that hold a position.
+    """Select the rows of one revision that hold a position.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def match_rows(rows: pd.DataFrame, truth: Truth, gate: float) -> Matches:
 
 
 def position_errors(matches: Matches, rows: pd.DataFrame, truth: Truth) -> pd.DataFrame:
-    """Errors of all instances of wholly visible true particles.
+    """Compute errors of all instances of wholly visible true particles.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def position_errors(matches: Matches, rows: pd.DataFrame, truth: Truth) -> pd.Da
 
 
 def within_sides(errors: pd.DataFrame) -> pd.DataFrame:
-    """Errors below and above the edge with an offset removed on either side by itself.
+    """Compute errors below and above the edge with an offset removed on either side by itself.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def within_sides(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def positions(errors: pd.DataFrame, truth: Truth) -> Array:
-    """Measured position of each true particle in each frame, (F, P, 2) px, NaN where there is none.
+    """Return measured positions of the true particles, (F, P, 2) px, NaN where there are none.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def positions(errors: pd.DataFrame, truth: Truth) -> Array:
 
 
 def _by_identity(rows: pd.DataFrame, columns: list[str], ids: np.ndarray, n_frames: int) -> Array:
-    """Columns of the rows as (F, K, C), NaN where an identity has no row."""
+    """Arrange columns of the rows as (F, K, C), NaN where an identity has no row."""
     table = np.full((n_frames, len(ids), len(columns)), np.nan)
     column = np.searchsorted(ids, rows["particle"].to_numpy(np.int64))
     table[rows["frame"].to_numpy(np.int64), column] = rows[columns].to_numpy(np.float64)
@@ -229,12 +229,12 @@ def _by_identity(rows: pd.DataFrame, columns: list[str], ids: np.ndarray, n_fram
 
 
 def where(table: pd.DataFrame, mask: Any) -> pd.DataFrame:
-    """Rows of a table for which `mask` holds."""
+    """Select rows of a table for which `mask` holds."""
     return cast("pd.DataFrame", table.loc[mask])
 
 
 def of_revision(particles: pd.DataFrame, revision: Revision) -> pd.DataFrame:
-    """Rows of the ``highest`` revision of each frame, or of the ``first``.
+    """Select rows of the ``highest`` revision of each frame, or of the ``first``.
 
     A particle that the highest revision of a frame no longer holds was retracted with it.
     """

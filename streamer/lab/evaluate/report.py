@@ -1,4 +1,4 @@
-"""The picture that shows what alignment did: arrays and tables in, a matplotlib figure out."""
+"""Picture of an alignment: arrays and tables in, a matplotlib figure out."""
 
 from __future__ import annotations
 
@@ -19,17 +19,14 @@ from .accuracy import Score
 from .matching import MEASURED, of_revision, where
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
-
 _MEAN_FRAMES = 60
-
 _TABLE_ROWS = 12
-
 _SHORT_TRACK = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """What the picture shows.
+    """Content of the picture.
 
     Attributes
     ----------
@@ -88,7 +85,7 @@ def draw_report(data: ReportData) -> Figure:
 
 
 def _stack(images: ArrayLike) -> NDArray[np.float32]:
-    """Leave files and memory maps where they are."""
+    """View as an array; files and memory maps are not read."""
     return images if hasattr(images, "shape") else np.asarray(images)  # type: ignore[return-value]
 
 
@@ -174,7 +171,7 @@ def _window(rows: pd.DataFrame, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _draw_trajectories(axes: Axes, rows: pd.DataFrame, data: ReportData) -> None:
-    """Motion of each particle relative to all others, where deformation shows."""
+    """Draw the motion of each particle relative to all others, where deformation shows."""
     magnify = 12.0
     common = _common_path(rows)
     groups = [mine for _, mine in rows.groupby("particle")]
@@ -202,7 +199,7 @@ def _draw_trajectories(axes: Axes, rows: pd.DataFrame, data: ReportData) -> None
 
 
 def _common_path(rows: pd.DataFrame) -> Array:
-    """Motion (y, x) that most particles share, by frame: the sum of median steps."""
+    """Estimate the motion (y, x) that most particles share, by frame: the sum of median steps."""
     wide = rows.pivot(index="frame", columns="particle", values=["y", "x"])
     steps = wide.diff().T.groupby(level=0).median().T[["y", "x"]].fillna(0.0)
     path = steps.cumsum().reindex(range(int(rows["frame"].max()) + 1)).ffill().fillna(0.0)
@@ -220,7 +217,7 @@ def _true_path(rows: pd.DataFrame, data: ReportData) -> Array | None:
 
 
 def _draw_errors(axes: Axes, rows: pd.DataFrame, score: Score | None) -> None:
-    """Error over energy if the truth is known, else the displacement over time."""
+    """Draw the error over energy if the truth is known, else the displacement over time."""
     axes.tick_params(labelsize=8)
     if score is None or score.errors.empty:
         for number, (particle, mine) in enumerate(rows.groupby("particle")):

@@ -1,4 +1,4 @@
-"""How alike aligned images of a particle are, for any estimator's positions and for the true ones.
+"""Similarity of aligned images of a particle, for estimated and for true positions.
 
 Everything is measured on windows that are cut around given positions by one interpolation, so that
 estimators, peers and the oracle (the true positions) are compared on the same footing. Contrast
@@ -45,12 +45,12 @@ class AlignedSsim:
     oracle_variance: float
 
     def summary(self) -> dict[str, float]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return asdict(self)
 
 
 def sides_of(radius: Array) -> NDArray[np.int64]:
-    """Side (P,) of the window of each particle, px, an odd number."""
+    """Choose the side (P,) of the window of each particle, px, an odd number."""
     half = np.ceil(np.maximum(_SIDE_RADII * radius, _SMALLEST_SIDE) / 2)
     return (2 * half + 1).astype(np.int64)
 
@@ -84,7 +84,7 @@ def windows(od: NDArray[np.float32], yx: Array, sides: NDArray[np.int64]) -> Ite
 def adjacent_ssim(
     od: NDArray[np.float32], yx: Array, radius: Array, data_range: float = 1.0
 ) -> NDArray[np.float32]:
-    """SSIM of each particle's windows in frames f and f + 1.
+    """Compute the SSIM of each particle's windows in frames f and f + 1.
 
     Standard constants (:func:`operando.models.ssim.ssim`); windows of 2.8 radii.
 
@@ -151,14 +151,14 @@ class DifferentialMaps:
     oracle: float
 
     def summary(self) -> dict[str, float]:
-        """Plain numbers, for JSON."""
+        """Return plain numbers, for JSON."""
         return asdict(self)
 
 
 def compare_maps(
     od: NDArray[np.float32], yx: Array, simulator: Simulator, *, average: int = 5
 ) -> DifferentialMaps:
-    """Differential maps with an estimator's and with the true positions.
+    """Compare differential maps with an estimator's and with the true positions.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def compare_maps(
 def rim_residuals(
     od: NDArray[np.float32], yx: Array, simulator: Simulator, *, average: int = 5
 ) -> Array:
-    """Rms of each particle's differential map on the rim over that inside.
+    """Divide the rms of each particle's differential map on the rim over that inside.
 
     The map is the last aligned picture minus the first one with a gain and an offset fitted to
     it. The rim lies within 4 px of the half-maximum contour of the noise-free particle in its
@@ -221,7 +221,7 @@ def _ends(there: Mask, average: int) -> tuple[Mask, Mask]:
 def _mean_windows(
     od: NDArray[np.float32], yx: Array, chosen: Mask, sides: NDArray[np.int64]
 ) -> Array:
-    """Mean aligned picture (P, S, S) over the chosen frames, NaN where a frame has none."""
+    """Average the aligned picture (P, S, S) over the chosen frames, NaN where a frame has none."""
     frames = np.flatnonzero(chosen.any(axis=1))
     side = int(sides.max(initial=1))
     total = np.zeros((len(sides), side, side))
@@ -232,7 +232,7 @@ def _mean_windows(
 
 
 def _depths(simulator: Simulator, last: Mask, side: int) -> Array:
-    """Depth of each pixel (P, S, S) under the half-maximum contour, px, negative outside."""
+    """Measure depths of pixels (P, S, S) under the half-maximum contour, px, negative outside."""
     truth = simulator.truth
     depth = np.full((truth.n_particles, side, side), np.nan)
     newest = np.where(last.any(axis=0), len(last) - 1 - last[::-1].argmax(axis=0), -1)
@@ -250,7 +250,7 @@ def _depths(simulator: Simulator, last: Mask, side: int) -> Array:
 
 
 def _distance(mask: Mask) -> Array:
-    """Distance of the pixels of a mask from its contour, px, 0 elsewhere."""
+    """Measure the distance of the pixels of a mask from its contour, px, 0 elsewhere."""
     away = np.asarray(distance_transform_edt(mask), dtype=np.float64)
     return np.where(mask, away - 0.5, 0.0)
 

@@ -1,22 +1,6 @@
-"""Training data of the networks: simulated frames of which everything is randomised."""
+"""Training of the networks on simulated frames of which everything is randomised.
 
-from .difficulty import REGIMES
-from .pool import Pool, build_pool
-from .recorded import Domains, adapting, recorded_crops, unpaired
-from .scenes import TrainingScene, random_scene, random_scenes
-from .settings import Effects, random_settings
-
-__all__ = [
-    "REGIMES",
-    "Domains",
-    "Effects",
-    "Pool",
-    "TrainingScene",
-    "adapting",
-    "build_pool",
-    "random_scene",
-    "random_scenes",
-    "random_settings",
-    "recorded_crops",
-    "unpaired",
-]
+In the order of reading: `settings`, `layout`, `augment`, `scenes` (frames), `targets`, `pool`
+(what is kept of them), `recorded` (frames of a beamline), `sets` (batches, scores), `job` (what a
+training depends on), `paired` and `unpaired` (tasks), `loop`, `run`.
+"""

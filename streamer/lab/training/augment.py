@@ -21,7 +21,7 @@ _SATURATED = 65535.0
 
 
 def halo(od: Image, strength: float, width: float) -> Image:
-    """Bright ring around particles and shade-off inside them, as in Zernike phase contrast.
+    """Add a bright ring around particles and shade-off inside them, as in Zernike phase contrast.
 
     The phase ring is not a point: the lowest frequencies of the sample go through it too and are
     lost, so that the image lacks a share of its own blur.
@@ -35,7 +35,7 @@ def halo(od: Image, strength: float, width: float) -> Image:
 
 
 def crack(od: Image, rng: np.random.Generator, depth: float) -> Image:
-    """One or two thin curved lines through a particle; its contour stays.
+    """Draw one or two thin curved lines through a particle; its contour stays.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def crack(od: Image, rng: np.random.Generator, depth: float) -> Image:
 
 
 def inclusion(od: Image, rng: np.random.Generator, amount: float) -> Image:
-    """A dense spot in a particle, up to a quarter of its size; its contour stays."""
+    """Add a dense spot in a particle, up to a quarter of its size; its contour stays."""
     y, x = np.ogrid[: od.shape[0], : od.shape[1]]
     centre = (np.array(od.shape) - 1) / 2 + rng.uniform(-0.25, 0.25, 2) * od.shape
     sigma = rng.uniform(0.03, 0.12) * max(od.shape)
@@ -76,7 +76,7 @@ def plateau(od: Image, amount: float) -> Image:
 
 
 def relief(od: Image, rng: np.random.Generator, reach: float) -> Image:
-    """Bright and dark rims on opposite sides, as if the image were lit from one side.
+    """Add bright and dark rims on opposite sides, as if lit from one side.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def relief(od: Image, rng: np.random.Generator, reach: float) -> Image:
 
 
 def debris(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> Image:
-    """Crumbs of a few pixels, too small to be particles."""
+    """Draw crumbs of a few pixels, too small to be particles."""
     total = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 16))):
         y0, x0 = (int(rng.integers(n)) for n in shape)
@@ -106,7 +106,7 @@ def debris(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> I
 
 
 def clouds(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> Image:
-    """Smooth blobs without a rim, thick or thin, that must not be taken for particles."""
+    """Draw smooth blobs without a rim, thick or thin, that must not be taken for particles."""
     total = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 6))):
         (ky, kx), angle = rng.uniform(0.04, 0.16, 2) * max(shape), rng.uniform(0, np.pi)
@@ -119,14 +119,14 @@ def clouds(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> I
 
 
 def correlated_noise(shape: tuple[int, int], rng: np.random.Generator, rms: float) -> Image:
-    """Gaussian noise with a grain of some pixels, in one direction more than in the other."""
+    """Draw Gaussian noise with a grain of some pixels, more in one direction."""
     sigma = rng.uniform(0.6, 2.0, 2)
     noise = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, truncate=3)
     return (noise * np.float32(rms / max(float(noise.std()), 1e-9))).astype(np.float32, copy=False)
 
 
 def stripes(shape: tuple[int, int], rng: np.random.Generator, rms: float) -> Image:
-    """Offsets of rows or of columns, as of a read-out or of a beam that flickers in a line."""
+    """Draw offsets of rows or columns, as of a read-out or a beam that flickers in a line."""
     axis = int(rng.integers(2))
     line = gaussian_filter1d(rng.standard_normal(shape[axis]), rng.uniform(0.1, 4.0))
     line = (line * (rms / max(float(line.std()), 1e-9))).astype(np.float32)
@@ -134,7 +134,7 @@ def stripes(shape: tuple[int, int], rng: np.random.Generator, rms: float) -> Ima
 
 
 def rings(shape: tuple[int, int], rng: np.random.Generator, rms: float) -> Image:
-    """Rings around a centre in or near the frame, as of a zone plate's other orders."""
+    """Draw rings around a centre in or near the frame, as of a zone plate's other orders."""
     centre = rng.uniform(-0.3, 1.3, 2) * shape
     y, x = np.ogrid[: shape[0], : shape[1]]
     radius = np.hypot(y - centre[0], x - centre[1])
@@ -144,7 +144,7 @@ def rings(shape: tuple[int, int], rng: np.random.Generator, rms: float) -> Image
 
 
 def gradient(shape: tuple[int, int], rng: np.random.Generator, amount: float) -> Image:
-    """Illumination that the flat does not take off: a curved slope of zero mean."""
+    """Draw illumination that the flat does not take off: a curved slope of zero mean."""
     y = np.linspace(-0.5, 0.5, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, shape[1], dtype=np.float32)[None, :]
     slope = rng.normal(0, 1, 5).astype(np.float32)
@@ -154,7 +154,7 @@ def gradient(shape: tuple[int, int], rng: np.random.Generator, amount: float) ->
 
 
 def zingers(od: Image, rng: np.random.Generator, share: float) -> Image:
-    """Single pixels with wild values: X-rays that hit the chip, pixels that died since the flat."""
+    """Set single pixels to wild values: X-rays that hit the chip, pixels that died."""
     hit = rng.integers(od.size, size=max(1, round(share * od.size)))
     out = od.copy()
     out.ravel()[hit] += rng.choice([-1.0, 1.0], hit.size) * rng.uniform(0.5, 3.0, hit.size)
@@ -162,7 +162,7 @@ def zingers(od: Image, rng: np.random.Generator, share: float) -> Image:
 
 
 def dark_sides(shape: tuple[int, int], rng: np.random.Generator, depth: float) -> NDArray[np.bool_]:
-    """Which pixels are lit when one side of the frame is not, (H, W) bool.
+    """Choose the pixels that are lit when one side of the frame is not, (H, W) bool.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _wide_blur(image: Image, sigma: float) -> Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentedFrame:
-    """A corrected frame and what is known about it.
+    """Corrected frame with its truth.
 
     Attributes
     ----------
@@ -261,7 +261,7 @@ class Microscope:
         )
 
     def _mean(self, rng: np.random.Generator, light: Image, n: int) -> Image:
-        """Mean (H, W) of n exposures, counts."""
+        """Draw the mean (H, W) of n exposures, counts."""
         s = self._settings
         total = light * np.float32(n * (1 + s.flicker * rng.standard_normal()))
         noisy = rng.standard_normal(light.shape, dtype=np.float32)
@@ -278,7 +278,7 @@ class Microscope:
         return np.clip(noisy, 0, _SATURATED, out=noisy)
 
     def _variance(self, light: Image, n: int) -> Image:
-        """Of the logarithm of the mean of n exposures."""
+        """Compute the variance of the logarithm of the mean of n exposures."""
         few = np.maximum(light, np.float32(1))
         read = np.float32(self._settings.read_noise**2)
         return ((few + read) / (few * few * n)).astype(np.float32, copy=False)

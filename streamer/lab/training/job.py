@@ -1,4 +1,4 @@
-"""What one training is to do: all that its result depends on."""
+"""Job of a training: all that its result depends on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Job(BaseModel):
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Trainings in their order: ``paired``, then ``unpaired`` for a Cycle-GAN."""
+        """Return trainings in their order: ``paired``, then ``unpaired`` for a Cycle-GAN."""
         if self.network == "dual-unet":
             return ("paired",)
         taken = {"paired": self.paired_steps, "unpaired": self.steps}
@@ -76,11 +76,11 @@ class Job(BaseModel):
 
     @property
     def held_out_seed(self) -> int:
-        """Seed of the scenes to score on."""
+        """Return the seed of the scenes to score on."""
         return _HELD_OUT_SEED + self.seed
 
     def settings(self, phase: str) -> TrainSettings:
-        """Settings of the loop in a phase."""
+        """Return settings of the loop in a phase."""
         warm = phase == "paired" and self.network == "cyclegan"
         steps = self.paired_steps if warm else self.steps
         return TrainSettings(
@@ -96,7 +96,7 @@ class Job(BaseModel):
 
 
 def make_job(network: NetworkName, given: Mapping[str, Any], *, smoke: bool = False) -> Job:
-    """A training with the usual settings, but for those that are given.
+    """Make a training with the usual settings, but for those that are given.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def parse_job(fields: Mapping[str, Any]) -> Job:
 
 
 def _size_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Size of the generator that is begun with."""
+    """Return the size of the generator that is begun with."""
     _, size = read_start(given["start"])
     for name, value in size.items():
         if given.get(name, value) != value:
@@ -146,7 +146,7 @@ def _size_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_start(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights of a generator to begin with.
+    """Read weights of a generator to begin with.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def read_start(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 class TrainSettings(BaseModel):
-    """How a network is trained, whichever it is."""
+    """Settings of the training loop, whichever the network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Where the particles of a training frame lie: apart, in heaps, over each other, cut by the rim."""
+"""Arrange the particles of a training frame: apart, in heaps, over each other, cut by the rim."""
 
 from __future__ import annotations
 
@@ -13,20 +13,14 @@ from ..simulate.electrode import rotation
 from ..simulate.settings import SimSettings
 from ..simulate.shapes import Body
 
+# By eye.
 _CANDIDATES = 48
-
 _ANGLES = 72
-
 _TRIES = 6
-
 _SHRINK = 0.85
-
 _LEAST = 0.7
-
 _RIM = 6.0
-
 _STACKED = 0.2
-
 _NEAR = 0.25
 
 
@@ -40,7 +34,7 @@ class BodyPose:
 
     @property
     def radius(self) -> float:
-        """Equal-area radius in the frame, px."""
+        """Return the equal-area radius in the frame, px."""
         return self.body.radius * float(np.sqrt(abs(np.linalg.det(self.linear))))
 
 
@@ -82,7 +76,7 @@ def arrange(
 
 
 def _linear(rng: np.random.Generator, irregularity: float) -> Array:
-    """Random rotation, mirror, stretch of at most 2.2 at constant area, and scale."""
+    """Draw rotation, mirror, stretch of at most 2.2 at constant area, and scale."""
     stretch = np.exp(np.clip(rng.normal(0, 0.05 + 0.18 * irregularity), -0.4, 0.4))
     first, second = rotation(rng.uniform(0, 2 * np.pi, 2))
     flip = np.diag([1.0, rng.choice([-1.0, 1.0])])
@@ -91,7 +85,7 @@ def _linear(rng: np.random.Generator, irregularity: float) -> Array:
 
 
 def _reach(body: Body, linear: Array) -> Array:
-    """Distance (72,) of the contour from the centre of mass towards equally spaced angles, px."""
+    """Measure distances (72,) of the contour from the centre of mass, by angle, px."""
     outline = body.points(180) @ linear.T
     angle = np.arctan2(outline[:, 0], outline[:, 1])
     order = np.argsort(angle)
@@ -114,7 +108,7 @@ def _spot(
     *,
     beside: bool,
 ) -> Array | None:
-    """Centre (2,) where the body fits, None if there is none."""
+    """Find a centre (2,) where the body fits, None if there is none."""
     partner = int(rng.integers(len(placed))) if beside else None
     overlap = 0.0
     if partner is None:
@@ -132,7 +126,7 @@ def _spot(
 
 
 def _overlap(rng: np.random.Generator, radius: float) -> float:
-    """How deep a body reaches into its partner, px; negative for a gap."""
+    """Draw how deep a body reaches into its partner, px; negative for a gap."""
     kind = rng.random()
     if kind < _STACKED:
         return float(rng.uniform(0.1, 1.2) * radius)
@@ -161,7 +155,7 @@ def _in_frame(spots: Array, reach: Array, settings: SimSettings) -> NDArray[np.b
 
 
 def _gap(spots: Array, reach: Array, other: Array, its: Array) -> Array:
-    """Distance between contours on the line between the centres, px; (N,)."""
+    """Measure the distance between contours on the line between the centres, px; (N,)."""
     step = spots - other
     angle = np.arctan2(step[:, 0], step[:, 1])
     return np.hypot(*step.T) - _towards(its, angle) - _towards(reach, angle + np.pi)

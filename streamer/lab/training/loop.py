@@ -1,20 +1,37 @@
-"""The loop that all trainings share."""
+"""The loop that all trainings share, and its checkpoints."""
 
 from __future__ import annotations
 
+import csv
 import math
+import os
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from ...errors import TrainingError
 from .job import TrainSettings
 
 Weights = dict[str, dict[str, torch.Tensor]]
-
-# What can be trained.
+_FORMAT = 1  # of checkpoints
+LOSSES = ("loss", "clean", "mask", "cycle", "identity", "fooled", "judged")
+SCORES = (
+    "quality",
+    "iou",
+    "hit",
+    "false",
+    "f1",
+    "precision",
+    "recall",
+    "centre",
+    "held_out_loss",
+)
+COLUMNS: tuple[str, ...] = ("phase", "step", "rate", "seconds", *LOSSES, *SCORES)
 
 
 class Task(Protocol):
@@ -34,11 +51,11 @@ class Task(Protocol):
         ...
 
     def score(self) -> Mapping[str, float]:
-        """Scores on held-out data."""
+        """Score on held-out data."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything that a later `restore` needs to go on from here, as tensors and plain data."""
+        """Return all that `restore` needs, as tensors and plain data."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -48,7 +65,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a training stands.
+    """Steps, losses and scores of a training so far.
 
     Attributes
     ----------
@@ -74,7 +91,7 @@ class Training:
     Attributes
     ----------
     task : what is trained.
-    settings : how.
+    settings : of the loop.
     step : steps taken. best, best_step : best score so far, and when. weights : those of it.
     """
 
@@ -86,7 +103,7 @@ class Training:
     weights: Weights = field(default_factory=dict)
 
     def run(self, every: int = 20) -> Iterator[Progress]:
-        """Train; yields every `every` steps, and at each held-out score.
+        """Train; yield every `every` steps, and at each held-out score.
 
         Ends after ``settings.steps`` steps, or after ``settings.patience`` scores in a row that are
         not the best: the held-out score decides, never a loss.
@@ -110,14 +127,14 @@ class Training:
 
     @property
     def ended(self) -> bool:
-        """Whether all steps are taken, or the best score is too long ago."""
+        """Return True if all steps are taken, or the best score is too long ago."""
         s = self.settings
         scored = self.step % s.score_every == 0
         late = scored and self.step - self.best_step >= s.patience * s.score_every
         return late or self.step >= s.steps
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, as tensors and plain data."""
+        """Return what `restore` needs, as tensors and plain data."""
         return {
             "task": self.task.state(),
             "step": self.step,
@@ -159,7 +176,7 @@ class Training:
 
 
 def rate_at(step: int, settings: TrainSettings) -> float:
-    """Learning rate: a linear warm-up, then half a cosine down to 1 % of the highest."""
+    """Compute the rate: a linear warm-up, then half a cosine down to 1 % of the highest."""
     if step < settings.warmup:
         return settings.rate * (step + 1) / settings.warmup
     share = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
@@ -170,18 +187,115 @@ def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
 
-# The optimiser of paired training.
+# Trainings on disk, to go on with later.
 
 
-def optimiser(network: nn.Module, rate: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); no decay of biases and norms."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 1e-3}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingCheckpoint:
+    """State of a job that was interrupted.
+
+    Attributes
+    ----------
+    job : fields of the `Job`.
+    phase : of the training, see `phases`.
+    training : state of its `Training`.
+    seconds : spent so far.
+    """
+
+    job: Mapping[str, Any]
+    phase: str
+    training: Mapping[str, Any]
+    seconds: float
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all groups."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+def save_checkpoint(path: Path, checkpoint: TrainingCheckpoint) -> None:
+    """Write a checkpoint; an older one is replaced only by a whole one."""
+    content = {name: getattr(checkpoint, name) for name in TrainingCheckpoint.__slots__}
+    beside = path.with_suffix(".new")
+    torch.save({"format": _FORMAT, **content}, beside)
+    os.replace(beside, path)  # noqa: PTH105 - atomic, also over an existing file
+
+
+def load_checkpoint(path: Path) -> TrainingCheckpoint:
+    """Read a checkpoint; nothing in it is run.
+
+    Raises
+    ------
+    TrainingError
+        If there is none, or it is damaged, of another version, or holds anything but tensors and
+        plain data.
+    """
+    if not path.exists():
+        raise TrainingError(f"nothing to resume: {path} does not exist; leave out --resume")
+    try:
+        # weights_only: a checkpoint is data; one that wants code to be run is refused
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        form = content.pop("format")
+        found = TrainingCheckpoint(**content)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        raise TrainingError(
+            f"{path}: wanted a checkpoint of `operando train`, got a damaged or other file; start "
+            "again in another folder"
+        ) from error
+    if form != _FORMAT:
+        raise TrainingError(f"{path}: wanted format {_FORMAT}, got {form}; start again")
+    return found
+
+
+# The course of a training as a table: log.csv.
+
+
+class TrainingLog:
+    """Write rows of `COLUMNS`; each is in the file at once.
+
+    Parameters
+    ----------
+    path : file; one that is there is replaced.
+    keep : phase and step up to which rows of an existing file are kept: it may hold later ones,
+        written after the checkpoint that is resumed.
+    phases : names of all phases in their order.
+    """
+
+    def __init__(
+        self, path: Path, phases: tuple[str, ...], keep: tuple[str, int] | None = None
+    ) -> None:
+        rows = _rows_until(path, phases, keep) if keep is not None and path.exists() else []
+        self._file = path.open("w", newline="")
+        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._writer.writeheader()
+        self._writer.writerows(rows)
+
+    def write(
+        self, phase: str, step: int, rate: float, seconds: float, values: Mapping[str, float]
+    ) -> None:
+        """Append a row; what `values` does not name stays empty."""
+        row = {name: f"{value:.6g}" for name, value in values.items()}
+        when = {"phase": phase, "step": step, "rate": f"{rate:.6g}", "seconds": f"{seconds:.1f}"}
+        self._writer.writerow(when | row)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _rows_until(path: Path, phases: tuple[str, ...], last: tuple[str, int]) -> list[dict[str, str]]:
+    """Read the rows that are not later than a phase and step."""
+    limit = (phases.index(last[0]), last[1])
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return [row for row in rows if (phases.index(row["phase"]), int(row["step"])) <= limit]
+    except (KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{path}: wanted the log of the training that is resumed, got {error}; move it away"
+        ) from error

@@ -1,9 +1,8 @@
-"""The warm start of the generator: frames with their masks."""
+"""Training with known targets: the warm start of the generator, and the Dual U-net."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,18 +11,61 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from ....models.networks.nets import DualUNet, Generator, half_pays
 from .job import TrainSettings
-from .loop import optimiser, set_rate
-from .scores import frame_scores, roi_scores
-from .sets import Batches, FrameSet, target_and_weight
+from .sets import Batches, FrameSet, RoiSet, frame_scores, roi_scores, target_and_weight
 
-_AT_A_TIME = 32
-_CLEAN = 1.0  # weight of the first network's loss beside that of the contour
-_ROIS_AT_A_TIME = 256
+_FRAMES_AT_A_TIME, _ROIS_AT_A_TIME = 32, 256
+_CLEAN = 1.0  # weight of the first network's loss beside that of the contour; by eye
 _CERTAIN = 1e-6  # probabilities are taken to be this far from 0 and 1
 _SMOOTH = 1.0  # cells; keeps the overlap defined where there is no particle
 
 
-class PairedTask:
+class _SupervisedTask:
+    """One network that is trained on pairs; see `Task`."""
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        arrays: tuple[Tensor, ...],
+        settings: TrainSettings,
+        device: torch.device,
+    ) -> None:
+        self.network = network.to(device)
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.networks: dict[str, nn.Module] = {name: self.network}
+        self._optimiser = _optimiser(self.network, settings.rate)
+        self._batches = Batches(arrays, settings.batch, settings.seed, device)
+        self._device = device
+        self._half = settings.mixed and half_pays(device)
+
+    def _forward(self, images: Tensor) -> Any:
+        self.network.train()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def _descend(self, loss: Tensor, rate: float) -> None:
+        set_rate(self._optimiser, rate)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimiser.step()
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs; see `Task.state`."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "batches": self._batches.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned; see `Task.restore`."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._batches.restore(state["batches"])
+
+
+class PairedTask(_SupervisedTask):
     """Frames to masks, where both are known, before it is adapted without pairs.
 
     Parameters
@@ -44,84 +86,24 @@ class PairedTask:
         blocks: int = 4,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.network = Generator(width, blocks).to(device)
-        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.networks: dict[str, nn.Module] = {"generator": self.network}
-        self._optimiser = optimiser(self.network, settings.rate)
-        self._batches = Batches((train.image, train.mask), settings.batch, settings.seed, device)
-        self._held_out, self._device = held_out, device
-        self._half = settings.mixed and half_pays(device)
+        arrays = (train.image, train.mask)
+        super().__init__("generator", Generator(width, blocks), arrays, settings, device)
+        self._held_out = held_out
 
     def step(self, rate: float) -> Mapping[str, float]:
         """Take one step; see `Task.step`."""
         image, mask = self._batches.next()
         target, weight = target_and_weight(mask)
-        self.network.train()
-        set_rate(self._optimiser, rate)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            logits = self.network(image.contiguous(memory_format=torch.channels_last))
-        loss = mask_loss(logits.float(), target, weight)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
+        loss = mask_loss(self._forward(image).float(), target, weight)
+        self._descend(loss, rate)
         return {"loss": loss.item()}
 
     def score(self) -> Mapping[str, float]:
-        """Scores of the held-out frames, see `frame_scores`, and the loss on them."""
-        found = predict(self.network, self._held_out.image, self._device, half=self._half)
-        loss = held_out_loss(found, *target_and_weight(self._held_out.mask))
-        return {**frame_scores(found, self._held_out.mask), "held_out_loss": loss}
-
-    def state(self) -> dict[str, Any]:
-        """See `Task.state`."""
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "batches": self._batches.state(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """See `Task.restore`."""
-        self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._batches.restore(state["batches"])
+        """Score the held-out frames, see `score_frames`."""
+        return score_frames(self.network, self._held_out, self._device, half=self._half)
 
 
-def predict(network: nn.Module, images: Tensor, device: torch.device, *, half: bool) -> Tensor:
-    """Probability of the mask (N, 1, S, S) float32 of many frames, on the CPU."""
-    network.eval()
-    found = []
-    for some in images.split(_AT_A_TIME):
-        image = some.to(device, torch.float32).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = network(image)
-        found.append(logits.float().sigmoid().cpu())
-    return torch.cat(found)
-
-
-# Training of the Dual U-net.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoiSet:
-    """ROIs with their targets.
-
-    Attributes
-    ----------
-    roi : (N, 1, 64, 64) float16, standardised, see `roi_input`.
-    clean : (N, 1, 64, 64) float16, the particle alone, 0 outside, about 1 where it is thickest.
-    mask : (N, 1, 64, 64) uint8, silhouette of the particle in the middle; empty if there is none.
-    weight : (N, 1, 1, 1) float32, 0 for particles that nobody could see.
-    """
-
-    roi: Tensor
-    clean: Tensor
-    mask: Tensor
-    weight: Tensor
-
-
-class DualTask:
+class DualTask(_SupervisedTask):
     """Both U-nets at once, each with its own loss.
 
     Parameters
@@ -141,68 +123,69 @@ class DualTask:
         width: int = 8,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.network = DualUNet(width).to(device)
-        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.networks: dict[str, nn.Module] = {"dual_unet": self.network}
-        self._optimiser = optimiser(self.network, settings.rate)
         arrays = (train.roi, train.clean, train.mask, train.weight)
-        self._batches = Batches(arrays, settings.batch, settings.seed, device)
-        self._held_out, self._device = held_out, device
-        self._half = settings.mixed and half_pays(device)
+        super().__init__("dual_unet", DualUNet(width), arrays, settings, device)
+        self._held_out = held_out
 
     def step(self, rate: float) -> Mapping[str, float]:
         """Take one step; see `Task.step`."""
         roi, clean, mask, weight = self._batches.next()
-        self.network.train()
-        set_rate(self._optimiser, rate)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            seen, logits = self.network(roi.contiguous(memory_format=torch.channels_last))
-        first = clean_loss(seen.float(), clean, weight)
+        drawn, logits = self._forward(roi)
+        first = clean_loss(drawn.float(), clean, weight)
         second = mask_loss(logits.float(), mask, weight)
         loss = _CLEAN * first + second
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
+        self._descend(loss, rate)
         return {"loss": loss.item(), "clean": first.item(), "mask": second.item()}
 
     def score(self) -> Mapping[str, float]:
-        """Scores of the held-out ROIs, see `roi_scores`, and the contour's loss on them."""
-        self.network.eval()
-        found = []
-        for roi in self._held_out.roi.split(_ROIS_AT_A_TIME):
-            with (
-                torch.inference_mode(),
-                torch.autocast(self._device.type, torch.bfloat16, enabled=self._half),
-            ):
-                image = roi.to(self._device, torch.float32)
-                _, logits = self.network(image.contiguous(memory_format=torch.channels_last))
-            found.append(logits.float().sigmoid().cpu())
+        """Score the held-out ROIs, see `roi_scores`, with the contour's loss on them."""
+        rois = self._held_out.roi.split(_ROIS_AT_A_TIME)
+        found = torch.cat([_predict(self.network, r, self._device, half=self._half) for r in rois])
         keep = self._held_out.weight[:, 0, 0, 0] > 0
-        probability, mask = torch.cat(found)[keep], self._held_out.mask[keep]
+        probability, mask = found[keep], self._held_out.mask[keep]
         loss = held_out_loss(probability, mask.float(), self._held_out.weight[keep])
         return {**roi_scores(probability, mask), "held_out_loss": loss}
 
-    def state(self) -> dict[str, Any]:
-        """See `Task.state`."""
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "batches": self._batches.state(),
-        }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """See `Task.restore`."""
-        self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._batches.restore(state["batches"])
+def score_frames(
+    network: nn.Module, held_out: FrameSet, device: torch.device, *, half: bool
+) -> dict[str, float]:
+    """Score a generator on held-out frames, see `frame_scores`, with the loss on them."""
+    frames = held_out.image.split(_FRAMES_AT_A_TIME)
+    found = torch.cat([_predict(network, some, device, half=half) for some in frames])
+    loss = held_out_loss(found, *target_and_weight(held_out.mask))
+    return {**frame_scores(found, held_out.mask), "held_out_loss": loss}
+
+
+def _predict(network: nn.Module, images: Tensor, device: torch.device, *, half: bool) -> Tensor:
+    """Predict the probability of the mask (N, 1, S, S) float32, on the CPU."""
+    network.eval()
+    image = images.to(device, torch.float32).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+        found = network(image)
+    logits = found[1] if isinstance(found, tuple) else found
+    return logits.float().sigmoid().cpu()
+
+
+def _optimiser(network: nn.Module, rate: float) -> torch.optim.AdamW:
+    """Set up AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); no decay of biases and norms."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 1e-3}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all groups."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 # Losses of masks and of clean images.
 
 
 def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Cross entropy of each cell plus one minus the soft Dice overlap of each image.
+    """Add the cross entropy of each cell and one minus the soft Dice overlap of each image.
 
     Milletari et al. 2016 (doi 10.1109/3DV.2016.79) for the overlap, with squares in its
     denominator.
@@ -210,7 +193,7 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     Parameters
     ----------
     logits, target : (B, 1, H, W) float32; targets 0..1.
-    weight : (B, 1, H, W) or (B, 1, 1, 1) float32, 0 where anything may be said.
+    weight : (B, 1, H, W) or (B, 1, 1, 1) float32, 0 where nothing counts.
 
     Returns
     -------
@@ -227,17 +210,17 @@ def mask_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def held_out_loss(found: Tensor, target: Tensor, weight: Tensor) -> float:
-    """`mask_loss` of probabilities instead of logits."""
+    """Compute `mask_loss` of probabilities instead of logits."""
     return float(mask_loss(found.logit(_CERTAIN), target, weight))
 
 
 def clean_loss(clean: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference from the particle alone.
+    """Average the absolute difference from the particle alone.
 
     Parameters
     ----------
     clean, target : (B, 1, H, W) float32.
-    weight : (B, 1, 1, 1) float32, 0 where anything may be said.
+    weight : (B, 1, 1, 1) float32, 0 where nothing counts.
     """
     weight = weight.expand_as(target)
     return ((clean - target).abs() * weight).sum() / weight.sum().clamp_min(1.0)

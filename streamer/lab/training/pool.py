@@ -20,13 +20,19 @@ from numpy.typing import NDArray
 
 from ....models.networks.inputs import frame_input, roi_input, sample_windows
 from ...errors import TrainingError
-from .difficulty import REGIMES, regimes_of
 from .job import Job
-from .paired import RoiSet
 from .scenes import FRAMES, TrainingScene, random_scenes
-from .sets import IGNORED, FrameSet
+from .sets import IGNORED, FrameSet, RoiSet
 from .settings import Effects
-from .targets import Rois, cells_of, generator_target, lit, rois
+from .targets import (
+    REGIMES,
+    Rois,
+    cells_of,
+    generator_target,
+    lit,
+    regimes_of,
+    rois,
+)
 
 CELLS = 128
 """Side of the crops of the generator, cells."""
@@ -37,7 +43,6 @@ PoolProgress = Callable[[str, int, int], None]
 """Called with what is made, how many scenes of it are done, and of how many."""
 _SCENE_MODULES = (
     "augment.py",
-    "difficulty.py",
     "layout.py",
     "pool.py",
     "scenes.py",
@@ -53,7 +58,7 @@ class Pool:
     Attributes
     ----------
     frames : (N, 1, 128, 128) float16, input of the generator.
-    masks : (N, 1, 128, 128) uint8, 1 in particles, with seams; 255 in those nobody can see.
+    masks : (N, 1, 128, 128) uint8, 1 in particles, with seams; 255 in those that are invisible.
     steps : (N,) int64, px per cell.
     seeds : (N, 2) int64, seed of the group of scenes and index in it.
     rois : (M, 1, 64, 64) float16, input of the Dual U-net.
@@ -78,11 +83,11 @@ class Pool:
     regimes: NDArray[np.bool_]
 
     def frame_set(self) -> FrameSet:
-        """What the generator is trained on; shares memory."""
+        """Return what the generator is trained on; shares memory."""
         return FrameSet(image=torch.from_numpy(self.frames), mask=torch.from_numpy(self.masks))
 
     def roi_set(self) -> RoiSet:
-        """What the Dual U-net is trained on; shares memory. Nothing counts of the invisible."""
+        """Return what the Dual U-net is trained on; the invisible have no weight. Shares memory."""
         counts = ~self.regimes[:, REGIMES.index("invisible")]
         return RoiSet(
             roi=torch.from_numpy(self.rois),
@@ -152,12 +157,12 @@ def _made(
 
 
 def group_seed(seed: int, group: int) -> int:
-    """Seed of a group of scenes; no two of all seeds and groups below 2**31 are the same."""
+    """Combine seed and group of scenes; no two of all seeds and groups below 2**31 are the same."""
     return (seed << 31) | group
 
 
 def _group(seed: int, effects: Effects | None, group: int, count: int) -> dict[str, NDArray[Any]]:
-    """Arrays of one group of scenes, by name."""
+    """Make the arrays of one group of scenes, by name."""
     own = group_seed(seed, group)
     rng = np.random.default_rng([own, 3])
     step = int(rng.choice(_STEPS))
@@ -170,7 +175,7 @@ def _group(seed: int, effects: Effects | None, group: int, count: int) -> dict[s
 
 
 def frame_arrays(scene: TrainingScene, step: int) -> dict[str, NDArray[Any]]:
-    """Input and target of the generator, by name as in `Pool`, with a first axis of 1."""
+    """Make input and target of the generator, by name as in `Pool`, with a first axis of 1."""
     od, valid = _tensors(scene)
     seen = frame_input(od, valid, step)
     mask = (generator_target(scene.labels, step, lit(scene.valid)) > 0.5).astype(np.uint8)
@@ -184,7 +189,7 @@ def frame_arrays(scene: TrainingScene, step: int) -> dict[str, NDArray[Any]]:
 
 
 def roi_arrays(scene: TrainingScene, windows: Rois) -> dict[str, NDArray[Any]]:
-    """Inputs and targets of the Dual U-net, by name as in `Pool`."""
+    """Make inputs and targets of the Dual U-net, by name as in `Pool`."""
     od, valid = _tensors(scene)
     centres, sides = torch.from_numpy(windows.centres), torch.from_numpy(windows.sides)
     owner = torch.zeros(len(centres), dtype=torch.int64)
@@ -219,7 +224,7 @@ def _of(
 
 
 def _alone(scene: TrainingScene, which: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Thickness and silhouette (M, 1, H, W) float32 of single particles; 0 for -1."""
+    """Draw thickness and silhouette (M, 1, H, W) float32 of single particles; 0 for -1."""
     thickness = torch.zeros((len(which), 1, *scene.od.shape))
     silhouette = torch.zeros_like(thickness)
     for i, particle in enumerate(which):
@@ -256,7 +261,7 @@ def make_data(job: Job, folder: Path, workers: int, progress: PoolProgress) -> D
     job : says how many, and their seeds.
     folder : where pools are kept: some 100 kB per scene.
     workers : processes.
-    progress : is told of what is made.
+    progress : called with what is made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     code = code_version()
@@ -285,7 +290,7 @@ def make_data(job: Job, folder: Path, workers: int, progress: PoolProgress) -> D
 
 
 def code_version() -> str:
-    """First digits of the sha256 of all code that scenes depend on."""
+    """Return the first digits of the sha256 of all code that scenes depend on."""
     here = Path(__file__).parent
     modules = [here / name for name in _SCENE_MODULES]
     modules += sorted((here.parent / "simulate").glob("*.py"))

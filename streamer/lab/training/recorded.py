@@ -1,4 +1,4 @@
-"""Frames of a beamline, recorded or imported, as the generator sees them."""
+"""Take frames of a beamline, recorded or imported, as the generator sees them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DRAWS = 20
 
 
 def recorded_stacks(source: Path, settings: Settings) -> Iterator[NDArray[np.float32]]:
-    """Optical density of each run in a recording, or in a folder of frames.
+    """Compute the optical density of each run in a recording, or in a folder of frames.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def _runs(documents: Iterable[NamedDocument]) -> Iterator[list[NamedDocument]]:
 def recorded_crops(
     source: Path, settings: Settings, step: int = 2, per_frame: int = 4, seed: int = 0
 ) -> NDArray[np.float16]:
-    """Crops of the frames in a recording or a folder; see `stack_crops`.
+    """Take crops of the frames in a recording or a folder; see `stack_crops`.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def recorded_crops(
 def stack_crops(
     stack: NDArray[np.float32], step: int, per_frame: int, rng: np.random.Generator
 ) -> NDArray[np.float16]:
-    """Random crops of frames, each scaled by its whole frame as in the live path.
+    """Draw random crops of frames, each scaled by its whole frame as in the live path.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def stack_crops(
 
 
 def _spots(valid: NDArray[np.bool_], step: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Corners of crops of which at least half is valid, cells."""
+    """Choose corners of crops of which at least half is valid, cells."""
     last = [n // step - CELLS for n in valid.shape]
     side = CELLS * step
     drawn = rng.integers(0, [last[0] + 1, last[1] + 1], (_DRAWS, 2)).tolist()
@@ -135,7 +135,7 @@ def _spots(valid: NDArray[np.bool_], step: int, rng: np.random.Generator) -> lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domains:
-    """What a Cycle-GAN translates between; rows do not belong together.
+    """Domains that a Cycle-GAN translates between; rows do not belong together.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class Domains:
     mask_seeds: NDArray[np.int64]
 
     def frame_set(self) -> FrameSet:
-        """Both domains, cut to the same number of rows."""
+        """Return both domains, cut to the same number of rows."""
         n = min(len(self.frames), len(self.masks))
         image, mask = torch.from_numpy(self.frames[:n]), torch.from_numpy(self.masks[:n])
         return FrameSet(image=image, mask=mask)

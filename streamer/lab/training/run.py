@@ -1,12 +1,12 @@
-"""Runs a training from the first scene to the file of weights; can be stopped and gone on with."""
+"""Run a training from the first scene to the file of weights; it can be stopped and resumed."""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ....models.networks import ood
 from ....models.networks.nets import Generator
-from ....models.networks.weights import SHIPPED
+from ....models.networks.weights import SHIPPED, store
+from ...config import load_settings
 from ...errors import TrainingError
-from . import checkpoint as checkpoints
-from .checkpoint import TrainingCheckpoint, familiar, features_of, rounded, write_weights
 from .job import Job, read_start
-from .loop import Progress, Training, rate_at
+from .loop import (
+    Progress,
+    Task,
+    Training,
+    TrainingCheckpoint,
+    TrainingLog,
+    load_checkpoint,
+    rate_at,
+    save_checkpoint,
+)
+from .paired import DualTask, PairedTask
 from .pool import Data, PoolProgress, make_data
-from .tasks import NETWORKS, arguments_of, make_task, read_recorded
+from .recorded import adapting, recorded_crops, unpaired
+from .unpaired import CycleTask
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 _REPORT_EVERY = 20  # steps
-LOSSES = ("loss", "clean", "mask", "cycle", "identity", "fooled", "judged")
-SCORES = (
-    "quality",
-    "iou",
-    "hit",
-    "false",
-    "f1",
-    "precision",
-    "recall",
-    "centre",
-    "held_out_loss",
-)
-COLUMNS: tuple[str, ...] = ("phase", "step", "rate", "seconds", *LOSSES, *SCORES)
+_FRAMES_AT_A_TIME = 64
+NETWORKS: Mapping[str, str] = {"dual-unet": "dual_unet", "cyclegan": "generator"}
+"""Network of its task that a job is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Where a training stands.
+    """Progress of a job.
 
     Attributes
     ----------
@@ -61,11 +62,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Who follows a training.
+    """Callbacks that follow a training.
 
     Attributes
     ----------
-    data : is told of scenes that are made. report : is told of every 20 steps and every score.
+    data : called for scenes that are made. report : called every 20 steps and with every score.
     stop : asked as often; True ends the training with a checkpoint.
     """
 
@@ -76,7 +77,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a training ended.
+    """Result of a training.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ class Outcome:
 
 def read_checkpoint(folder: Path) -> TrainingCheckpoint:
     """Read the checkpoint of a training in this folder; raises TrainingError if there is none."""
-    return checkpoints.load(folder / CHECKPOINT)
+    return load_checkpoint(folder / CHECKPOINT)
 
 
 def run(
@@ -112,7 +113,7 @@ def run(
     device : where networks run. workers : processes that simulate scenes.
     pools : where scenes are kept; None for `folder`.
     resume : of the same job; see `read_checkpoint`.
-    watch : who follows it.
+    watch : follows it.
 
     Raises
     ------
@@ -146,7 +147,7 @@ class _Run:
         self._began = time.monotonic()
 
     def all(self, resume: TrainingCheckpoint | None) -> Outcome:
-        """All phases that are left, and the file of weights."""
+        """Train all phases that are left, and write the file of weights."""
         phases = self._job.phases
         keep = None
         if resume is not None:
@@ -163,7 +164,7 @@ class _Run:
     def _phases(
         self, phases: tuple[str, ...], resume: TrainingCheckpoint | None, log: TrainingLog
     ) -> Training | None:
-        """The last training; None if it was stopped."""
+        """Return the last training; None if it was stopped."""
         # what a resumed training began with is in its checkpoint
         given = self._job.start if resume is None else None
         start = read_start(given)[0] if given is not None else None
@@ -189,13 +190,13 @@ class _Run:
     def _phase(self, phase: str, training: Training, log: TrainingLog) -> bool:
         """Train to the end of a phase; False if it is stopped before."""
         if training.step == 0 and not training.weights:
-            self._tell(phase, training.judge(), log)
+            self._report(phase, training.judge(), log)
             if phase == "unpaired" and self._recorded is not None:
                 # simulated scenes cannot tell what is gained on recorded ones: the best after
                 # some adaptation counts, even if the start was better on these
                 training.best = -math.inf
         for progress in training.run(_REPORT_EVERY):
-            self._tell(phase, progress, log)
+            self._report(phase, progress, log)
             stopping = self._watch.stop()
             if progress.scores or stopping:
                 self._save(phase, training)
@@ -204,7 +205,7 @@ class _Run:
         self._save(phase, training)
         return True
 
-    def _tell(self, phase: str, progress: Progress, log: TrainingLog) -> None:
+    def _report(self, phase: str, progress: Progress, log: TrainingLog) -> None:
         wrong = [name for name, loss in progress.losses.items() if not math.isfinite(loss)]
         if wrong:
             raise TrainingError(
@@ -220,7 +221,7 @@ class _Run:
         )
 
     def _save(self, phase: str, training: Training) -> None:
-        checkpoints.save(
+        save_checkpoint(
             self._folder / CHECKPOINT,
             TrainingCheckpoint(
                 job=self._job.model_dump(mode="json"),
@@ -252,7 +253,7 @@ class _Run:
         return Outcome(weights=path, scores=scores)
 
     def _known(self, network: Generator) -> tuple[dict[str, Tensor], float]:
-        """Statistics of what the network was trained with, for telling what is unlike it."""
+        """Compute statistics of the training frames, to detect frames that are unlike them."""
         seen = torch.from_numpy(self._data.train.frames)
         if self._recorded is not None:
             seen = torch.cat([seen, torch.from_numpy(self._recorded)])
@@ -262,51 +263,123 @@ class _Run:
         )
 
 
-# The course of a training as a table: log.csv.
+# The tasks of a job, with their data.
 
 
-class TrainingLog:
-    """Rows of `COLUMNS`; each is in the file as soon as it is written.
+def make_task(
+    phase: str,
+    job: Job,
+    data: Data,
+    recorded: NDArray[np.float16] | None,
+    device: torch.device,
+    start: Mapping[str, Tensor] | None,
+) -> Task:
+    """Make the task of one phase of a job.
 
     Parameters
     ----------
-    path : file; one that is there is replaced.
-    keep : phase and step up to which rows of an existing file are kept: it may hold later ones,
-        written after the checkpoint that is gone on with.
-    phases : names of all phases in their order.
+    phase : one of those of the job.
+    data : simulated scenes. recorded : crops to adapt the generator to, see `recorded_crops`.
+    device : where it runs.
+    start : weights of the generator to begin with; None for random ones.
     """
-
-    def __init__(
-        self, path: Path, phases: tuple[str, ...], keep: tuple[str, int] | None = None
-    ) -> None:
-        rows = _before(path, phases, keep) if keep is not None and path.exists() else []
-        self._file = path.open("w", newline="")
-        self._writer = csv.DictWriter(self._file, COLUMNS)
-        self._writer.writeheader()
-        self._writer.writerows(rows)
-
-    def write(
-        self, phase: str, step: int, rate: float, seconds: float, values: Mapping[str, float]
-    ) -> None:
-        """Append a row; what `values` does not name stays empty."""
-        row = {name: f"{value:.6g}" for name, value in values.items()}
-        when = {"phase": phase, "step": step, "rate": f"{rate:.6g}", "seconds": f"{seconds:.1f}"}
-        self._writer.writerow(when | row)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    settings, held_out = job.settings(phase), data.held_out
+    if job.network == "dual-unet":
+        scenes = data.train.roi_set(), held_out.roi_set()
+        return DualTask(*scenes, settings, device, width=job.width)
+    size = {"width": job.width, "blocks": job.blocks}
+    frames = held_out.frame_set()
+    if phase == "paired":
+        task = PairedTask(data.train.frame_set(), frames, settings, device, **size)
+        if start is not None:
+            task.network.load_state_dict(dict(start))
+        return task
+    domains = (
+        unpaired(data.train, job.seed)
+        if recorded is None
+        else adapting(recorded, data.train, job.seed)
+    )
+    a, b = torch.from_numpy(domains.frames), torch.from_numpy(domains.masks)
+    return CycleTask(a, b, frames, settings, device, **size, start=start)
 
 
-def _before(path: Path, phases: tuple[str, ...], last: tuple[str, int]) -> list[dict[str, str]]:
-    """Rows that are not later than a phase and step."""
-    limit = (phases.index(last[0]), last[1])
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def arguments_of(job: Job) -> dict[str, int]:
+    """Return the arguments of the class of the network."""
+    if job.network == "dual-unet":
+        return {"width": job.width}
+    return {"width": job.width, "blocks": job.blocks}
+
+
+def read_recorded(job: Job) -> NDArray[np.float16] | None:
+    """Read crops of the recording of a job; None if it has none.
+
+    Raises
+    ------
+    TrainingError
+        If its frames are too small.
+    """
+    if job.recording is None:
+        return None
+    settings = load_settings(job.profile)
+    step = settings.detect.networks.step
     try:
-        return [row for row in rows if (phases.index(row["phase"]), int(row["step"])) <= limit]
-    except (KeyError, ValueError) as error:
-        raise TrainingError(
-            f"{path}: wanted the log of the training that is resumed, got {error}; move it away"
-        ) from error
+        return recorded_crops(Path(job.recording), settings, step=step, seed=job.seed)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+
+
+# The file of weights that a training leaves, which says what they are.
+
+
+def rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Round weights as the file does, which holds float16: these are what must be scored."""
+    return {k: t.half().float() if t.is_floating_point() else t for k, t in weights.items()}
+
+
+def write_weights(
+    path: Path,
+    network: str,
+    tensors: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    scores: Mapping[str, float],
+) -> None:
+    """Write the weights of one network, with what they were made with and how good they are.
+
+    Parameters
+    ----------
+    path : file. network : its name in `SHIPPED`.
+    tensors : its weights, and further ones.
+    about : what they were made with. scores : on held-out scenes.
+    """
+    note = {
+        **about,
+        "scores": {k: round(v, 5) for k, v in scores.items() if math.isfinite(v)},
+        "version": version("operando"),
+        "torch": torch.__version__,
+    }
+    store(path, network, tensors, note)
+
+
+@torch.inference_mode()
+def features_of(generator: Generator, frames: Tensor, device: torch.device) -> Tensor:
+    """Compute features (N, C) of frames (N, 1, S, S), with which others are compared later."""
+    generator.eval()
+    parts = frames.split(_FRAMES_AT_A_TIME)
+    found = [generator.translate(some.to(device, torch.float32))[1].cpu() for some in parts]
+    return torch.cat(found)
+
+
+def familiar(seen: Tensor, held_out: Tensor) -> tuple[dict[str, Tensor], float]:
+    """Fit statistics to features of training frames, and count the others beyond them.
+
+    Parameters
+    ----------
+    seen, held_out : (N, C), see `features_of`.
+
+    Returns
+    -------
+    Tensors for the file of weights, and the share of held-out frames beyond their threshold.
+    """
+    tensors = ood.fit(seen)
+    beyond = ood.distance(held_out, tensors) > tensors["ood.threshold"]
+    return tensors, float(beyond.float().mean())

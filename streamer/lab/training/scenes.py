@@ -1,4 +1,4 @@
-"""Training frames: optical density as the corrector gives it, and all that is true about it."""
+"""Training frames: optical density as the corrector gives it, with its truth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIDE = 6  # least side of a square, cells
 
 
 def visibility(contrast: Array, radius: Array, noise: Array, structure: Image) -> Array:
-    """Contrast of particles over the rms contrast of places without one.
+    """Divide the contrast of particles by the rms contrast of places without one.
 
     The contrast of a place is the mean of a square of the particle's area less that of a frame of
     the same area around it. Counting noise and the structure of the background are both in it, as
@@ -55,7 +55,7 @@ def visibility(contrast: Array, radius: Array, noise: Array, structure: Image) -
 
 
 def _rms(structure: Image, radius: float) -> float:
-    """Rms over the frame of the contrast of squares of this equal-area radius."""
+    """Compute the rms over the frame of the contrast of squares of this equal-area radius."""
     side = np.sqrt(np.pi) * radius
     step = max(1, int(side / _SIDE))
     height, width = (n // step * step for n in structure.shape)
@@ -117,7 +117,7 @@ class TrainingScene:
 
 
 def random_scene(seed: int, side: int = 256, effects: Effects | None = None) -> TrainingScene:
-    """First scene of a seed; see `random_scenes`."""
+    """Make the first scene of a seed; see `random_scenes`."""
     return next(random_scenes(seed, 1, side, effects))
 
 
@@ -145,7 +145,7 @@ def random_scenes(
 
 
 def _cast(rng: np.random.Generator, settings: SimSettings) -> list[Body]:
-    """Bodies of log-uniform radii; thick ones are dense, more or less."""
+    """Draw bodies of log-uniform radii; thick ones are dense, more or less."""
     low, high = np.log(settings.radius_px)
     power = rng.uniform(0.2, 1.0)
     bodies = []
@@ -220,7 +220,7 @@ def _draw(
 def _labelled(
     drawn: list[_Drawn], shape: tuple[int, int]
 ) -> tuple[list[_Drawn], NDArray[np.int32]]:
-    """Labels of those that are seen, the smaller of two in front, and which ones these are."""
+    """Label those that are seen, the smaller of two in front; return which ones these are."""
     drawn = sorted(drawn, key=lambda d: -d.place.radius)
     labels = np.zeros(shape, np.int32)
     for i, one in enumerate(drawn):
@@ -237,7 +237,7 @@ def _particles(
     psf: float,
     effects: Effects,
 ) -> Image:
-    """OD of all particles, blurred as intensity."""
+    """Draw the OD of all particles, blurred as intensity."""
     od = np.zeros(shape, np.float32)
     if not drawn:
         return od
@@ -254,7 +254,7 @@ def _particles(
 
 
 def _other(rng: np.random.Generator, shape: tuple[int, int], effects: Effects) -> Image:
-    """OD of what is no particle and not the simulated background either."""
+    """Draw the OD of what is no particle and not the simulated background either."""
     od = np.zeros(shape, np.float32)
     for effect, make in ((effects.clouds, augment.clouds), (effects.debris, augment.debris)):
         if amount := effect.draw(rng):
@@ -264,7 +264,7 @@ def _other(rng: np.random.Generator, shape: tuple[int, int], effects: Effects) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Flawed:
-    """The final image; `structure` (H, W) is what is no particle."""
+    """Final image; `structure` (H, W) is what is no particle."""
 
     od: Image
     valid: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""What is randomised, and over which ranges.
+"""Ranges over which scenes are randomised.
 
 Domain randomisation (Tobin et al. 2017, doi 10.1109/IROS.2017.8202133): ranges are wider than any
 beamline shows, so that a real frame is one more variation of what was trained.
@@ -13,21 +13,16 @@ import numpy as np
 from ..simulate import SimSettings
 
 _EMPTY = 0.05
-
 _LARGE = 0.2
-
 _TYPICAL = 0.35
-
 _FIRST_SEED = 2**24  # smaller ones belong to benches and tests
-
 _REGULAR_SIDE = 256
-
 _BELOW, _OVER, _ABOVE = (8300.0, 8336.0), (8336.0, 8358.0), (8358.0, 8400.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """How often an effect occurs and how strong it is.
+    """Share of images with an effect, and the range of its amplitude.
 
     Attributes
     ----------
@@ -40,7 +35,7 @@ class Effect:
     high: float
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Amplitude in one image; 0 if it does not occur."""
+        """Draw the amplitude in one image; 0 if it does not occur."""
         occurs, value = rng.random() < self.share, rng.uniform(self.low, self.high)
         return float(value) if occurs else 0.0
 
@@ -90,7 +85,7 @@ class Effects:
     rim: Effect = Effect(share=0.2, low=0.03, high=0.35)
 
     def rarer(self, factor: float) -> Effects:
-        """The same effects in fewer images; each share is multiplied by `factor`."""
+        """Return the same effects in fewer images; each share is multiplied by `factor`."""
         each = {f.name: getattr(self, f.name) for f in fields(self)}
         return Effects(**{k: replace(e, share=e.share * factor) for k, e in each.items()})
 

@@ -1,4 +1,4 @@
-"""What the networks are to answer: masks with seams, and windows around single particles."""
+"""Targets of the networks: masks with seams, windows around single particles, difficulties."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from ....models.arrays import Labels, Mask
 from .scenes import TrainingScene
 
 _FEWEST = 0.25  # valid share from which a cell counts, as in the input of the generator
-
 _LEAST_SEEN = 0.35  # share of a particle's area that must be seen for a ROI
-
 _LEAST_PIXELS = 25
-
 _CLEAR = 0.15  # half the side of the free middle of a negative, in sides
-
 _DRAWS = 64
-
 _LIT = 0.4
-
 _NONE = np.int32(np.iinfo(np.int32).max)
+REGIMES = ("invisible", "noisy", "faint", "touching", "cut", "small", "large")
+"""Order of the columns of `regimes_of`: difficulties that a particle poses; limits by eye."""
+_SEEN = 2.5  # times what the frame shows without it
+_NOISY, _FAINT = 1.0, 0.15  # signal-to-noise ratio of a pixel; contrast, OD
+_SMALL, _LARGE = 24.0, 90.0  # px
 
 
 def generator_target(labels: Labels, step: int, valid: Mask | None = None) -> NDArray[np.float32]:
-    """Share of each cell that is particle, with a seam one to two cells wide where they touch.
+    """Compute the share of cells that is particle, with a seam of one or two where they touch.
 
     Cells that see two particles, or see one and border on another, are background: what is above
     one half falls apart into single particles.
@@ -52,13 +51,13 @@ def generator_target(labels: Labels, step: int, valid: Mask | None = None) -> ND
 
 
 def cells_of(labels: Labels, which: NDArray[np.bool_], step: int) -> Mask:
-    """Cells (H / step, W / step) that show any of the particles `which` (P,)."""
+    """Find the cells (H / step, W / step) that show any of the particles `which` (P,)."""
     chosen = np.concatenate([[False], which])[labels]
     return np.asarray(_cells(chosen, step).any(axis=(1, 3)), np.bool_)
 
 
 def lit(valid: Mask) -> Mask:
-    """Where most of the 5 x 5 px around a pixel is valid, (H, W) bool.
+    """Find pixels (H, W) around which most of the 5 x 5 px are valid.
 
     Single invalid pixels and cracks of the scintillator are no holes in a particle; dark sides of
     the frame are.
@@ -68,13 +67,13 @@ def lit(valid: Mask) -> Mask:
 
 
 def touching_pixels(labels: Labels) -> Mask:
-    """Pixels (H, W) of a particle next to another one, also at a corner."""
+    """Find pixels (H, W) of a particle next to another one, also at a corner."""
     highest, lowest = label_range(labels)
     return (labels > 0) & (highest != lowest)
 
 
 def label_range(labels: Labels) -> tuple[Labels, Labels]:
-    """Highest and lowest label of particles in the 3 x 3 px around each pixel, (H, W) both.
+    """Find the highest and lowest label in the 3 x 3 px around each pixel, (H, W) both.
 
     Without a particle there the highest is 0 and the lowest the largest int32.
     """
@@ -85,7 +84,7 @@ def label_range(labels: Labels) -> tuple[Labels, Labels]:
 
 
 def _of_three(image: Labels, best: np.ufunc, axis: int) -> Labels:
-    """Best of each pixel and its two neighbours; several times faster than a filter."""
+    """Take the best of each pixel and its two neighbours; several times faster than a filter."""
     view = np.moveaxis(image, axis, 0)
     out = view.copy()
     best(out[1:], view[:-1], out=out[1:])
@@ -98,6 +97,34 @@ def _cells(image: NDArray, step: int) -> NDArray:
     if height % step or width % step:
         raise ValueError(f"wanted sides that are multiples of {step}, got {height} x {width}")
     return image.reshape(height // step, step, width // step, step)
+
+
+def regimes_of(scene: TrainingScene) -> NDArray[np.bool_]:
+    """Classify what is difficult about each particle; several classes may apply.
+
+    ``invisible``: `TrainingScene.visibility` below 2.5; nothing should be learnt about these.
+    ``noisy``: signal-to-noise ratio of a pixel below 1. ``faint``: contrast below 0.15 OD.
+    ``touching``: next to another particle, or over it. ``cut``: by the frame. ``small``,
+    ``large``: diameter below 24 px, above 90 px.
+
+    Returns
+    -------
+    (P, 7) bool, columns as in `REGIMES`.
+    """
+    d = scene.diameter
+    touching = np.unique(scene.labels[touching_pixels(scene.labels)])
+    return np.stack(
+        [
+            scene.visibility < _SEEN,
+            scene.snr < _NOISY,
+            scene.contrast < _FAINT,
+            np.isin(np.arange(1, len(scene.yx) + 1), touching),
+            ~scene.whole,
+            d < _SMALL,
+            d > _LARGE,
+        ],
+        axis=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +151,7 @@ def rois(
     scale: tuple[float, float] = (0.8, 1.3),
     negatives: float = 0.1,
 ) -> Rois:
-    """Windows as a detector would ask for, wrong by as much as it would be, and some of nothing.
+    """Draw windows as a detector asks for, as wrong as it would be, and some of nothing.
 
     Parameters
     ----------
@@ -154,7 +181,7 @@ def rois(
 def _seen(
     scene: TrainingScene,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Centre, equal-area diameter and index of what is seen of each particle, px."""
+    """Measure centre, equal-area diameter and index of what is seen of each particle, px."""
     middles, diameters, which = [], [], []
     for i, box in enumerate(find_objects(scene.labels, max_label=len(scene.yx))):
         if box is None:
@@ -175,7 +202,7 @@ def _seen(
 def _negatives(
     scene: TrainingScene, rng: np.random.Generator, count: int, sides: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Windows whose middle shows no particle, or the place where two touch."""
+    """Draw windows whose middle shows no particle, or the place where two touch."""
     spots, widths = [], []
     contacts = np.argwhere(touching_pixels(scene.labels))
     for _ in range(count):

@@ -12,10 +12,8 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from ....models.networks.nets import Generator, half_pays
 from .job import TrainSettings
-from .loop import set_rate
-from .paired import held_out_loss, predict
-from .scores import frame_scores
-from .sets import Batches, FrameSet, target_and_weight
+from .paired import score_frames, set_rate
+from .sets import Batches, FrameSet
 
 CYCLE = 10.0
 IDENTITY = 5.0
@@ -93,7 +91,7 @@ class CycleTask:
         return {**losses, "judged": judged.item()}
 
     def _make(self, frame: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """One step of the generators; what they made."""
+        """Take one step of the generators; return what they made."""
         for judge in (self.is_frame, self.is_mask):
             judge.requires_grad_(requires_grad=False)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
@@ -116,17 +114,15 @@ class CycleTask:
 
     @staticmethod
     def _translate(generator: nn.Module, image: Tensor) -> Tensor:
-        """Image in -1..1; ``tanh(x / 2)`` is ``sigmoid(x)``, the probability, on that scale."""
+        """Translate to -1..1; ``tanh(x / 2)`` is ``sigmoid(x)``, the probability, on that scale."""
         return torch.tanh(generator(image) / 2)
 
     def score(self) -> Mapping[str, float]:
-        """Scores of the held-out frames, see `frame_scores`, and the paired loss on them."""
-        found = predict(self.to_mask, self._held_out.image, self._device, half=self._half)
-        loss = held_out_loss(found, *target_and_weight(self._held_out.mask))
-        return {**frame_scores(found, self._held_out.mask), "held_out_loss": loss}
+        """Score the held-out frames, see `score_frames`."""
+        return score_frames(self.to_mask, self._held_out, self._device, half=self._half)
 
     def state(self) -> dict[str, Any]:
-        """See `Task.state`."""
+        """Return what `restore` needs; see `Task.state`."""
         return {
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "makers": self._makers.state_dict(),
@@ -137,7 +133,7 @@ class CycleTask:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """See `Task.restore`."""
+        """Go on from what `state` returned; see `Task.restore`."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])
         self._makers.load_state_dict(state["makers"])
@@ -184,7 +180,7 @@ def _judge(network: nn.Module, real: Tensor, made: Tensor) -> Tensor:
 
 
 class ImagePool:
-    """Half of the time hands out an older image, and keeps the new one in its place.
+    """Hand out an older image half of the time, and keep the new one in its place.
 
     Discriminators that only see the newest images make the training swing (Shrivastava et al.
     2017, doi 10.1109/CVPR.2017.241; Zhu et al. 2017).
@@ -217,7 +213,7 @@ class ImagePool:
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells for each patch whether it is real (PatchGAN).
+    """Rate each patch as real or made (PatchGAN).
 
     Isola et al. 2017 (doi 10.1109/CVPR.2017.632), as used by Zhu et al. 2017 (doi
     10.1109/ICCV.2017.244): strided 4 x 4 convolutions, instance normalisation, leaky rectifiers,

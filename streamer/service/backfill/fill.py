@@ -13,11 +13,11 @@ from ...errors import OperandoError
 from ..service import Processor
 
 logger = logging.getLogger(__name__)
-_COST_SHARE = 0.05
+_COST_SHARE = 0.05  # of the time may be spent on looking for gaps; by eye
 _EVENTS = ("event", "event_page")
 _POINTERS = ("resource", "datum", "datum_page", "stream_resource")
 _UNKNOWN = -1
-_MOST_IMAGES = 100_000
+_MOST_IMAGES = 100_000  # of one stream_datum; a hostile one claims more
 Known = tuple[str, Sequence[tuple[int, int]] | None]
 """Run of a descriptor, and the numbers of its events that have come, as half-open ranges."""
 
@@ -27,11 +27,11 @@ class Provider(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for the log; without secrets."""
+        """Return what it is, for the log; without secrets."""
         ...
 
     def run_of(self, key: str, value: str) -> Iterable[NamedDocument] | None:
-        """Documents of the run that has a descriptor or a start with this uid; None if unknown.
+        """Return the documents of the run with a descriptor or start of this uid; None if unknown.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Provider(Protocol):
 
 @dataclass(slots=True)
 class _Stream:
-    """What has come of one descriptor.
+    """Events of one descriptor that have come.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Backfill:
         self._clock = clock
         self._next_look = clock()
         self._runs: set[str] = {run for run, _ in (known or {}).values()}
-        self._streams = {uid: _stream(*told) for uid, told in (known or {}).items()}
+        self._streams = {uid: _stream(*came) for uid, came in (known or {}).items()}
 
     def fill(self, documents: Iterable[NamedDocument]) -> list[NamedDocument]:
         """Return the documents with what was missing between them; repeats are left out."""
@@ -174,7 +174,7 @@ class Backfill:
             )
 
     def _missed(self, name: str, doc: Document) -> bool:
-        """Whether the events of a document, or those that its images belong to, have not come."""
+        """Return whether events of a document, or of its images, have not come."""
         stream = self._streams.get(str(doc.get("descriptor", "")))
         numbers = _numbers(name, doc)
         if stream is None or stream.complete_to == _UNKNOWN or not numbers:
@@ -222,7 +222,7 @@ class Backfill:
 
 
 def _stream(run: str, came: Sequence[tuple[int, int]] | None) -> _Stream:
-    """A stream of which events have come already."""
+    """Return a stream of which events have come already."""
     if came is None:
         return _Stream(run, complete_to=_UNKNOWN)
     stream = _Stream(run)
@@ -238,21 +238,21 @@ def _note(stream: _Stream, numbers: Iterable[int]) -> None:
 
 
 def _numbers(name: str, doc: Mapping[str, Any]) -> list[int]:
-    """Numbers of the events in a document, [] if there are no sensible ones."""
+    """Return the numbers of the events in a document, [] if there are no sensible ones."""
     if name == "stream_datum":
-        told = _range(doc.get("seq_nums"))
+        numbers = _range(doc.get("seq_nums"))
     else:
-        told = [doc.get("seq_num")] if name == "event" else doc.get("seq_num")
-    if not isinstance(told, Sequence) or isinstance(told, str):
+        numbers = [doc.get("seq_num")] if name == "event" else doc.get("seq_num")
+    if not isinstance(numbers, Sequence) or isinstance(numbers, str):
         return []
-    return [n for n in told if type(n) is int and n > 0]
+    return [n for n in numbers if type(n) is int and n > 0]
 
 
-def _range(told: object) -> Sequence[int]:
-    """Numbers of a ``seq_nums`` of start and stop; none of one that is no range, or is huge."""
-    if not isinstance(told, Mapping):
+def _range(ends: object) -> Sequence[int]:
+    """Return the numbers of a ``seq_nums``; none of one that is no range, or is huge."""
+    if not isinstance(ends, Mapping):
         return ()
-    start, stop = told.get("start"), told.get("stop")
+    start, stop = ends.get("start"), ends.get("stop")
     if type(start) is not int or type(stop) is not int or stop - start > _MOST_IMAGES:
         return ()
     return range(start, stop)
@@ -264,9 +264,6 @@ def _is(name: str, doc: Document, until: tuple[str, str, int]) -> bool:
         return name == "descriptor" and doc.get("uid") == uid
     numbers = _numbers(name, doc) if name in _EVENTS else []
     return bool(numbers) and doc.get("descriptor") == uid and numbers[-1] >= number
-
-
-# A processor that is given what was missed as well.
 
 
 class Backfilled:

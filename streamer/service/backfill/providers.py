@@ -1,4 +1,4 @@
-"""Where documents that were missed can be had: recordings, a journal, raw runs in Tiled."""
+"""Providers of documents that were missed: recordings, a journal, raw runs in Tiled."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...core.frames import NamedDocument
 from ...errors import ConfigError, RecordingError
 from ...io.recording.dialects import read_file
 from ...io.recording.reader import list_recordings
-from ...io.recording.tiled_run import read_tiled_run
+from ...io.recording.tiled_run import opened, read_tiled_run
 from .fill import Provider
 
 logger = logging.getLogger(__name__)
 
-_NEWEST = 20
+_NEWEST = 20  # runs that are searched; by eye: a run in progress is among the last few
 
 
 def make_provider(place: str) -> Provider:
@@ -57,7 +57,7 @@ class RecordingProvider:
 
     @property
     def name(self) -> str:
-        """The folder."""
+        """Return the folder."""
         return f"the folder {self._folder}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:
@@ -92,7 +92,7 @@ class TiledProvider:
 
     @property
     def name(self) -> str:
-        """The address, without a key."""
+        """Return the address, without a key."""
         return f"Tiled at {urlsplit(self._uri)._replace(query='').geturl()}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:
@@ -105,23 +105,14 @@ class TiledProvider:
         return ((item.name, item.doc) for item in read_tiled_run(address))
 
     def _find(self, key: str, value: str) -> str | None:
-        # Tiled costs a second to import: only who needs it pays
-        from tiled.client import from_context
-        from tiled.client.context import Context
-
-        context = None
         try:
-            context, path = Context.from_any_uri(self._uri)
-            newest = from_context(context, node_path_parts=path).values().tail(_NEWEST)
-            for run in reversed(newest):
-                if _has(run, key, value):
-                    return str(run.uri)
+            with opened(self._uri) as container:
+                for run in reversed(container.values().tail(_NEWEST)):
+                    if _has(run, key, value):
+                        return str(run.uri)
         except Exception as error:
             what = f"{type(error).__name__}: {str(error).partition('?')[0]}"
             raise RecordingError(f"cannot look for runs there: {what}") from error
-        finally:
-            if context is not None:
-                context.close()
         return None
 
 

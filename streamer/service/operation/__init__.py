@@ -1,4 +1,4 @@
-"""What a supervisor, a monitoring system and an operator see of the running service.
+"""View of the running service for supervisors, monitoring systems and operators.
 
 Logs as JSON lines, ``/healthz``, ``/livez`` and ``/metrics``, and the notifications that systemd
 waits for. Nothing in here is called by the processing and can hold it up: everything is read from

@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def run_of(record: logging.LogRecord, message: str) -> str:
-    """Uid of the raw run that a record is about, "" if it cannot be told."""
+    """Return the uid of the raw run that a record is about, "" if it cannot be told."""
     given = getattr(record, "run", None)
     if given is not None:
         return str(given)

@@ -10,28 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response
 
 from ...core.frames import Document, NamedDocument
 from ...io.redact import redacted
 from ...io.sources import Source
+from ..service import Processor
 from .http import StatusServer, as_json
 from .metrics import CONTENT_TYPE, Family, Metrics, gpu_families, of_counts
 from .systemd import Watchdog, notify
-
-
-class MonitoredProcessor(Protocol):
-    """What is watched."""
-
-    def process(self, documents: Sequence[NamedDocument]) -> None:
-        """Process documents that have queued up, as a batch."""
-        ...
-
-    def close(self) -> None:
-        """End what is open."""
-        ...
 
 
 class Watched:
@@ -43,9 +32,7 @@ class Watched:
     heartbeat, metrics : are told of it.
     """
 
-    def __init__(
-        self, processor: MonitoredProcessor, heartbeat: Heartbeat, metrics: Metrics
-    ) -> None:
+    def __init__(self, processor: Processor, heartbeat: Heartbeat, metrics: Metrics) -> None:
         self._processor = processor
         self._heartbeat = heartbeat
         self._metrics = metrics
@@ -64,7 +51,7 @@ class Watched:
 
 
 class Monitor:
-    """What can be told of a service while it runs.
+    """Heartbeat, metrics and health of a service while it runs.
 
     Parts that come later (a journal, a spool, a checkpoint) add `Family` numbers by
     `metrics.add` and a check by `health.add`; nothing in here need know them.
@@ -92,21 +79,21 @@ class Monitor:
         self.metrics.add(gpu_families())
         self.metrics.add(self._own_families())
 
-    def watch(self, processor: MonitoredProcessor, provenance: dict[str, Any]) -> Watched:
+    def watch(self, processor: Processor, provenance: dict[str, Any]) -> Watched:
         """Watch a processor.
 
         Parameters
         ----------
         provenance : what makes its results; told in the health report and in the build info.
         """
-        told = ("version", "profile", "device", "detector", "config_sha256")
+        shown = ("version", "profile", "device", "detector", "config_sha256")
         facts = {"version": version("operando"), "python": platform.python_version()}
-        facts |= {key: str(provenance[key]) for key in told if key in provenance}
+        facts |= {key: str(provenance[key]) for key in shown if key in provenance}
         self.metrics.build(facts)
         return Watched(processor, self.heartbeat, self.metrics)
 
     def results(self, name: str, doc: Document) -> None:
-        """Subscriber of the results."""
+        """Take a result document into account; a subscriber of the processor."""
         self.heartbeat.beat()
         self.metrics(name, doc)
 
@@ -134,7 +121,7 @@ class Monitor:
 
     @contextmanager
     def serving(self, address: tuple[str, int] | None) -> Iterator[StatusServer | None]:
-        """Within this the service runs: answer HTTP if there is an address, and tell systemd."""
+        """Answer HTTP if there is an address, and tell systemd, while the service runs."""
         self._running = True
         self.heartbeat.beat()
         with Watchdog(lambda: self.health.alive()[0]):
@@ -215,12 +202,9 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-# Whether the service is well, and what ails it.
-
-
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found.
+    """Finding of a check.
 
     Attributes
     ----------
@@ -259,11 +243,11 @@ class Health:
             self._vital.add(name)
 
     def report(self) -> tuple[bool, dict[str, Any]]:
-        """Whether everything is well, and the report."""
+        """Return whether everything is well, and the report."""
         return self._report(self._checks)
 
     def alive(self) -> tuple[bool, dict[str, Any]]:
-        """Whether everything is well that only a restart would help, and the report on that."""
+        """Return whether all is well that only a restart would help, and the report on that."""
         return self._report({name: self._checks[name] for name in self._vital})
 
     def _report(self, checks: Mapping[str, Check]) -> tuple[bool, dict[str, Any]]:
@@ -281,9 +265,6 @@ def _guarded(check: Check) -> CheckResult:
         return check()
     except Exception as error:  # noqa: BLE001 - what cannot be looked at is not well
         return CheckResult(False, {"error": redacted(f"{type(error).__name__}: {error}")})
-
-
-# Whether the processing goes on: signs of life that any thread may look at.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +287,7 @@ class Pulse:
 
 
 class Heartbeat:
-    """Told of every step of the service, and in between of every result that comes out.
+    """Signs of life: every step of the service, and in between every result that comes out.
 
     Parameters
     ----------
@@ -329,7 +310,7 @@ class Heartbeat:
 
     @contextmanager
     def work(self, documents: int) -> Iterator[None]:
-        """Within this, so many documents are in work."""
+        """Hold so many documents to be in work within this context."""
         with self._lock:
             began = self._last = self._busy_since = self._document_at = self._clock()
             self._documents += documents

@@ -1,4 +1,4 @@
-"""Whether Tiled answers, asked seldom and never by the processing."""
+"""Check that Tiled answers; asked seldom, and never by the processing."""
 
 from __future__ import annotations
 

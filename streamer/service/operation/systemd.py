@@ -29,11 +29,11 @@ def notify(message: str) -> bool:
 
 
 def watchdog_period() -> float | None:
-    """Within how many s systemd wants signs of life from this process; None: it wants none."""
+    """Return within how many s systemd wants signs of life of this process; None: it wants none."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    told = os.environ.get("WATCHDOG_USEC", "")
-    return int(told) / 1e6 if told.isdigit() and int(told) > 0 else None
+    given = os.environ.get("WATCHDOG_USEC", "")
+    return int(given) / 1e6 if given.isdigit() and int(given) > 0 else None
 
 
 class Watchdog:

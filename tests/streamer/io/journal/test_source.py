@@ -13,9 +13,8 @@ from operando.streamer.errors import JournalError
 from operando.streamer.io.journal import JournalSettings, JournalWriter
 from operando.streamer.io.journal.segments import JournalFolder
 from operando.streamer.io.recording.reader import read_documents
-from operando.streamer.io.sources.journal import JournalSource
-from operando.streamer.io.sources.settings import JournalSourceSettings, ZmqSourceSettings
-from operando.streamer.io.sources.zmq import ZmqSource
+from operando.streamer.io.sources.journal import JournalSource, JournalSourceSettings
+from operando.streamer.io.sources.zmq import ZmqSource, ZmqSourceSettings
 from operando.streamer.io.wire.message import pack
 from operando.streamer.service.keeper import Keeper
 

@@ -63,13 +63,13 @@ def test_numbers_that_follow_each_other_are_one_range():
         losses.add("event", {"descriptor": "a", "seq_num": number})
     losses.add("event_page", {"descriptor": "a", "seq_num": [10, 11]})
     losses.add("event", {"descriptor": "b", "seq_num": 1})
-    ((name, a), (_, b)) = losses.told()
+    ((name, a), (_, b)) = losses.documents()
     assert name == DROPPED
     assert a["seq_nums"] == [[3, 5], [9, 11]]
     assert list(numbers_of(a["seq_nums"])) == [3, 4, 5, 9, 10, 11]
     assert b["seq_nums"] == [[1, 1]]
     losses.clear()
-    assert losses.told() == ()
+    assert losses.documents() == ()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from operando.models.networks.inputs import frame_input
-from operando.streamer.lab.training.difficulty import REGIMES
 from operando.streamer.lab.training.pool import (
     CELLS,
     Pool,
@@ -17,7 +16,7 @@ from operando.streamer.lab.training.pool import (
 from operando.streamer.lab.training.recorded import adapting, unpaired
 from operando.streamer.lab.training.scenes import random_scene
 from operando.streamer.lab.training.sets import IGNORED
-from operando.streamer.lab.training.targets import Rois
+from operando.streamer.lab.training.targets import REGIMES, Rois
 
 
 @pytest.fixture(scope="module")

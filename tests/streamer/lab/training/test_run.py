@@ -14,15 +14,18 @@ from operando.models.networks.weights import fetch
 from operando.streamer.errors import ConfigError, TrainingError
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.lab.simulate import SimSettings, simulate_documents
-from operando.streamer.lab.training.checkpoint import TrainingCheckpoint, save
 from operando.streamer.lab.training.job import Job, make_job
+from operando.streamer.lab.training.loop import (
+    COLUMNS,
+    TrainingCheckpoint,
+    TrainingLog,
+    save_checkpoint,
+)
 from operando.streamer.lab.training.paired import DualTask
 from operando.streamer.lab.training.pool import Pool, code_version, make_data
 from operando.streamer.lab.training.run import (
     CHECKPOINT,
-    COLUMNS,
     LOG,
-    TrainingLog,
     Watch,
     read_checkpoint,
     run,
@@ -192,7 +195,7 @@ def test_a_checkpoint_is_never_unpickled(tmp_path):
 
 @pytest.mark.parametrize("length", [0, 10, 200, -30])
 def test_a_damaged_checkpoint_is_refused(tmp_path, length):
-    save(
+    save_checkpoint(
         tmp_path / CHECKPOINT, TrainingCheckpoint(job={}, phase="paired", training={}, seconds=1.0)
     )
     content = (tmp_path / CHECKPOINT).read_bytes()

@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from operando.streamer.lab.training.difficulty import REGIMES, regimes_of
 from operando.streamer.lab.training.scenes import random_scenes
-from operando.streamer.lab.training.targets import cells_of, generator_target, lit, rois
+from operando.streamer.lab.training.targets import (
+    REGIMES,
+    cells_of,
+    generator_target,
+    lit,
+    regimes_of,
+    rois,
+)
 
 
 def touching(gap=0, at=16, slope=0.0):

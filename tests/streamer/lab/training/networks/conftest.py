@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from operando.streamer.lab.training.paired import RoiSet
-from operando.streamer.lab.training.sets import FrameSet
+from operando.streamer.lab.training.sets import FrameSet, RoiSet
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from operando.streamer.lab.training.scores import frame_scores, roi_scores
-from operando.streamer.lab.training.sets import IGNORED
+from operando.streamer.lab.training.sets import IGNORED, frame_scores, roi_scores
 
 Box = tuple[int, int, int, int]
 

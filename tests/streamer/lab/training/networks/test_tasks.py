@@ -11,8 +11,8 @@ from torch import nn
 from operando.models.networks.nets import Generator
 from operando.streamer.lab.training.job import TrainSettings
 from operando.streamer.lab.training.loop import Training
-from operando.streamer.lab.training.paired import DualTask, PairedTask, RoiSet
-from operando.streamer.lab.training.sets import FrameSet
+from operando.streamer.lab.training.paired import DualTask, PairedTask
+from operando.streamer.lab.training.sets import FrameSet, RoiSet
 from operando.streamer.lab.training.unpaired import CycleTask, statistics_kept
 
 CPU = torch.device("cpu")

@@ -1,17 +1,23 @@
-"""A sink of one's own, by dotted path: what the README promises."""
+"""Sinks and importers of one's own, by dotted path: what the README promises."""
 
 from __future__ import annotations
 
-import threading
+import os
 
 import pytest
 
 from operando.callbacks.publisher import FramePublisher
+from operando.streamer.io.recording.reader import read_documents
 from operando.streamer.io.recording.writer import RecordingWriter
-from operando.streamer.lab.rig import start_proxy
+from operando.streamer.lab.rig import Child, start_proxy
 from operando.streamer.service.tiled_server import free_port
 
 SINKS = """
+import os
+import numpy as np
+from operando.streamer.core.frames import Role
+from operando.streamer.io.importers import Exposure, ImportPlan
+
 taken, closed = [], []
 
 class Keeper:
@@ -24,6 +30,17 @@ class Keeper:
 def count(name, doc):
     taken.append(name)
 
+class File:
+    def __init__(self):
+        self.file = open(os.environ["SINK_FILE"], "w")
+
+    def __call__(self, name, doc):
+        print(name, file=self.file)
+
+    def close(self):
+        print("closed", file=self.file)
+        self.file.close()
+
 def broken(name, doc):
     raise OSError("no")
 
@@ -32,6 +49,15 @@ class Unmakeable:
         raise OSError("no server")
 
 nothing = 3
+
+class Importer:
+    def claims(self, path):
+        return True
+
+    def scan(self, path):
+        shot = Exposure(role=Role.SAMPLE, energy=8350.0, exposure=1.0, time=0.0, source=path,
+                        read=lambda: np.ones((4, 5), np.float32))
+        return ImportPlan(importer="mine", identity="one", sample="a", shots=(shot,))
 """
 
 
@@ -71,25 +97,25 @@ def test_replay_gives_results_to_sinks_by_dotted_path(run_cli, sinks, recording)
 
 
 @pytest.mark.system
-def test_process_gives_results_to_a_sink_by_dotted_path(run_cli, sinks, small_run, tmp_path):
+def test_process_gives_results_to_a_sink_by_dotted_path(sinks, small_run, tmp_path):
     port_in, port_out = free_port(), free_port()
-    with start_proxy(tmp_path, port_in, port_out):
+    options = ["--zmq", f"127.0.0.1:{port_out}", "--runs", "1", "--sink", "my_beamline_sinks:File"]
+    command = ["-m", "operando.streamer.cli", "process", *options]
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "SINK_FILE": str(tmp_path / "taken")}
+    with (
+        start_proxy(tmp_path, port_in, port_out),
+        Child(command, tmp_path / "process.log", environment) as service,
+    ):
+        service.wait_for("ready:", timeout=120)
         publisher = FramePublisher(f"127.0.0.1:{port_in}")
-
-        def publish():
-            if publisher.wait_connected(60):
-                for name, doc in small_run:
-                    publisher(name, doc)
-
-        thread = threading.Thread(target=publish)
-        thread.start()
-        own = ("--sink", "my_beamline_sinks:Keeper")
-        ended = run_cli("process", "--zmq", f"127.0.0.1:{port_out}", "--runs", "1", *own)
-        thread.join()
+        assert publisher.wait_connected(20)
+        for name, doc in small_run:
+            publisher(name, doc)
+        assert service.wait(120) == 0, service.log.read_text()
         publisher.close()
-    assert ended.status == 0, ended.err
-    assert [name for name, _ in sinks.taken].count("stop") == 1
-    assert sinks.closed == [len(sinks.taken)]
+    names = (tmp_path / "taken").read_text().split()
+    assert (names[0], names.count("stop"), names[-1]) == ("start", 1, "closed")
 
 
 def test_a_sink_that_fails_costs_the_others_nothing_and_is_told(run_cli, sinks, recording):
@@ -115,3 +141,12 @@ def test_sinks_belong_to_the_process_that_computes(run_cli, sinks, recording):
     ended = run_cli("replay", recording, "--zmq", "127.0.0.1:1", "--sink", "a:B")
     assert ended.status == 1
     assert "--sink" in ended.err
+
+
+def test_import_takes_an_importer_by_dotted_path(run_cli, sinks, tmp_path):
+    made = tmp_path / "made.msgpack"
+    ended = run_cli("import", tmp_path, "-o", made, "--kind", "my_beamline_sinks:Importer")
+    assert ended.status == 0, ended.err
+    documents = list(read_documents(made))
+    assert [item.name for item in documents] == ["start", "descriptor", "event", "stop"]
+    assert documents[2].doc["data"]["energy"] == 8350.0
