@@ -1,4 +1,4 @@
-"""One stream of the results, as the stock callbacks of bluesky expect a run to be."""
+"""Subscribers of results: one stream for bluesky's callbacks, advice in the log, a summary."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..streamer.core.frames import Document
+from ..streamer.core.streams import Streams
 
 PRIMARY = "primary"
 logger = logging.getLogger(__name__)
@@ -42,26 +43,22 @@ class OneStream:
         self._callback = callback
         self._stream = stream
         self._where = dict(where or {})
-        self._descriptors: dict[str, str] = {}
+        self._streams = Streams()
 
     def __call__(self, name: str, doc: Document) -> None:
         """Hand on a document, if it belongs to the stream."""
+        self._streams = self._streams.updated(name, doc)
         if name == "start":
             self._callback(name, self._start(doc))
         elif name == "descriptor" and doc["name"] == self._stream:
-            self._descriptors[doc["uid"]] = doc["run_start"]
             self._callback(name, {**doc, "name": PRIMARY})
-        elif name == "event" and self._wanted(doc):
-            self._callback(name, doc)
-        elif name == "stop":
-            run = doc["run_start"]
-            self._descriptors = {k: v for k, v in self._descriptors.items() if v != run}
+        elif name == "stop" or (name == "event" and self._wanted(doc)):
             self._callback(name, doc)
 
     def _wanted(self, doc: Document) -> bool:
-        data = doc["data"]
-        of_stream = doc["descriptor"] in self._descriptors
-        return of_stream and all(data.get(key) == want for key, want in self._where.items())
+        if self._streams.of(doc)[1] != self._stream:
+            return False
+        return all(doc["data"].get(key) == want for key, want in self._where.items())
 
     def _start(self, doc: Document) -> Document:
         # LiveTable ends with a line that needs these, which not every raw run has
@@ -71,18 +68,12 @@ class OneStream:
         return {**doc, "hints": {**hints, "dimensions": dimensions}} if dimensions else doc
 
 
-# Advice in the log of the service.
-
-
 def log_advice(name: str, doc: Mapping[str, Any]) -> None:
-    """Subscriber of results: alarms as warnings, warnings as information; moves are not told."""
+    """Log advice: alarms as warnings, warnings as information; moves are left out."""
     data = doc["data"] if name == "event" else {}
     level = _LEVELS.get(data.get("severity", ""))
     if level is not None:
         logger.log(level, "frame %d: %s", data["frame"], data["message"])
-
-
-# What has come out so far, for people who watch: counts, particles, latency.
 
 
 @dataclass(slots=True)
@@ -131,31 +122,27 @@ class ResultSummary:
 
     def __init__(self, max_runs: int = 32, max_latencies: int = 100_000) -> None:
         self.runs: dict[str, RunSummary] = {}
-        self._streams: dict[str, tuple[str, str]] = {}
+        self._streams = Streams()
         self._max_runs = max_runs
         self._max_latencies = max_latencies
 
     @property
     def newest(self) -> RunSummary | None:
-        """The run that began last, if any."""
+        """Return the run that began last, if any."""
         return next(reversed(self.runs.values()), None)
 
     def __call__(self, name: str, doc: Document) -> None:
         """Take a result document into account."""
+        self._streams = self._streams.updated(name, doc)
         if name == "start":
             self._start(doc)
-        elif name == "descriptor":
-            self._streams[doc["uid"]] = (doc["run_start"], doc["name"])
         elif name == "event":
-            uid, stream = self._streams[doc["descriptor"]]
+            uid, stream = self._streams.of(doc)
             take = {"frames": self._frame, "particles": self._particle}.get(stream)
             if take is not None:
                 take(self.runs[uid], doc["data"])
         elif name == "stop":
             self.runs[doc["run_start"]].stop = doc
-            ended = [k for k, (uid, _) in self._streams.items() if uid == doc["run_start"]]
-            for key in ended:
-                del self._streams[key]
 
     def _start(self, doc: Document) -> None:
         self.runs.pop(doc["uid"], None)

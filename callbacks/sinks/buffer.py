@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from ...streamer.errors import SinkError
 from .protocols import (
@@ -25,8 +25,6 @@ from .spool import Spool
 
 _log = logging.getLogger(__name__)
 
-Policy = Literal["block", "strip", "latest", "spool"]
-
 Entry = tuple[int, str, Mapping[str, Any], int]
 """A queued document: its number, name, content and size in bytes."""
 
@@ -37,20 +35,11 @@ SPOOLED: tuple[str, Mapping[str, Any]] = ("", {})
 class BufferedSink:
     """Runs a sink in its own thread, behind a queue bounded in bytes.
 
-    What happens when the queue is full is the policy:
-
-    ``block``
-        The caller waits for room, for at most `max_wait` s; then as ``strip``. After a wait in
-        vain nobody waits again until half of the queue is empty, so that a dead sink costs the
-        processor one `max_wait` and not one per frame.
-    ``strip``
-        The event goes through without its arrays: no row is ever lost.
-    ``latest``
-        The oldest events give way: for live views.
-    ``spool``
-        From half of `max_bytes` on, the oldest go to disk, by a thread of their own, and come
-        back in order: nothing is lost as long as `spool` has room; then as ``strip``. Should the
-        disk be slower than the documents come, callers wait as under ``block``.
+    From half of `max_bytes` on the oldest documents go to the spool, if there is one, by a thread
+    of their own, and come back in order: nothing is lost as long as the spool has room. A caller
+    that finds the queue full waits for room, for at most `max_wait` s; then its event goes through
+    without arrays: no row is ever lost. After a wait in vain nobody waits again until half of the
+    queue is empty, so that a dead sink costs the processor one `max_wait` and not one per frame.
 
     A sink that is congested (see `CongestedSink`) is given nothing until it no longer is.
 
@@ -64,28 +53,23 @@ class BufferedSink:
     sink : called with ``(name, doc)`` in the thread; its exceptions are logged and counted. Its
         methods ``tick``, ``flush`` and ``close``, if it has them, are called there as well.
     max_bytes : bound of the queue, bytes.
-    policy : see above.
-    max_wait : longest wait of a caller under ``block`` and ``spool``, s.
-    spool : where documents wait under ``spool``; it is closed with this object.
+    max_wait : longest wait of a caller, s.
+    spool : on disk; it is closed with this object.
     """
 
     def __init__(
         self,
         sink: Sink,
         max_bytes: int = 256 << 20,
-        policy: Policy = "block",
         *,
         max_wait: float = 0.5,
         spool: Spool | None = None,
     ) -> None:
-        if (policy == "spool") != (spool is not None):
-            raise ValueError(f"policy {policy!r} with spool {spool!r}: give both or neither")
         self.sink = sink
         self.max_bytes = max_bytes
-        self.policy: Policy = policy
         self.max_wait = max_wait
         self._queue: deque[Entry] = deque()
-        self._settled = AckCursor()
+        self._cursor = AckCursor()
         self._given_before = sink.received if isinstance(sink, ConfirmingSink) else 0
         self._delivered = 0
         self._congestible = isinstance(sink, CongestedSink)
@@ -108,11 +92,11 @@ class BufferedSink:
             self._mover.start()
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Queue a document; returns within `max_wait` s under ``block``, else at once."""
+        """Queue a document; returns within `max_wait` s."""
         with self._changed:
-            number = self._settled.number()
+            number = self._cursor.number()
             if self._closing:
-                self._settled.refuse(number)
+                self._cursor.refuse(number)
                 self._bump(received=1, dropped=1)
                 return
             size = weight(name, doc)
@@ -126,29 +110,29 @@ class BufferedSink:
 
     @property
     def counts(self) -> SinkCounts:
-        """What happened so far."""
+        """Return what happened so far."""
         with self._changed:
             return replace(self._counts, queued=self._waiting())
 
     @property
     def received(self) -> int:
-        """Documents given to it so far; those given up for want of room, too."""
-        return self._settled.received
+        """Return the number of documents given to it so far, those given up included."""
+        return self._cursor.received
 
     @property
     def confirmed(self) -> int:
-        """Largest n such that the first n documents given to it are settled.
+        """Return the largest n such that the first n documents given to it are settled.
 
         A document is settled when the sink behind confirms it (see `ConfirmingSink`; of a sink
-        that has no notion of that: when it has taken it), when it was given up by the policy, or
-        when the sink raised at it. Documents that come after `close` are never settled, nor those
+        that has no notion of that: when it has taken it), when it was given up, or when the
+        sink raised at it. Documents that come after `close` are never settled, nor those
         that `close` could not deliver in time.
         """
         sink = self.sink
         done = sink.confirmed - self._given_before if isinstance(sink, ConfirmingSink) else None
         with self._changed:
-            self._settled.settle(self._delivered if done is None else done)
-            return self._settled.confirmed(self._oldest())
+            self._cursor.acknowledge(self._delivered if done is None else done)
+            return self._cursor.confirmed(self._oldest())
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until the sink has taken and finished everything; False if it took too long."""
@@ -192,10 +176,7 @@ class BufferedSink:
     def _squeeze(
         self, name: str, doc: Mapping[str, Any], size: int
     ) -> tuple[Mapping[str, Any], int]:
-        if self.policy in ("block", "spool") and self._wait_for_room(size):
-            return doc, size
-        if self.policy == "latest":
-            self._drop_oldest(size)
+        if self._wait_for_room(size):
             return doc, size
         self._bump(stripped=1)
         bare = stripped(name, doc)
@@ -211,16 +192,6 @@ class BufferedSink:
         self._bump(blocked=time.monotonic() - began)
         self._patient = fits
         return fits
-
-    def _drop_oldest(self, size: int) -> None:
-        kept: deque[Entry] = deque()
-        while self._queue:
-            entry = self._queue.popleft()
-            if entry[1] in ("event", "event_page") and not self._fits(size):
-                self._bump(dropped=1, queued_bytes=-entry[3])
-            else:
-                kept.append(entry)
-        self._queue = kept
 
     def _bump(self, **changes: float) -> None:
         counts = self._counts
@@ -253,17 +224,17 @@ class BufferedSink:
         return self._available() or (self._closing and not self._waiting())
 
     def _waiting(self) -> int:
-        """Documents that the sink was not given yet."""
+        """Count the documents that the sink was not given yet."""
         return len(self._queue) + self._spooled + (self._moving is not None)
 
     def _oldest(self) -> int | None:
-        """Number of the first of them."""
+        """Return the number of the first of them, None if there is none."""
         if not self._waiting():
             return None
         return self._queue[0][0] if self._spool is None else self._last + 1
 
     def _available(self) -> bool:
-        """Whether a document can be given to the sink now."""
+        """Tell whether a document can be given to the sink now."""
         if self._congestible and self.sink.congested:  # pyright: ignore[reportAttributeAccessIssue]
             return False
         return bool(self._spooled or (self._queue and self._moving is None))
@@ -279,7 +250,7 @@ class BufferedSink:
         return name, doc
 
     def _given(self, number: int, size: int) -> None:
-        self._settled.give(number)
+        self._cursor.delivered(number)
         self._last = number
         self._bump(queued_bytes=-size)
         if self._counts.queued_bytes <= self.max_bytes // 2:
@@ -297,7 +268,7 @@ class BufferedSink:
             self._spooled -= 1
             number = self._last + 1
             if entry is None:
-                self._settled.refuse(number)
+                self._cursor.refuse(number)
                 self._last = number
                 self._bump(lost=1)
             else:

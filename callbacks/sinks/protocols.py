@@ -1,6 +1,7 @@
-"""Where result documents go: anything called with ``(name, doc)``.
+"""The promise of a sink: documents are taken, counted, and confirmed when they are safe.
 
-Wrapped in a `BufferedSink` it runs in a thread of its own behind a queue that is bounded in bytes.
+A sink is anything called with ``(name, doc)``. Wrapped in a `BufferedSink` it runs in a thread of
+its own behind a queue that is bounded in bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SINKS: dict[str, str] = {
 }
 """Sinks by name; a dotted path ``package.module:Object`` needs no entry here."""
 DOCUMENT_BYTES = 2048
-"""What a document is taken to weigh beside its arrays."""
+"""Bytes that a document is taken to hold beside its arrays: by eye, of result events."""
 
 
 @runtime_checkable
@@ -47,7 +48,33 @@ class CongestedSink(TickingSink, Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether documents had better wait where they are."""
+        """Tell whether documents had better wait where they are."""
+        ...
+
+
+@runtime_checkable
+class ConfirmingSink(Protocol):
+    """A sink that confirms which of its documents are safe, not only taken.
+
+    Who keeps a journal may forget what is confirmed, and must be able to make the rest again. A
+    document is *settled* when the sink has done with it all that it ever will: it is safe, or the
+    sink counted it as given up (see `SinkCounts`).
+
+    Both counts only grow, may be asked from any thread, and cost nothing.
+    """
+
+    def __call__(self, name: str, doc: Mapping[str, Any], /) -> object:
+        """Take one document."""
+        ...
+
+    @property
+    def received(self) -> int:
+        """Return the number of documents given to the sink so far."""
+        ...
+
+    @property
+    def confirmed(self) -> int:
+        """Return the largest n such that the first n documents given to it are settled."""
         ...
 
 
@@ -61,12 +88,9 @@ def resolve_sink(name: str) -> Any:
     return resolve_name(SINKS.get(name, name))
 
 
-# The books of a buffered sink, and what documents weigh in them.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkCounts:
-    """What went through a `BufferedSink`.
+    """Counts of the documents of a `BufferedSink`.
 
     Attributes
     ----------
@@ -96,61 +120,6 @@ class SinkCounts:
     blocked: float = 0.0
 
 
-def weight(name: str, doc: Mapping[str, Any]) -> int:
-    """Bytes that a document holds in memory, about."""
-    if name not in ("event", "event_page"):
-        return DOCUMENT_BYTES
-    return DOCUMENT_BYTES + sum(array.nbytes for array in _arrays(doc["data"].values()))
-
-
-def stripped(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy an event without its arrays: they become None."""
-    bare = None if name == "event" else [None] * len(doc.get("seq_num", ()))
-    data = {key: bare if _has_array(value) else value for key, value in doc["data"].items()}
-    return {**doc, "data": data}
-
-
-def _has_array(value: Any) -> bool:
-    return any(True for _ in _arrays([value]))
-
-
-def _arrays(values: Any) -> Iterator[np.ndarray[Any, Any]]:
-    for value in values:
-        if isinstance(value, np.ndarray):
-            yield value
-        elif isinstance(value, list):
-            yield from (item for item in value if isinstance(item, np.ndarray))
-
-
-# How far a sink has come: which of the documents given to it are safe.
-#
-# Who keeps a journal may forget what is confirmed, and must be able to make the rest again. A
-# document is *settled* when the sink has done with it all that it ever will: it is safe, or the
-# sink counted it as given up (see `SinkCounts`).
-
-
-@runtime_checkable
-class ConfirmingSink(Protocol):
-    """A sink that tells which of its documents are safe, not only taken.
-
-    Both counts only grow, may be asked from any thread, and cost nothing.
-    """
-
-    def __call__(self, name: str, doc: Mapping[str, Any], /) -> object:
-        """Take one document."""
-        ...
-
-    @property
-    def received(self) -> int:
-        """Documents given to the sink so far."""
-        ...
-
-    @property
-    def confirmed(self) -> int:
-        """Largest n such that the first n documents given to the sink are settled."""
-        ...
-
-
 class AckCursor:
     """Numbers documents as they come, and finds the first that is not settled.
 
@@ -172,11 +141,11 @@ class AckCursor:
         self.received += 1
         return self.received
 
-    def give(self, number: int) -> None:
+    def delivered(self, number: int) -> None:
         """Note that a document goes to the sink behind; numbers must grow."""
         self._given.append(number)
 
-    def settle(self, count: int) -> None:
+    def acknowledge(self, count: int) -> None:
         """Note that the first `count` of the documents given to the sink are settled."""
         while self._passed < count and self._given:
             self._given.popleft()
@@ -202,3 +171,29 @@ class AckCursor:
         if self._refused is not None:
             unsettled.append(self._refused)
         return min(unsettled) - 1
+
+
+def weight(name: str, doc: Mapping[str, Any]) -> int:
+    """Estimate the bytes that a document holds in memory."""
+    if name not in ("event", "event_page"):
+        return DOCUMENT_BYTES
+    return DOCUMENT_BYTES + sum(array.nbytes for array in _arrays(doc["data"].values()))
+
+
+def stripped(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy an event without its arrays: they become None."""
+    bare = None if name == "event" else [None] * len(doc.get("seq_num", ()))
+    data = {key: bare if _has_array(value) else value for key, value in doc["data"].items()}
+    return {**doc, "data": data}
+
+
+def _has_array(value: Any) -> bool:
+    return any(True for _ in _arrays([value]))
+
+
+def _arrays(values: Any) -> Iterator[np.ndarray[Any, Any]]:
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, list):
+            yield from (item for item in value if isinstance(item, np.ndarray))

@@ -8,20 +8,18 @@ are removed by the next spool that is made beside them.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
-import struct
 import tempfile
 import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from ...streamer.errors import SinkError
+from ...streamer.errors import JournalError, SinkError
+from ...streamer.io.journal.segments import SegmentWriter, flock, read_record
 from ...streamer.io.wire.codec import BadMessageError, Limits, dumps, loads
 from .protocols import DOCUMENT_BYTES, stripped, weight
 
@@ -31,8 +29,6 @@ PREFIX = "operando-spool-"
 
 LOCK = "lock"
 
-HEAD = struct.Struct("<Q")
-
 OURS = Limits(max_message_bytes=1 << 32, max_array_bytes=1 << 32, max_depth=64)
 """What we wrote ourselves may be as large as msgpack allows."""
 
@@ -41,14 +37,17 @@ Named = tuple[str, Mapping[str, Any]]
 
 @dataclass(slots=True, eq=False)
 class _Segment:
-    """A file of records: 8 bytes of length (little endian), then name and document in msgpack."""
+    """A file of records, each of name and document in msgpack."""
 
     path: Path
-    writer: FileIO
-    reader: FileIO
+    writer: SegmentWriter
+    reader: IO[bytes]
     waiting: int = 0
-    size: int = 0
     read: int = 0
+
+    def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +94,7 @@ class Spool:
         self._bytes = 0
         self._serial = 0
         self._folder: Path | None = None
-        self._mark: FileIO | None = None
+        self._mark: IO[bytes] | None = None
         self._warned = False
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +107,7 @@ class Spool:
 
     @property
     def nbytes(self) -> int:
-        """Bytes on disk that wait to be read."""
+        """Return the bytes on disk that wait to be read."""
         return self._bytes
 
     def append(self, name: str, doc: Mapping[str, Any]) -> tuple[bool, int]:
@@ -149,7 +148,7 @@ class Spool:
                 return (name, doc), weight(name, doc)
             try:
                 name, doc = loads(self._next(piece), OURS)
-            except (OSError, BadMessageError) as error:
+            except (OSError, JournalError, BadMessageError) as error:
                 raise SinkError(
                     f"a document cannot be read back from the spool: {error}"
                 ) from error
@@ -164,8 +163,7 @@ class Spool:
         with self._lock:
             for piece in self._pieces:
                 if isinstance(piece, _Segment):
-                    piece.writer.close()
-                    piece.reader.close()
+                    piece.close()
             self._pieces.clear()
             self._bytes = 0
             if self._folder is not None:
@@ -181,7 +179,7 @@ class Spool:
             record = dumps((name, doc))
             if weight(name, doc) > DOCUMENT_BYTES and not self._has_room(len(record)):
                 return self._refused("it is full")
-            self._write(self._segment(), record)
+            self._write(record)
         except (OSError, BadMessageError) as error:
             return self._refused(str(error))
         self._warned = False
@@ -200,28 +198,23 @@ class Spool:
 
     def _segment(self) -> _Segment:
         last = self._pieces[-1] if self._pieces else None
-        if isinstance(last, _Segment) and last.size < self._segment_bytes:
+        if isinstance(last, _Segment) and last.writer.size < self._segment_bytes:
             return last
         path = self._own_folder() / f"{self._serial:08d}.spool"
-        segment = _Segment(path, FileIO(path, "wb"), FileIO(path, "rb"))
+        segment = _Segment(path, SegmentWriter(path), path.open("rb"))
         self._serial += 1
         self._pieces.append(segment)
         return segment
 
-    def _write(self, segment: _Segment, record: bytes) -> None:
+    def _write(self, record: bytes) -> None:
+        segment = self._segment()
         try:
-            _write_all(segment.writer, HEAD.pack(len(record)))
-            _write_all(segment.writer, record)
-        except OSError:  # take back what is there of it
-            segment.writer.truncate(segment.size)
-            segment.writer.seek(segment.size)
+            self._bytes += segment.writer.append(record)
+        except OSError:
             if not segment.waiting:
                 self._remove(segment)
             raise
-        size = HEAD.size + len(record)
-        segment.size += size
         segment.waiting += 1
-        self._bytes += size
 
     def _hold(self, name: str, doc: Mapping[str, Any]) -> None:
         if not self._pieces or not isinstance(self._pieces[-1], _Held):
@@ -233,25 +226,23 @@ class Spool:
     def _own_folder(self) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
-            self._mark = FileIO(self._folder / LOCK, "wb")
-            fcntl.flock(self._mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._mark = (self._folder / LOCK).open("wb")
+            flock(self._mark)
         return self._folder
 
     # -- reading, under the lock -------------------------------------------------------------
 
     def _next(self, segment: _Segment) -> bytes:
-        (length,) = HEAD.unpack(_read_all(segment.reader, HEAD.size))
-        if length > segment.size - segment.read:
-            raise OSError("the length of a record is not what was written")
-        record = _read_all(segment.reader, length)
-        segment.read += HEAD.size + length
-        self._bytes -= HEAD.size + length
-        return record
+        record = read_record(segment.reader)
+        if record is None or not record.intact:
+            raise OSError("a record is not what was written")
+        segment.read += record.size
+        self._bytes -= record.size
+        return record.message
 
     def _remove(self, segment: _Segment) -> None:
-        self._bytes -= segment.size - segment.read
-        segment.writer.close()
-        segment.reader.close()
+        self._bytes -= segment.writer.size - segment.read
+        segment.close()
         segment.path.unlink(missing_ok=True)
         self._pieces.remove(segment)
 
@@ -264,27 +255,12 @@ def remove_stale(parent: Path) -> list[Path]:
     gone: list[Path] = []
     for folder in parent.glob(f"{PREFIX}*"):
         try:
-            with FileIO(folder / LOCK, "rb") as mark:
-                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (folder / LOCK).open("rb") as mark:
+                if not flock(mark):
+                    continue
                 shutil.rmtree(folder)
-        except OSError:  # somebody else's, in use, or gone already
+        except OSError:  # somebody else's, or gone already
             continue
         _log.info("removed %s, left by a process that was killed", folder)
         gone.append(folder)
     return gone
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) or 0 :]
-
-
-def _read_all(file: FileIO, length: int) -> bytes:
-    found = bytearray()
-    while len(found) < length:
-        piece = file.read(length - len(found))
-        if not piece:
-            raise OSError(f"the file ends {length - len(found)} bytes too early")
-        found += piece
-    return bytes(found)

@@ -16,6 +16,7 @@ import pandas as pd
 from tiled.client.container import Container
 from tiled.queries import Key, SpecsQuery
 
+from ...streamer.io.tiled.key import without_key
 from .columns import RESERVED, SEQ_NUM
 from .rows import ranges
 
@@ -200,7 +201,7 @@ def _find(client: Container, run: str | None) -> Container:
         runs = runs.search(Key("start.original_run_uid") == run)
     if not len(runs):
         wanted = "result run" if run is None else f"result run {run}, nor one of a raw run {run},"
-        raise LookupError(f"there is no {wanted} at {client.uri.partition('?')[0]} yet")
+        raise LookupError(f"there is no {wanted} at {without_key(client.uri)} yet")
     return cast("Container", runs.values().last())
 
 

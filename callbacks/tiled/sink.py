@@ -26,12 +26,12 @@ from typing import Any
 import httpx
 from event_model import unpack_event_page
 
+from ...streamer.core.streams import Streams
 from ...streamer.errors import SinkError
 from ...streamer.io.tiled.connection import TiledConnection
 from ...streamer.io.tiled.settings import TiledSettings
 from .images import FrameRoute
 from .run import RunWriter
-from .stream import StreamWriter
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class TiledSink:
         self._route = FrameRoute.of(self.settings)
         self._clock = clock
         self._runs: dict[str, RunWriter] = {}
-        self._streams: dict[str, tuple[RunWriter, StreamWriter]] = {}
+        self._open = Streams()
         self._counts = TiledCounts()
         self._lost = {"dropped": 0, "refused": 0}
         self._due = 0.0
@@ -110,6 +110,7 @@ class TiledSink:
         """Take a document, and send a round if one is due."""
         self._received += 1
         self._counts = replace(self._counts, documents=self._received)
+        self._open = self._open.updated(name, doc)
         handler = getattr(self, f"_{name}", None)
         if handler is not None:
             handler(doc)
@@ -161,13 +162,14 @@ class TiledSink:
 
     @property
     def counts(self) -> TiledCounts:
-        """What happened so far; may be asked from any thread."""
-        series = [f for _, stream in tuple(self._streams.values()) for f in stream.frames]
+        """Return what happened so far; may be asked from any thread."""
+        runs = tuple(self._runs.values())
+        series = [f for run in runs for s in tuple(run.streams.values()) for f in s.frames]
         return replace(
             self._counts,
             images_dropped=self._lost["dropped"] + sum(f.dropped for f in series),
             images_refused=self._lost["refused"] + sum(f.refused for f in series),
-            pending=sum(run.pending for run in tuple(self._runs.values())),
+            pending=sum(run.pending for run in runs),
         )
 
     @property
@@ -217,14 +219,14 @@ class TiledSink:
         if run is None:
             self._orphan()
             return
-        self._streams[doc["uid"]] = (run, run.open_stream(doc))
+        run.open_stream(doc)
 
     def _event(self, doc: Mapping[str, Any]) -> None:
-        entry = self._streams.get(doc["descriptor"])
-        if entry is None:
+        uid, name = self._open.of(doc)
+        if uid not in self._runs:
             self._orphan()
             return
-        entry[1].add(doc, self._clock())
+        self._runs[uid].streams[name].add(doc, self._clock())
 
     def _event_page(self, doc: Mapping[str, Any]) -> None:
         for event in unpack_event_page(doc):  # pyright: ignore[reportArgumentType]
@@ -325,8 +327,6 @@ class TiledSink:
     def _forget_done(self) -> None:
         for uid in [uid for uid, run in self._runs.items() if run.done]:
             run = self._runs.pop(uid)
-            for key in [key for key, entry in self._streams.items() if entry[0] is run]:
-                del self._streams[key]
             for series in (f for stream in run.streams.values() for f in stream.frames):
                 self._lost["dropped"] += series.dropped
                 self._lost["refused"] += series.refused

@@ -108,10 +108,10 @@ def _to_tiled(uri: str, frames_dir: Path | None, settings: Settings) -> Buffered
     if frames_dir:
         chosen = chosen.model_copy(update={"frames_dir": str(frames_dir)})
     sink, memory = TiledSink(uri, chosen), int(chosen.queue_mb * 1e6)
-    if not chosen.spool_gb:
-        return BufferedSink(sink, memory, "block")
-    spool = Spool(chosen.spool_dir, int(chosen.spool_gb * 1e9))
-    return BufferedSink(sink, memory, "spool", spool=spool)
+    spool = None
+    if chosen.spool_gb:
+        spool = Spool(chosen.spool_dir, int(chosen.spool_gb * 1e9))
+    return BufferedSink(sink, memory, spool=spool)
 
 
 def _own_sink(path: str) -> BufferedSink:

@@ -93,7 +93,7 @@ def process(options: ProcessOptions) -> None:
     On the beamline side this needs a proxy (bluesky-0MQ-proxy) and a Publisher subscribed to the
     RunEngine; the README of each profile has the lines.
     """
-    from ..io.tiled.connection import tiled_trouble
+    from ..io.tiled.status import tiled_trouble
     from .live_service import LiveService
     from .terminal import say, stop_at_signals, use_log_format
 

@@ -195,7 +195,7 @@ def _wait_for_room(publisher: FramePublisher, stop: threading.Event) -> None:
 
 def _process(options: ReplayOptions, injector: FaultInjector | None, stop: threading.Event) -> None:
     from ..io.sources import make_source
-    from ..io.tiled.connection import tiled_trouble
+    from ..io.tiled.status import tiled_trouble
     from ..service.service import Service, ServiceSettings
     from .outputs import processor_with_sinks, settings_of
     from .progress import follow, show_ended

@@ -30,13 +30,14 @@ def dashboard(
     that may only read is enough.
     """
     from ..errors import ConfigError
+    from ..io.tiled.key import without_key
     from ..service.dashboard.web import Dashboard
     from .terminal import say
 
     if tiled is None:
         raise ConfigError("operando dashboard needs --tiled URI, e.g. http://localhost:8000")
     served = Dashboard(tiled, host, port, public=public)
-    say(f"dashboard of {tiled.partition('?')[0]} at {served.address} (Ctrl-C ends it)")
+    say(f"dashboard of {without_key(tiled)} at {served.address} (Ctrl-C ends it)")
     served.run()
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Annotated, Protocol, Self
 
 import typer
-from tiled.client import from_uri
+from tiled.client import from_context
 
 from ...callbacks.tiled.follow import TiledFollower
 from ..core.frames import Document
 from ..core.view import LiveView, init, update
 from ..errors import ConfigError
 from ..io.sources import make_source
-from ..io.tiled.connection import tiled_trouble
-from ..io.tiled.key import stored_key
+from ..io.tiled.connection import connect
+from ..io.tiled.status import tiled_trouble
 from .network import listening_with
 from .options import Keys, TiledUri
 
@@ -159,8 +159,9 @@ class TiledWatching:
         trouble = tiled_trouble(uri)
         if trouble:
             raise ConfigError(trouble)
-        self._client = from_uri(uri, api_key=stored_key(uri))
-        self._follower = TiledFollower(self._client)  # pyright: ignore[reportArgumentType]
+        self._context, path = connect(uri)
+        client = from_context(self._context, node_path_parts=path)
+        self._follower = TiledFollower(client)  # pyright: ignore[reportArgumentType]
         self._every = every
         self._asking_since: float | None = None
         self._trouble = ""
@@ -202,4 +203,4 @@ class TiledWatching:
         self._ending.set()
         self._thread.join(_PATIENCE_S)
         if not self._thread.is_alive():
-            self._client.context.close()
+            self._context.close()

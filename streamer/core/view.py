@@ -1,4 +1,8 @@
-"""Result documents into a live view."""
+"""Live view of a running scan for its operator, kept from result documents.
+
+Pure: `update` takes a document, `take_rows` the rows of a stream as a reader of Tiled has them.
+The soft IOC and the terminal show a `LiveView`.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,20 @@ from typing import Any
 
 from .frames import Document
 from .link.tracks import TrackState
+from .streams import Row, Streams, stream_of
 
+# by eye: what fits on a screen; 256 frames are more than come within `RATE_WINDOW_S`
 _DRIFTS_KEPT = 600
 _EMITTED_KEPT = 256
 _ADVICES_KEPT = 8
-Row = Mapping[str, Any]
 NAN = float("nan")
 BOOKS = ("received", "aligned", "degraded", "skipped", "dropped")
-RATE_WINDOW_S = 10.0
+RATE_WINDOW_S = 10.0  # by eye
 SEVERITIES = ("info", "warning", "alarm")
 
 
 def init() -> LiveView:
-    """A view of nothing."""
+    """Return a view of nothing."""
     return LiveView()
 
 
@@ -37,9 +42,10 @@ def update(view: LiveView, name: str, doc: Document) -> LiveView:
     if name == "start":
         return start(doc)
     if name == "descriptor" and doc["run_start"] == view.run:
-        return replace(view, streams={**view.streams, doc["uid"]: doc["name"]})
+        return replace(view, streams=view.streams.updated(name, doc))
     if name == "event":
-        stream = view.streams.get(doc["descriptor"]) or ("" if view.run else stream_of(doc["data"]))
+        _, stream = view.streams.of(doc)
+        stream = stream or ("" if view.run else stream_of(doc["data"]))
         return take_rows(view, stream, [{"time": doc["time"], **doc["data"]}])
     if name == "stop" and view.run in ("", doc["run_start"]):
         return stop(view, doc)
@@ -47,7 +53,7 @@ def update(view: LiveView, name: str, doc: Document) -> LiveView:
 
 
 def start(doc: Document) -> LiveView:
-    """View of a run that begins."""
+    """Return the view of a run that begins."""
     return LiveView(
         phase=Phase.RUNNING,
         run=str(doc["uid"]),
@@ -57,20 +63,11 @@ def start(doc: Document) -> LiveView:
 
 
 def stop(view: LiveView, doc: Document) -> LiveView:
-    """View of a run that has ended."""
+    """Return the view of a run that has ended."""
     ledger = doc.get("ledger", {})
     books = {book: _total(ledger.get(book, view.books[book])) for book in BOOKS}
     exit_status = str(doc["exit_status"])
     return replace(view, phase=Phase.ENDED, exit_status=exit_status, books=books, alerts={})
-
-
-def stream_of(data: Row) -> str:
-    """Name of the stream that an event belongs to, by its keys; "" if it is none of those shown."""
-    if "ledger_received" in data:
-        return "frames"
-    if "displacement_y" in data:
-        return "particles"
-    return "advice" if "severity" in data else ""
 
 
 def take_rows(view: LiveView, stream: str, rows: Iterable[Row]) -> LiveView:
@@ -85,7 +82,7 @@ def take_rows(view: LiveView, stream: str, rows: Iterable[Row]) -> LiveView:
     """
     if stream == "particles":
         view = replace(view, coming=(*view.coming, *map(_particle, rows)))
-        return _settled(view, (view.frame.number, view.frame.revision))
+        return _release(view, (view.frame.number, view.frame.revision))
     take = {"frames": _frame, "advice": _advice}.get(stream)
     if take is not None:
         for row in rows:
@@ -98,9 +95,9 @@ def _frame(view: LiveView, row: Row) -> LiveView:
     y, x, sigma = (float(row[f"drift_{part}"]) for part in ("y", "x", "sigma"))
     drift = DriftView(y=y, x=x, sigma=sigma)
     emitted = float(row["time"]) + float(row["latency"])
-    # the second look at a scan that is over tells all its frames again
+    # the second pass over a scan emits all its frames again
     newest = (number, revision) >= (view.frame.number, view.frame.revision)
-    view = _settled(view, (number, revision))
+    view = _release(view, (number, revision))
     return replace(
         view,
         phase=Phase.RUNNING if view.phase is Phase.IDLE else view.phase,
@@ -125,23 +122,23 @@ def _newest(before: FrameNow, row: Row, drift: DriftView, emitted: float) -> Fra
     )
 
 
-def _settled(view: LiveView, told: tuple[int, int]) -> LiveView:
-    """Take particles over whose frame, by its number and revision, has been told.
+def _release(view: LiveView, shown: tuple[int, int]) -> LiveView:
+    """Show the particles of frames up to one, by its number and revision.
 
     A reader of Tiled may see frames before their particles, which are another stream.
     """
-    coming = tuple(p for p in view.coming if (p.frame, p.revision) > told)
+    coming = tuple(p for p in view.coming if (p.frame, p.revision) > shown)
     if len(coming) == len(view.coming):
         return view
-    return replace(view, particles=_merged(view, told), coming=coming)
+    return replace(view, particles=_merged(view, shown), coming=coming)
 
 
-def _merged(view: LiveView, told: tuple[int, int]) -> dict[int, ParticleNow]:
+def _merged(view: LiveView, shown: tuple[int, int]) -> dict[int, ParticleNow]:
     merged = dict(view.particles)
     for row in view.coming:
         known, place = merged.get(row.particle), (row.frame, row.revision)
         newest = known is None or place >= (known.frame, known.revision)
-        if place <= told and newest:
+        if place <= shown and newest:
             merged[row.particle] = row
     return merged
 
@@ -192,11 +189,8 @@ def _total(book: Any) -> int:
     return sum(book.values()) if isinstance(book, Mapping) else int(book)
 
 
-# The state of a live view, as plain data.
-
-
 class Phase(StrEnum):
-    """How far the run is that is shown."""
+    """Phase of the run that is shown."""
 
     IDLE = "idle"
     RUNNING = "running"
@@ -283,12 +277,12 @@ class AdviceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveView:
-    """What is known of the run that began last.
+    """State of the run that began last.
 
     Attributes
     ----------
     run, raw : uids of result run and raw run; "" if they are not known.
-    streams : name of each stream of the run by the uid of its descriptor.
+    streams : those of the run that are open.
     particles : newest row of each particle, by its number.
     coming : rows of a frame whose own row has not come yet.
     drifts : by frame number, of the last frames.
@@ -303,7 +297,7 @@ class LiveView:
     raw: str = ""
     sample: str = ""
     exit_status: str = ""
-    streams: Mapping[str, str] = field(default_factory=dict)
+    streams: Streams = field(default_factory=Streams)
     frame: FrameNow = FrameNow()
     particles: Mapping[int, ParticleNow] = field(default_factory=dict)
     coming: tuple[ParticleNow, ...] = ()
@@ -316,21 +310,18 @@ class LiveView:
 
     @property
     def advice(self) -> AdviceView:
-        """The newest advice."""
+        """Return the newest advice."""
         return self.advices[-1] if self.advices else AdviceView()
 
 
-# Numbers that are worked out from a live view when somebody looks.
-
-
 def age(view: LiveView, now: float) -> float:
-    """Time since the newest frame was told, s; NaN before the first. `now`: s since the epoch."""
+    """Return the time since the newest result, s; NaN before it. `now`: s since the epoch."""
     emitted = view.frame.emitted
     return max(0.0, now - emitted) if math.isfinite(emitted) else NAN
 
 
 def frame_rate(view: LiveView, now: float) -> float:
-    """Frames per second over the last ten seconds; `now`: s since the epoch."""
+    """Return frames per second over the last ten seconds; `now`: s since the epoch."""
     recent = [t for t in view.emitted if now - t <= RATE_WINDOW_S]
     if len(recent) < 2:
         return len(recent) / RATE_WINDOW_S
@@ -341,27 +332,27 @@ def frame_rate(view: LiveView, now: float) -> float:
 
 
 def lag(view: LiveView) -> int:
-    """Frames that have been received and have no result yet."""
+    """Count frames that have been received and have no result yet."""
     books = view.books
     done = books["aligned"] + books["degraded"] + books["skipped"] + books["dropped"]
     return max(0, books["received"] - done)
 
 
 def worst_alert(view: LiveView) -> AdviceView | None:
-    """The worst of what is not over, the newest of these; None if all is well."""
+    """Return the worst alert that is not over, the newest of these; None if all is well."""
     rank = {severity: number for number, severity in enumerate(SEVERITIES)}
     newest_first = reversed(list(view.alerts.values()))
     return max(newest_first, key=lambda alert: rank.get(alert.severity, 0), default=None)
 
 
 def particle_counts(view: LiveView) -> dict[str, int]:
-    """Number of particles by the state that was told of them last, in the order of their life."""
+    """Count particles by their newest state, in the order of their life."""
     counts = Counter(p.state for p in view.particles.values())
     return {str(state): counts[str(state)] for state in TrackState}
 
 
 def median_velocity(view: LiveView) -> tuple[float, float]:
-    """Median of the velocities of tracked particles, (y, x) px/s; NaN if there are none."""
+    """Return the median velocity of tracked particles, (y, x) px/s; NaN if there are none."""
     known = [
         p.velocity
         for p in view.particles.values()
@@ -371,29 +362,3 @@ def median_velocity(view: LiveView) -> tuple[float, float]:
         return NAN, NAN
     ys, xs = zip(*known, strict=True)
     return median(ys), median(xs)
-
-
-# What an operator wants to know of a running scan, kept from its result documents.
-#
-# Pure: `update` takes a document, `take_rows` the rows of a stream as a reader of Tiled has them.
-# The soft IOC and the terminal show a `LiveView`.
-
-
-__all__ = [
-    "AdviceView",
-    "DriftView",
-    "FrameNow",
-    "LiveView",
-    "ParticleNow",
-    "Phase",
-    "age",
-    "frame_rate",
-    "init",
-    "lag",
-    "median_velocity",
-    "particle_counts",
-    "stream_of",
-    "take_rows",
-    "update",
-    "worst_alert",
-]

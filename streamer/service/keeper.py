@@ -124,10 +124,10 @@ class Keeper:
             "lingers": self._linger,
             "counters": counters,
         }
-        self._folder.tell("keeper", self._status)
+        self._folder.write_status("keeper", self._status)
 
     def _prune(self) -> None:
-        self._writer.prune(int(self._folder.told("reader").get("confirmed", 0)))
+        self._writer.prune(int(self._folder.read_status("reader").get("confirmed", 0)))
 
     def _deserted(self) -> bool:
         if not self._linger:
@@ -200,7 +200,7 @@ class JournalSupervisor:
     def _ensure(self) -> None:
         if not self._folder.locked("keeper"):
             _start(self._folder, self._address, self._options)
-        told = self._folder.told("keeper")
+        told = self._folder.read_status("keeper")
         if told.get("address") != self._address:
             raise JournalError(
                 f"the journal {self._folder.path} is kept by process {told.get('pid')} for "
@@ -248,7 +248,7 @@ def _start(folder: JournalFolder, address: str, options: Sequence[str]) -> None:
             start_new_session=True,  # Ctrl-C on the terminal is for the processor
         )
     deadline = time.monotonic() + _START_S
-    while not folder.told("keeper"):
+    while not folder.read_status("keeper"):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]

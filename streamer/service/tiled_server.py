@@ -22,9 +22,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.error import URLError
 from urllib.parse import unquote, urlparse
-from urllib.request import urlopen
+
+import httpx
 
 from ..errors import OperandoError
 from ..io.redact import RedactingStream, redacted
@@ -191,9 +191,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 def answers(base_uri: str, timeout: float = 2.0) -> bool:
     """Tell whether a Tiled server answers at `base_uri` (address without path or key)."""
     try:
-        with urlopen(f"{base_uri}/healthz", timeout=timeout) as response:  # noqa: S310
-            return response.status == 200
-    except (URLError, OSError):
+        return httpx.get(f"{base_uri}/healthz", timeout=timeout).is_success
+    except httpx.HTTPError:
         return False
 
 

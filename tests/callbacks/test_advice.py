@@ -13,6 +13,7 @@ from operando.callbacks import StreamProcessor
 from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.config import load_settings
 from operando.streamer.core.advice import ADVICE_KEYS
+from operando.streamer.core.streams import rows_of
 from operando.streamer.io.checkpoint import Blobs, decode, encode
 from operando.streamer.io.checkpoint.files import pack_tree, unpack_tree
 from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
@@ -67,8 +68,7 @@ def process(documents, cut=None, folder=None):
 
 
 def table(results, stream="advice"):
-    uids = {d["uid"] for n, d in results if n == "descriptor" and d["name"] == stream}
-    return pd.DataFrame([d["data"] for n, d in results if n == "event" and d["descriptor"] in uids])
+    return pd.DataFrame(rows_of(results).get(stream))
 
 
 @pytest.fixture(scope="module")

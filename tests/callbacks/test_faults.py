@@ -14,6 +14,7 @@ import pytest
 
 from operando.callbacks import StreamProcessor
 from operando.streamer.config import load_settings
+from operando.streamer.core.streams import rows_of
 from operando.streamer.io.recording.reader import read_documents
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.io.sources import make_source
@@ -69,11 +70,7 @@ def replayed(path, *faults, seed=0, max_items=32):
         service = Service(source, processor, ServiceSettings(max_items=max_items))
         service.run(threading.Event())
     processor.close()
-    names = {d["uid"]: d["name"] for n, d in results if n == "descriptor"}
-    rows = {"frames": [], "particles": []}
-    for name, doc in results:
-        if name == "event":
-            rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
+    rows = {"frames": [], "particles": [], **rows_of(results)}
     stops = [doc for name, doc in results if name == "stop"]
     return Replayed(
         frames=pd.DataFrame(rows["frames"]),

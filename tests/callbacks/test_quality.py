@@ -10,6 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from operando.callbacks import StreamProcessor
+from operando.streamer.core.streams import rows_of
 from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
 SMALL = SimSettings(
@@ -30,11 +31,7 @@ def process(documents):
     for name, doc in documents:
         processor(name, doc)
     processor.close()
-    names = {d["uid"]: d["name"] for n, d in results if n == "descriptor"}
-    rows = {"frames": [], "particles": []}
-    for name, doc in results:
-        if name == "event":
-            rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
+    rows = {"frames": [], "particles": [], **rows_of(results)}
     stop = next(doc for name, doc in results if name == "stop")
     return pd.DataFrame(rows["frames"]), pd.DataFrame(rows["particles"]), stop["ledger"]
 

@@ -46,9 +46,7 @@ def outage(
     server = EmbeddedTiled(folder / "tiled")
     server.start()
     tiled = TiledSettings(frames="http", tick_s=0.05, retry_s=(0.1, 1.0), flush_bytes=memory // 8)
-    sink = BufferedSink(
-        TiledSink(server.uri, tiled), memory, "spool", spool=Spool(folder / "spool")
-    )
+    sink = BufferedSink(TiledSink(server.uri, tiled), memory, spool=Spool(folder / "spool"))
     processor = StreamProcessor("sim_txm")
     processor.subscribe(sink)
     processor.subscribe(lambda name, doc: emitted.append((name, doc)))

@@ -9,7 +9,7 @@ from io import BufferedReader
 from ...errors import JournalError
 from ..wire.codec import BadMessageError
 from ..wire.message import Received
-from .segments import HEADER_BYTES, JournalFolder, check, from_message, unpack_header
+from .segments import JournalFolder, from_message, read_record
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class JournalReader:
 
     @property
     def end(self) -> int:
-        """Position after what has been written so far, by the size of the newest segment."""
+        """Return the position after what has been written so far, by the newest segment."""
         begins = self._folder.segments()
         if not begins:
             return 0
@@ -78,46 +78,33 @@ class JournalReader:
             self._file = None
 
     def _records(self) -> Iterator[tuple[int, Received]]:
-        while True:
-            at, file = self.position, self._open()
-            if file is None:
-                return
-            message, received_at = self._next(file)
-            if message is None:
-                if self.position == at and self._file is file:
+        while (file := self._open()) is not None:
+            at = self.position
+            file.seek(at - self._begin)
+            record = read_record(file)
+            if record is None:
+                if not self._next_segment():
                     return
-                continue  # past a damaged record, or on to the next segment
+                continue
+            self.position += record.size
+            if not record.intact:
+                self._pass_over("its checksum fails")
+                continue
             try:
-                named = from_message(message)
+                named = from_message(record.message)
             except BadMessageError as error:
                 self._pass_over(str(error))
                 continue
             if named is not None:
-                yield at, Received(*named, received_at, len(message))
+                yield at, Received(*named, record.received_at, len(record.message))
 
-    def _next(self, file: BufferedReader) -> tuple[bytes | None, float]:
-        """The next message, None if it is not (wholly) there; moves on only with a message."""
-        file.seek(self.position - self._begin)
-        head = file.read(HEADER_BYTES)
-        if len(head) < HEADER_BYTES:
-            return self._at_end()
-        header = unpack_header(head)
-        message = file.read(header.length)
-        if len(message) < header.length:
-            return self._at_end()
-        self.position += HEADER_BYTES + header.length
-        if not check(header, message):
-            self._pass_over("its checksum fails")
-            return None, 0.0
-        return message, header.received_at
-
-    def _at_end(self) -> tuple[None, float]:
+    def _next_segment(self) -> bool:
         """Go on to the next segment if there is one: then what is torn here was never finished."""
         later = [begin for begin in self._folder.segments() if begin > self._begin]
         if later:
             self.close()
             self.position = later[0]
-        return None, 0.0
+        return bool(later)
 
     def _open(self) -> BufferedReader | None:
         if self._file is None:

@@ -1,4 +1,9 @@
-"""What lies in the folder of a journal."""
+"""Segments: files of records, as the journal and the spool of results write and read them.
+
+A record is a header of 24 bytes and a message: mark, length of the message, CRC-32 of time and
+message, time of arrival. In the journal the message is that of the document as it travels on the
+network (`io.wire.message`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -30,7 +36,7 @@ _DROPPED = b" " + DROPPED.encode() + b" "
 
 
 class JournalFolder:
-    """Paths and small files of a journal.
+    """Paths, status files and locks of a journal.
 
     Parameters
     ----------
@@ -52,45 +58,46 @@ class JournalFolder:
             ) from error
 
     def segments(self) -> list[int]:
-        """Positions at which segments begin, rising."""
+        """Return the positions at which segments begin, rising."""
         found = (p.stem for p in self.path.glob(f"*{_SUFFIX}"))
         return sorted(int(stem) for stem in found if stem.isdigit())
 
     def segment(self, begin: int) -> Path:
-        """Path of the segment that begins at a position."""
+        """Return the path of the segment that begins at a position."""
         return self.path / f"{begin:0{_DIGITS}d}{_SUFFIX}"
 
-    def tell(self, role: str, values: Mapping[str, Any]) -> None:
-        """Replace what the keeper or the reader tells of itself."""
+    def write_status(self, role: str, values: Mapping[str, Any]) -> None:
+        """Replace the status of the keeper or the reader."""
         path = self.path / f"{role}.json"
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps({"pid": os.getpid(), **values}))
         fresh.replace(path)
 
-    def told(self, role: str) -> dict[str, Any]:
-        """What the keeper or the reader told last; empty if nothing."""
+    def read_status(self, role: str) -> dict[str, Any]:
+        """Return the newest status of the keeper or the reader; empty if there is none."""
         try:
             return json.loads((self.path / f"{role}.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
 
-    def lock(self, role: str) -> IO[str] | None:
+    def lock(self, role: str) -> IO[bytes] | None:
         """Take the lock of a role; None if another process has it. Closing the file frees it."""
         for _ in range(_LOCK_TRIES):  # somebody may just be looking whether it is taken
-            file = (self.path / f"{role}.lock").open("a")
-            if _flock(file, fcntl.LOCK_EX):
+            file = (self.path / f"{role}.lock").open("ab")
+            if flock(file):
                 return file
             file.close()
             time.sleep(_LOCK_WAIT_S)
         return None
 
     def locked(self, role: str) -> bool:
-        """Whether a living process has the lock of a role."""
-        with (self.path / f"{role}.lock").open("a") as file:
-            return not _flock(file, fcntl.LOCK_SH)
+        """Tell whether a living process has the lock of a role."""
+        with (self.path / f"{role}.lock").open("ab") as file:
+            return not flock(file, fcntl.LOCK_SH)
 
 
-def _flock(file: IO[str], kind: int) -> bool:
+def flock(file: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock a file for as long as it is open; return False if another process has it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -98,30 +105,8 @@ def _flock(file: IO[str], kind: int) -> bool:
     return True
 
 
-# How a document lies in a segment.
-#
-# A record is a header of 24 bytes and the message of the document as it travels on the network
-# (`io.wire.message`): mark, length of the message, CRC-32 of time and message, time of arrival.
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a record says of its message.
-
-    Attributes
-    ----------
-    length : bytes of the message.
-    crc32 : of the time of arrival and the message.
-    received_at : wall clock at receipt, s since the epoch.
-    """
-
-    length: int
-    crc32: int
-    received_at: float
-
-
 def to_message(name: str, doc: Document) -> bytes:
-    """Make the message of a document, or of what is told of documents that were given up.
+    """Make the message of a document, or of the account of documents that were given up.
 
     Raises
     ------
@@ -144,30 +129,107 @@ def from_message(message: bytes) -> NamedDocument | None:
     return unpack(message)
 
 
-def pack_header(message: bytes, received_at: float) -> bytes:
-    """Make the header of a message."""
-    return _HEADER.pack(_MARK, len(message), _checksum(message, received_at), received_at)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record as it was read.
+
+    Attributes
+    ----------
+    message : its content.
+    received_at : wall clock at receipt, s since the epoch.
+    intact : whether its checksum is right.
+    """
+
+    message: bytes
+    received_at: float
+    intact: bool
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that it takes in the file."""
+        return HEADER_BYTES + len(self.message)
 
 
-def unpack_header(data: bytes) -> Header:
-    """Read a header of `HEADER_BYTES` bytes.
+def read_record(file: IO[bytes]) -> Record | None:
+    """Read the record at the place of a file; None if it is not wholly there.
 
     Raises
     ------
     JournalError
-        It is none.
+        No record begins there.
     """
-    if len(data) < HEADER_BYTES:
-        raise JournalError(f"a record of the journal ends after {len(data)} bytes of its header")
-    mark, length, crc32, received_at = _HEADER.unpack(data)
+    head = file.read(HEADER_BYTES)
+    if len(head) < HEADER_BYTES:
+        return None
+    mark, length, crc32, received_at = _HEADER.unpack(head)
     if mark != _MARK:
-        raise JournalError("a record of the journal does not begin where it should")
-    return Header(length, crc32, received_at)
+        raise JournalError("a record does not begin where it should")
+    message = file.read(length)
+    if len(message) < length:
+        return None
+    intact = _checksum(message, received_at) == crc32
+    return Record(message=message, received_at=received_at, intact=intact)
 
 
-def check(header: Header, message: bytes) -> bool:
-    """Whether a message is the one that its header was made for."""
-    return _checksum(message, header.received_at) == header.crc32
+def whole_bytes(path: Path) -> int:
+    """Return how many bytes of a segment are intact records from its beginning."""
+    begin = 0
+    with path.open("rb") as file:
+        while True:
+            try:
+                record = read_record(file)
+            except JournalError:
+                return begin
+            if record is None or not record.intact:
+                return begin
+            begin += record.size
+
+
+class SegmentWriter:
+    """Appends records to a file, each wholly or not at all.
+
+    Parameters
+    ----------
+    path : of the file; it is gone on with if it is there.
+
+    Attributes
+    ----------
+    size : bytes in the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        self.size = self._file.seek(0, os.SEEK_END)
+
+    def append(self, message: bytes, received_at: float = 0.0) -> int:
+        """Append a record; return the bytes that it takes.
+
+        Raises
+        ------
+        OSError
+            The disk does not take it; nothing of it is left in the file.
+        """
+        header = _HEADER.pack(_MARK, len(message), _checksum(message, received_at), received_at)
+        try:
+            for part in (header, message):
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):  # the first error is the one to tell
+                os.ftruncate(self._file.fileno(), self.size)
+            raise
+        size = HEADER_BYTES + len(message)
+        self.size += size
+        return size
+
+    def sync(self) -> None:
+        """Force the file to the disk."""
+        os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def _checksum(message: bytes, received_at: float) -> int:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from io import FileIO
 from itertools import pairwise
 from typing import IO, Self
 
 from ...errors import JournalError
 from ..wire.losses import DROPPED
 from ..wire.message import ESSENTIAL
-from .segments import HEADER_BYTES, JournalFolder, check, pack_header, unpack_header
+from .segments import HEADER_BYTES, JournalFolder, SegmentWriter, whole_bytes
 from .settings import JournalSettings
 
 _FREE_FOR_ESSENTIAL = 64 << 20
+"""Bytes beyond the bound for documents that open and close runs; by eye, some kB each."""
 
 
 class JournalWriter:
@@ -46,20 +45,20 @@ class JournalWriter:
         self._clock = clock
         lock = folder.lock("keeper")
         if lock is None:
-            owner = folder.told("keeper").get("pid", "unknown")
+            owner = folder.read_status("keeper").get("pid", "unknown")
             raise JournalError(
                 f"another process (pid {owner}) writes to the journal {folder.path}: end it, or "
                 "name another folder"
             )
-        self._lock: IO[str] = lock
-        self._file: FileIO | None = None
+        self._lock: IO[bytes] = lock
+        self._file: SegmentWriter | None = None
         self._begin, self._end = self._recover()
         self._first = next(iter(folder.segments()), self._end)
         self._synced = self._end
 
     @property
     def end(self) -> int:
-        """Position after the last record."""
+        """Return the position after the last record."""
         return self._end
 
     def append(self, message: bytes, name: str, received_at: float) -> bool:
@@ -82,7 +81,7 @@ class JournalWriter:
         if size > room:
             return False
         try:
-            self._write(pack_header(message, received_at) + message)
+            self._end += self._segment().append(message, received_at)
         except OSError:
             return False
         return True
@@ -90,7 +89,7 @@ class JournalWriter:
     def sync(self) -> None:
         """Force what was written to the disk."""
         if self._file is not None and self._synced < self._end:
-            os.fdatasync(self._file.fileno())
+            self._file.sync()
             self._synced = self._end
 
     def prune(self, confirmed: int) -> list[int]:
@@ -128,7 +127,7 @@ class JournalWriter:
         self._lock.close()
 
     def __enter__(self) -> Self:
-        """Nothing to open before the first document."""
+        """Return the writer; a file is opened with the first document."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -138,26 +137,16 @@ class JournalWriter:
     def _room(self) -> int:
         return int(1e9 * self._settings.max_gb) - (self._end - self._first)
 
-    def _write(self, record: bytes) -> None:
-        if self._file is None or self._end - self._begin >= 1e6 * self._settings.segment_mb:
-            self._new_segment()
-        assert self._file is not None
-        rest = memoryview(record)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            with suppress(OSError):  # the first error is the one to tell
-                os.ftruncate(self._file.fileno(), self._end - self._begin)
-            raise
-        self._end += len(record)
-
-    def _new_segment(self) -> None:
-        if self._file is not None:
-            self.sync()
-            self._file.close()
-        self._begin = self._end
-        self._file = self._folder.segment(self._begin).open("ab", buffering=0)
+    def _segment(self) -> SegmentWriter:
+        """Return the segment to write to; begin the next one where it is full."""
+        full = 1e6 * self._settings.segment_mb
+        if self._file is None or self._end - self._begin >= full:
+            if self._file is not None:
+                self.sync()
+                self._file.close()
+            self._begin = self._end
+            self._file = SegmentWriter(self._folder.segment(self._begin))
+        return self._file
 
     def _recover(self) -> tuple[int, int]:
         """Find the end of the last whole record, and cut off what lies behind it."""
@@ -165,22 +154,6 @@ class JournalWriter:
         if not begins:
             return 0, 0
         path = self._folder.segment(begins[-1])
-        whole = _whole(path.open("rb", buffering=0))
-        os.truncate(path, whole)
-        self._file = path.open("ab", buffering=0)
-        return begins[-1], begins[-1] + whole
-
-
-def _whole(file: FileIO) -> int:
-    """How many bytes of a segment are whole records."""
-    with file:
-        while True:
-            begin = file.tell()
-            head = file.read(HEADER_BYTES)
-            try:
-                header = unpack_header(head)
-            except JournalError:
-                return begin
-            message = file.read(header.length)
-            if len(message) < header.length or not check(header, message):
-                return begin
+        os.truncate(path, whole_bytes(path))
+        self._file = SegmentWriter(path)
+        return begins[-1], begins[-1] + self._file.size

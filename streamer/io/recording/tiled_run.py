@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from ...errors import RecordingError
 from ..redact import redacted
-from ..tiled.key import stored_key
+from ..tiled.key import without_key
 from .dialects import Recorded
 
 _EXPORTER = (
@@ -34,30 +33,28 @@ def read_tiled_run(uri: str) -> Iterator[Recorded]:
     RecordingError
         The server does not answer, the address is no run, or the server cannot export documents.
     """
-    shown = urlsplit(uri)._replace(query="").geturl()
-    with ExitStack() as stack:
-        try:
-            run = stack.enter_context(opened(uri))
-        except Exception as error:
-            raise RecordingError(f"cannot open the run {shown}: {_cleaned(error)}") from error
-        yield from _documents(run, shown)
+    with tiled_run(uri) as run:
+        yield from _documents(run, without_key(uri))
 
 
 @contextmanager
-def opened(uri: str) -> Iterator[Any]:
-    """Open a node of a Tiled server, and close its connection at the end.
+def tiled_run(uri: str) -> Iterator[Any]:
+    """Give the client of the node at an address.
 
-    `from_uri` would leave the connection open where the server turns us away.
+    Raises
+    ------
+    RecordingError
+        The server cannot be reached, does not let us in, or has no such node.
     """
     # Tiled costs a second to import: only who reads from it pays
-    from tiled.client import from_context
-    from tiled.client.context import Context
+    from ..tiled.connection import opened
 
-    context, path = Context.from_any_uri(uri, api_key=stored_key(uri))
-    try:
-        yield from_context(context, node_path_parts=path)
-    finally:
-        context.close()
+    with ExitStack() as stack:
+        try:
+            node = stack.enter_context(opened(uri))
+        except Exception as error:
+            raise RecordingError(f"cannot open {without_key(uri)}: {cleaned(error)}") from error
+        yield node
 
 
 def _documents(run: Any, shown: str) -> Iterator[Recorded]:
@@ -82,8 +79,9 @@ def _why(shown: str, error: Exception) -> str:
         return (
             f"the server of {shown} cannot export documents: add to its configuration {_EXPORTER}"
         )
-    return f"cannot read the documents of {shown}: {_cleaned(error)}"
+    return f"cannot read the documents of {shown}: {cleaned(error)}"
 
 
-def _cleaned(error: Exception) -> str:
-    return redacted(f"{type(error).__name__}: {str(error).partition('?')[0]}")
+def cleaned(error: Exception) -> str:
+    """Put an error in words, without a key."""
+    return redacted(f"{type(error).__name__}: {without_key(str(error))}")

@@ -50,7 +50,7 @@ class JournalSource:
     def __init__(self, settings: JournalSourceSettings) -> None:
         self._settings = settings
         self._folder = JournalFolder(settings.folder)
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
         self._reader: JournalReader | None = None
         self._until: int | None = None
         self._exhausted = False
@@ -78,7 +78,7 @@ class JournalSource:
 
     def confirm(self, position: int) -> None:
         """Let the keeper remove what lies before a position."""
-        self._folder.tell("reader", {"confirmed": position, "position": self.position})
+        self._folder.write_status("reader", {"confirmed": position, "position": self.position})
 
     def __enter__(self) -> Self:
         """Begin to read: the keeper receives.
@@ -108,7 +108,7 @@ class JournalSource:
     @property
     def status(self) -> str:
         """Return the state of the connection in words, as the keeper tells it."""
-        return str(self._folder.told("keeper").get("status", "the keeper has not started"))
+        return str(self._folder.read_status("keeper").get("status", "the keeper has not started"))
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` s until the keeper misses nothing that is published."""
@@ -140,7 +140,7 @@ class JournalSource:
 
     def counters(self) -> SourceCounters:
         """Return what the keeper has seen; what waits is what lies ahead in the journal."""
-        told = self._folder.told("keeper").get("counters", {})
+        told = self._folder.read_status("keeper").get("counters", {})
         known: dict[str, Any] = {
             f.name: told[f.name] for f in fields(SourceCounters) if f.name in told
         }
@@ -157,7 +157,7 @@ class JournalSource:
         if self._reader is None:
             self._lock = self._folder.lock("reader")
             if self._lock is None:
-                pid = self._folder.told("reader").get("pid", "unknown")
+                pid = self._folder.read_status("reader").get("pid", "unknown")
                 raise JournalError(
                     f"another process (pid {pid}) reads the journal {self._folder.path}: end it, "
                     "or name another folder"
@@ -166,5 +166,5 @@ class JournalSource:
         return self._reader
 
     def _ready(self) -> bool:
-        told = self._folder.told("keeper")
+        told = self._folder.read_status("keeper")
         return bool(told.get("ready")) and self._folder.locked("keeper")

@@ -1,4 +1,4 @@
-"""Single requests to Tiled, each tried once.
+"""The connection to a Tiled server, and the requests of a writer, each tried once.
 
 The stock client retries every request for up to 45 s. A sink that has to keep frames moving to
 disk while the server is away wants to know at once; it does its own retrying, round by round.
@@ -7,14 +7,15 @@ Creating nodes is rare and goes through the stock client, after a probe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import parse_qs
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from tiled.client import from_uri
+from tiled.client import from_context
 from tiled.client.array import ArrayClient
 from tiled.client.base import BaseClient
 from tiled.client.container import Container
@@ -27,7 +28,10 @@ from tiled.structures.data_source import DataSource
 from tiled.utils import safe_json_dump
 
 from ...errors import SinkError
-from .key import SERVICE, key_user, stored_key
+from .key import stored_key, without_key
+
+_FIRST_ANSWER_S = 20.0
+"""Longest wait for the first answer where the caller names none, s; by eye."""
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 CLIENTS: dict[str, Any] = {
@@ -36,7 +40,41 @@ CLIENTS: dict[str, Any] = {
     StructureFamily.table: DataFrameClient,
 }
 """The writer's view of nodes: no special clients, no requests that they would make."""
-_ANSWER_S = 5.0
+
+
+def connect(uri: str, timeout: float | None = None) -> tuple[Context, list[str]]:
+    """Connect to a server, after one request that shows whether it is there at all.
+
+    Parameters
+    ----------
+    uri : address of a server or of a node; its key is the one among its parameters, else that of
+        the environment, else that of the keyring.
+    timeout : longest wait for one answer, s; None: that of Tiled's client.
+
+    Returns
+    -------
+    Context of the connection, to be closed by the caller, and the keys of the node.
+
+    Raises
+    ------
+    httpx.HTTPError
+        The server does not answer, or does not let us in.
+    """
+    # the stock client tries for 45 s to reach a server that is not there
+    answer = httpx.get(without_key(uri), timeout=timeout or _FIRST_ANSWER_S)
+    if answer.is_server_error:
+        answer.raise_for_status()
+    wait = None if timeout is None else httpx.Timeout(timeout)
+    context, path = Context.from_any_uri(uri, api_key=stored_key(uri), timeout=wait)
+    return context, list(path)
+
+
+@contextmanager
+def opened(uri: str, timeout: float | None = None) -> Iterator[Any]:
+    """Give the stock client of a node for as long as the context lasts, see `connect`."""
+    context, path = connect(uri, timeout)
+    with context:
+        yield from_context(context, node_path_parts=path)
 
 
 class TiledConnection:
@@ -75,17 +113,10 @@ class TiledConnection:
         return self._root
 
     def _connect(self) -> Container:
-        if isinstance(self._target, str):
-            answer = httpx.get(self._target.partition("?")[0], timeout=self._timeout)
-            if answer.is_server_error:
-                answer.raise_for_status()
-            client = from_uri(
-                self._target,
-                api_key=stored_key(self._target),
-                timeout=httpx.Timeout(self._timeout),
-            )
-        else:
-            client = self._target
+        client = self._target
+        if isinstance(client, str):
+            context, path = connect(client, self._timeout)
+            client = from_context(context, node_path_parts=path)
         return Container(
             client.context,
             item=client.item,
@@ -163,7 +194,7 @@ def new_array(
 def structure_of(
     shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int, dims: tuple[str, ...]
 ) -> ArrayStructure:
-    """Structure of an array in chunks of `chunk` along its first axis."""
+    """Return the structure of an array in chunks of `chunk` along its first axis."""
     whole, rest = divmod(shape[0], chunk)
     first = (chunk,) * whole + ((rest,) if rest else ())
     return ArrayStructure(
@@ -222,49 +253,3 @@ def readable(node: ArrayClient) -> bool:
 
 def _commas(values: tuple[int, ...]) -> str:
     return ",".join(str(value) for value in values)
-
-
-# Whether a Tiled server can be written to, in words.
-
-
-def tiled_trouble(uri: str) -> str:
-    """Ask a Tiled server for something small, once.
-
-    Parameters
-    ----------
-    uri : its address.
-
-    Returns
-    -------
-    Why it cannot be used, "" if it can.
-    """
-    shown = uri.partition("?")[0]  # the rest may hold a key
-    try:
-        _probe(uri)
-    except httpx.UnsupportedProtocol:
-        return f"the address of a Tiled server begins with http:// or https://, got {shown!r}"
-    except httpx.HTTPStatusError as error:
-        return _refused(shown, error.response.status_code)
-    except httpx.HTTPError as error:
-        return f"no Tiled server answers at {shown}: {error or type(error).__name__}"
-    return ""
-
-
-def _probe(uri: str) -> None:
-    # the stock client tries for 45 s to reach a server that is not there
-    httpx.get(uri.partition("?")[0], timeout=_ANSWER_S)
-    context, _ = Context.from_any_uri(
-        uri, api_key=stored_key(uri), timeout=httpx.Timeout(_ANSWER_S)
-    )
-    with context:
-        root = f"{str(context.api_uri).rstrip('/')}/metadata/"
-        context.http_client.get(root).raise_for_status()
-
-
-def _refused(uri: str, status: int) -> str:
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return (
-            f"the Tiled server at {uri} does not let us in: set TILED_API_KEY to a valid key, or "
-            f"keyring set {SERVICE} {key_user(uri)}"
-        )
-    return f"{uri} does not answer like a Tiled server (status {status})"

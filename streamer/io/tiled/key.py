@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 VARIABLE = KEY_VARIABLES[0]
 
 SERVICE = "operando"
-"""Under which name keys lie in the keyring; the user is the address of the server."""
+"""Name under which keys lie in the keyring; the user is the address of the server."""
 
 
 def key_user(uri: str) -> str:
@@ -53,8 +53,13 @@ def stored_key(uri: str) -> str | None:
 
 
 def has_key(uri: str) -> bool:
-    """Whether an address holds an API key."""
+    """Tell whether an address holds an API key."""
     return "api_key" in parse_qs(urlsplit(uri).query)
+
+
+def without_key(uri: str) -> str:
+    """Return an address without its query, which may hold a key: safe to show."""
+    return uri.partition("?")[0]
 
 
 def refuse_key_in(uri: str) -> None:
@@ -67,7 +72,7 @@ def refuse_key_in(uri: str) -> None:
     """
     if "://" in uri and has_key(uri):
         raise ConfigError(
-            f"{uri.partition('?')[0]} was given with an API key, which every user of this computer "
+            f"{without_key(uri)} was given with an API key, which every user of this computer "
             f"can see in the list of processes: put it into {VARIABLE}, or into the keyring "
             f"(keyring set {SERVICE} {key_user(uri)}), and consider it known"
         )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tiled.client.context import Context
 
-from .key import stored_key
+from .connection import connect
 
 OCTETS = "application/octet-stream"
 
@@ -36,19 +36,15 @@ class TiledReads:
 
     @classmethod
     def connect(cls, uri: str, timeout: float) -> Self:
-        """Connect; the key comes from the environment or the keyring.
+        """Connect, see `connection.connect`.
 
         Raises
         ------
         httpx.HTTPError
             The server does not answer.
         """
-        # the stock client tries for 45 s to reach a server that is not there
-        httpx.get(uri.partition("?")[0], timeout=timeout)
-        context, parts = Context.from_any_uri(
-            uri, api_key=stored_key(uri), timeout=httpx.Timeout(timeout)
-        )
-        return cls(context, tuple(parts))
+        context, path = connect(uri, timeout)
+        return cls(context, tuple(path))
 
     def close(self) -> None:
         """Close the connection."""

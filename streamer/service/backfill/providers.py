@@ -12,7 +12,8 @@ from ...core.frames import NamedDocument
 from ...errors import ConfigError, RecordingError
 from ...io.recording.dialects import read_file
 from ...io.recording.reader import list_recordings
-from ...io.recording.tiled_run import opened, read_tiled_run
+from ...io.recording.tiled_run import cleaned, read_tiled_run, tiled_run
+from ...io.tiled.key import without_key
 from .fill import Provider
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ class TiledProvider:
 
     Parameters
     ----------
-    uri : of the container; an ``api_key`` may be among its parameters, else TILED_API_KEY is used.
+    uri : of the container; an ``api_key`` may be among its parameters, else it
+        is looked for as `connection.connect` does.
     """
 
     def __init__(self, uri: str) -> None:
@@ -93,7 +95,7 @@ class TiledProvider:
     @property
     def name(self) -> str:
         """Return the address, without a key."""
-        return f"Tiled at {urlsplit(self._uri)._replace(query='').geturl()}"
+        return f"Tiled at {without_key(self._uri)}"
 
     def run_of(self, key: str, value: str) -> Iterator[NamedDocument] | None:
         """See `Provider`."""
@@ -105,15 +107,12 @@ class TiledProvider:
         return ((item.name, item.doc) for item in read_tiled_run(address))
 
     def _find(self, key: str, value: str) -> str | None:
-        try:
-            with opened(self._uri) as container:
-                for run in reversed(container.values().tail(_NEWEST)):
-                    if _has(run, key, value):
-                        return str(run.uri)
-        except Exception as error:
-            what = f"{type(error).__name__}: {str(error).partition('?')[0]}"
-            raise RecordingError(f"cannot look for runs there: {what}") from error
-        return None
+        with tiled_run(self._uri) as container:
+            try:
+                newest = container.values().tail(_NEWEST)
+                return next((str(r.uri) for r in reversed(newest) if _has(r, key, value)), None)
+            except Exception as error:
+                raise RecordingError(f"cannot look for runs there: {cleaned(error)}") from error
 
 
 def _has(run: Any, key: str, value: str) -> bool:

@@ -13,26 +13,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from ...io.redact import redacted
-from ...io.tiled.key import SERVICE, key_user
+from ...io.tiled.status import TiledStatus
 from .board import StreamBoard
 
 _LONGEST_TEXT = 300
+_PATIENCE = "The processor keeps its results meanwhile; this page tries again by itself."
 _RUN_KEYS = ("uid", "original_run_uid", "scan_id", "sample", "time")
 
 
 def status(trouble: TiledStatus | None, shown: str, *, pushed: bool) -> str:
-    """Whether Tiled is read, and how."""
-    told = {"what": "", "remedy": ""} if trouble is None else _plain_trouble(trouble)
+    """Tell whether Tiled is read, and how."""
+    what, remedy = ("", "") if trouble is None else (trouble.what, f"{trouble.remedy} {_PATIENCE}")
     how = "pushed" if pushed else "polled"
-    return _text("status", ok=trouble is None, tiled=shown, how=how, **told)
+    return _text("status", ok=trouble is None, tiled=shown, how=how, what=what, remedy=remedy)
 
 
 def runs(found: list[Mapping[str, Any]]) -> str:
@@ -88,10 +86,6 @@ def run_card(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return card
 
 
-def _plain_trouble(trouble: TiledStatus) -> dict[str, str]:
-    return {"what": trouble.what, "remedy": trouble.remedy}
-
-
 def _safe(value: Any) -> Any:
     """Plain and short data: what stands in metadata may be anything."""
     if isinstance(value, bool | int | None):
@@ -111,60 +105,3 @@ def _binary(header: Mapping[str, Any], data: bytes) -> bytes:
     text = json.dumps(header).encode()
     text += b" " * (-(4 + len(text)) % 8)
     return len(text).to_bytes(4, "little") + text + data
-
-
-# What is wrong with the Tiled server, and what to do about it, in words for an operator.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TiledStatus:
-    """One trouble: what it is, and its remedy."""
-
-    what: str
-    remedy: str
-
-
-def trouble_of(error: Exception, uri: str) -> TiledStatus:
-    """Put an error of a request to Tiled in words.
-
-    Parameters
-    ----------
-    error : what a request raised. uri : address of the server.
-    """
-    shown = redacted(uri.partition("?")[0])
-    if isinstance(error, httpx.HTTPStatusError):
-        return _refused(error.response.status_code, shown)
-    if isinstance(error, httpx.TimeoutException):
-        return TiledStatus(
-            what=f"the Tiled server at {shown} does not answer in time",
-            remedy="It may be overloaded or restarting; this page tries again by itself.",
-        )
-    if isinstance(error, httpx.UnsupportedProtocol):
-        return TiledStatus(
-            what=f"{shown} is not the address of a Tiled server",
-            remedy="Start the dashboard with --tiled http://HOST:PORT.",
-        )
-    if isinstance(error, httpx.HTTPError | OSError):
-        return TiledStatus(
-            what=f"no Tiled server answers at {shown}",
-            remedy="Is it running, and does --tiled name the right machine and port? Nothing is "
-            "lost: the processor keeps its results until the server is back. This page tries "
-            "again by itself.",
-        )
-    return TiledStatus(
-        what=f"what {shown} answers cannot be understood ({type(error).__name__})",
-        remedy="The log of the dashboard tells more; this page tries again by itself.",
-    )
-
-
-def _refused(status: int, shown: str) -> TiledStatus:
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return TiledStatus(
-            what=f"the Tiled server at {shown} does not let the dashboard in",
-            remedy="Set TILED_API_KEY to a key that may read, or store one with: keyring set "
-            f"{SERVICE} {key_user(shown)}; then start the dashboard again.",
-        )
-    return TiledStatus(
-        what=f"the Tiled server at {shown} answers with status {status}",
-        remedy="Its log tells why; this page tries again by itself.",
-    )

@@ -15,10 +15,11 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from ...io.tiled.key import without_key
 from ...io.tiled.reads import TiledReads
+from ...io.tiled.status import TiledStatus, status_of
 from . import messages
 from .feed import Push, RunFeed
-from .messages import TiledStatus, trouble_of
 from .pictures import Where
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Reader:
 
     def __init__(self, uri: str, send: Send) -> None:
         self._uri = uri
-        self._shown = uri.partition("?")[0]
+        self._shown = without_key(uri)
         self._send = send
         self._inbox: queue.SimpleQueue[Push | Subscribe | None] = queue.SimpleQueue()
         self._looks: dict[int, str] = {}
@@ -123,7 +124,7 @@ class Reader:
         while self._serve(wait):
             try:
                 wait = self._round()
-                self._now_well()
+                self._recovered()
             except httpx.HTTPError as error:
                 wait = self._failed(error)
             except Exception as error:  # the next round shall be tried
@@ -238,7 +239,7 @@ class Reader:
             self._told = status
             self._send(self._looks, status)
 
-    def _now_well(self) -> None:
+    def _recovered(self) -> None:
         if self._trouble is not None:
             logger.info("Tiled at %s answers again", self._shown)
         self._trouble = None
@@ -250,9 +251,9 @@ class Reader:
         if self._failures <= _PATIENCE and _may_pass(error):
             logger.info("Tiled at %s: %s", self._shown, type(error).__name__)
             return _PAUSE_S
-        trouble = trouble_of(error, self._uri)
+        trouble = status_of(error, self._uri)
         if trouble != self._trouble:
-            logger.warning("%s. %s", trouble.what, trouble.remedy)
+            logger.warning("%s", trouble)
         self._trouble = trouble
         self._tell_status()
         self._drop_connection()

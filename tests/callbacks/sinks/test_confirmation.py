@@ -46,23 +46,23 @@ class Gate:
 
 
 def test_a_gap_holds_up_what_comes_after_it() -> None:
-    settled = AckCursor()
+    cursor = AckCursor()
     for _ in range(5):
-        number = settled.number()
+        number = cursor.number()
         if number != 3:  # given up on the way
-            settled.give(number)
-    assert settled.confirmed(None) == 0
-    settled.settle(1)
-    assert settled.confirmed(None) == 1
-    settled.settle(2)
-    assert settled.confirmed(None) == 3
-    assert settled.confirmed(2) == 1
-    settled.settle(4)
-    assert settled.confirmed(None) == 5
-    settled.refuse(settled.number())
-    settled.settle(9)
-    assert settled.number() == 7
-    assert settled.confirmed(None) == 5
+            cursor.delivered(number)
+    assert cursor.confirmed(None) == 0
+    cursor.acknowledge(1)
+    assert cursor.confirmed(None) == 1
+    cursor.acknowledge(2)
+    assert cursor.confirmed(None) == 3
+    assert cursor.confirmed(2) == 1
+    cursor.acknowledge(4)
+    assert cursor.confirmed(None) == 5
+    cursor.refuse(cursor.number())
+    cursor.acknowledge(9)
+    assert cursor.number() == 7
+    assert cursor.confirmed(None) == 5
 
 
 def test_a_plain_sink_confirms_what_it_took_and_what_it_refused() -> None:
@@ -97,10 +97,9 @@ def test_a_sink_behind_says_itself_what_is_safe() -> None:
     assert sink.confirmed == 7
 
 
-@pytest.mark.parametrize("policy", ["strip", "latest"])
-def test_documents_given_up_by_policy_are_settled_in_their_turn(policy: Any) -> None:
+def test_events_without_their_arrays_are_settled_in_their_turn() -> None:
     gate = Gate()
-    sink = BufferedSink(gate, max_bytes=5 * 45_000, policy=policy)
+    sink = BufferedSink(gate, max_bytes=5 * 45_000, max_wait=0.0)
     for i in range(40):
         sink("event", event(i))
     assert sink.received == 40

@@ -166,7 +166,7 @@ class Jammed:
 
 def test_a_jammed_sink_costs_callers_nothing_and_gets_everything_in_order(tmp_path: Path) -> None:
     jammed, bound = Jammed(), 20 * 42_048
-    sink = BufferedSink(jammed, bound, "spool", spool=Spool(tmp_path, segment_bytes=500_000))
+    sink = BufferedSink(jammed, bound, spool=Spool(tmp_path, segment_bytes=500_000))
     spent = 0.0
     for i in range(200):
         began = time.thread_time()
@@ -193,7 +193,7 @@ def test_a_jammed_sink_costs_callers_nothing_and_gets_everything_in_order(tmp_pa
 
 def test_order_is_kept_while_documents_go_in_and_out_at_once(tmp_path: Path) -> None:
     jammed = Jammed()
-    sink = BufferedSink(jammed, 10 * 42_048, "spool", spool=Spool(tmp_path, segment_bytes=300_000))
+    sink = BufferedSink(jammed, 10 * 42_048, spool=Spool(tmp_path, segment_bytes=300_000))
     stop = threading.Event()
 
     def toggle() -> None:
@@ -222,7 +222,7 @@ def test_order_is_kept_while_documents_go_in_and_out_at_once(tmp_path: Path) -> 
 
 def test_a_document_lost_on_the_way_is_counted_and_never_confirmed(tmp_path: Path) -> None:
     jammed = Jammed()
-    sink = BufferedSink(jammed, 4 * 42_048, "spool", spool=Spool(tmp_path, segment_bytes=1))
+    sink = BufferedSink(jammed, 4 * 42_048, spool=Spool(tmp_path, segment_bytes=1))
     for i in range(20):
         sink("event", event(i))
         time.sleep(0.005)
@@ -236,15 +236,8 @@ def test_a_document_lost_on_the_way_is_counted_and_never_confirmed(tmp_path: Pat
     assert sink.close()
 
 
-def test_a_spool_is_given_with_its_policy_only(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give both or neither"):
-        BufferedSink(Jammed(), policy="spool")
-    with pytest.raises(ValueError, match="give both or neither"):
-        BufferedSink(Jammed(), spool=Spool(tmp_path))
-
-
 def test_close_while_the_sink_is_jammed_ends_in_time_and_says_what_is_left(tmp_path: Path) -> None:
-    sink = BufferedSink(Jammed(), 4 * 42_048, "spool", spool=Spool(tmp_path))
+    sink = BufferedSink(Jammed(), 4 * 42_048, spool=Spool(tmp_path))
     for i in range(20):
         sink("event", event(i))
     began = time.monotonic()

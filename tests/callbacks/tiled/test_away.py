@@ -47,7 +47,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., BufferedSink]]:
 
     def make(target: str, memory: int = 400_000, **settings: Any) -> BufferedSink:
         sink = TiledSink(target, TiledSettings.model_validate(QUICK | settings))
-        made.append(BufferedSink(sink, memory, "spool", spool=Spool(tmp_path / "spool")))
+        made.append(BufferedSink(sink, memory, spool=Spool(tmp_path / "spool")))
         return made[-1]
 
     yield make

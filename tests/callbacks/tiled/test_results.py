@@ -17,6 +17,7 @@ from tiled.client.container import Container
 
 from operando.callbacks import LiveResults
 from operando.callbacks.tiled.sink import TiledSink
+from operando.streamer.core.streams import rows_of
 from operando.streamer.io.tiled.settings import TiledSettings
 from operando.streamer.service.tiled_server import EmbeddedTiled
 
@@ -64,10 +65,7 @@ def renamed(documents: Documents) -> Documents:
 
 
 def rows(documents: Documents, stream: str) -> pd.DataFrame:
-    uids = {d["uid"]: d["name"] for n, d in documents if n == "descriptor"}
-    return pd.DataFrame(
-        [d["data"] for n, d in documents if n == "event" and uids[d["descriptor"]] == stream]
-    )
+    return pd.DataFrame(rows_of(documents).get(stream))
 
 
 def half(documents: Documents) -> Documents:

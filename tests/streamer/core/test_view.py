@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from operando.streamer.core.streams import rows_of
 from operando.streamer.core.view import (
     Phase,
     age,
@@ -28,19 +29,19 @@ def viewed(documents, view=None):
     return view
 
 
-def rows_of(documents, stream):
-    uids = {d["uid"]: d["name"] for n, d in documents if n == "descriptor"}
-    return [
-        {"time": d["time"], **d["data"]}
-        for n, d in documents
-        if n == "event" and uids[d["descriptor"]] == stream
-    ]
+def timed_rows(documents, stream):
+    timed = [(n, {**d, "data": {"time": d["time"], **d["data"]}} if n == "event" else d)
+             for n, d in documents]  # fmt: skip
+    return rows_of(timed)[stream]
 
 
 def test_the_end_of_a_run(result_documents):
     view = viewed(result_documents)
     start, stop = result_documents[0][1], result_documents[-1][1]
-    frames, particles = rows_of(result_documents, "frames"), rows_of(result_documents, "particles")
+    frames, particles = (
+        timed_rows(result_documents, "frames"),
+        timed_rows(result_documents, "particles"),
+    )
     last = max(frames, key=lambda row: (row["frame"], row["revision"]))
     assert view.phase is Phase.ENDED
     assert (view.run, view.raw) == (start["uid"], start["original_run_uid"])
@@ -63,7 +64,7 @@ def test_the_end_of_a_run(result_documents):
 
 
 def test_an_older_frame_told_again_is_not_the_newest(result_documents):
-    frames = rows_of(result_documents, "frames")
+    frames = timed_rows(result_documents, "frames")
     newest = take_rows(init(), "frames", [frames[0], frames[-1]])
     assert frames[-1]["frame"] == 7
     again = take_rows(newest, "frames", [{**frames[0], "revision": 9, "drift_y": -77.0}])
@@ -80,8 +81,8 @@ def test_particles_wait_for_their_frame(result_documents):
 
 def test_particles_that_come_after_their_frames_are_not_lost(result_documents):
     whole = viewed(result_documents)
-    view = take_rows(init(), "frames", rows_of(result_documents, "frames"))
-    view = take_rows(view, "particles", rows_of(result_documents, "particles"))
+    view = take_rows(init(), "frames", timed_rows(result_documents, "frames"))
+    view = take_rows(view, "particles", timed_rows(result_documents, "particles"))
     assert view.particles == whole.particles
     assert view.coming == ()
 

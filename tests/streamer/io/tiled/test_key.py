@@ -9,8 +9,9 @@ from keyring.errors import KeyringLocked
 
 from operando.streamer.errors import ConfigError
 from operando.streamer.io.redact import redacted
-from operando.streamer.io.tiled.connection import TiledConnection, tiled_trouble
+from operando.streamer.io.tiled.connection import TiledConnection
 from operando.streamer.io.tiled.key import key_user, refuse_key_in, stored_key
+from operando.streamer.io.tiled.status import tiled_trouble
 
 URI = "http://Host:8000/api/v1/"
 

@@ -169,6 +169,6 @@ def test_a_wrong_key_is_told_with_its_remedy(tiled_server, tmp_path, Viewer):
     child, address = start_dashboard(tmp_path, tiled_server.base_uri, "wrongwrongwrong")
     with child, Viewer(address) as viewer:
         viewer.until(lambda: viewer.last("status") and not viewer.last("status")["ok"])
-        assert "does not let the dashboard in" in viewer.last("status")["what"]
+        assert "does not let us in" in viewer.last("status")["what"]
         assert "TILED_API_KEY" in viewer.last("status")["remedy"]
     assert "wrongwrongwrong" not in child.log.read_text()

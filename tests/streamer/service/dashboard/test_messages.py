@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 
+from operando.streamer.io.tiled.status import TiledStatus
 from operando.streamer.service.dashboard import messages
 from operando.streamer.service.dashboard.board import StreamBoard
-from operando.streamer.service.dashboard.messages import TiledStatus
 
 
 def strict(text: str) -> dict:
@@ -52,5 +52,5 @@ def test_a_trouble_is_told_with_its_remedy():
     told = strict(messages.status(TiledStatus(what="w", remedy="r"), "http://t", pushed=False))
     assert told == {"type": "status", "ok": False, "tiled": "http://t", "how": "polled"} | {
         "what": "w",
-        "remedy": "r",
+        "remedy": "r The processor keeps its results meanwhile; this page tries again by itself.",
     }

@@ -19,7 +19,7 @@ RE = RunEngine()
 RE.install_suspender(SuspendBoolHigh(hold, sleep=0))
 
 def points():
-    for _ in range(12):
+    for _ in range(60):  # 6 s: longer than the other client takes to start
         yield from bps.checkpoint()
         print(time.time())
         yield from bps.sleep(0.1)
@@ -45,7 +45,7 @@ def test_a_scan_waits_while_it_is_held(client):
     assert scan.returncode == 0, errors
     times = [first, *(float(line) for line in rest.splitlines() if line[:1].isdigit())]
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert len(times) >= 12  # the point at which it was held may be taken again
+    assert len(times) >= 60  # the point at which it was held may be taken again
     assert max(gaps) > 1.2
     assert sorted(gaps)[-2] < 1.0
     assert times[-1] < time.time()
