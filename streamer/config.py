@@ -27,14 +27,14 @@ from .io.assets.settings import AssetSettings
 from .io.journal.settings import JournalSettings
 from .io.tiled.settings import TiledSettings
 
-# what makes the result what it is; the rest only says where things lie and how fast they go
+# these decide the result; the others only where things lie and how fast they go
 _RESULT_SECTIONS = (
     *("assemble", "quality", "correct", "detect", "link", "registration", "xanes", "advice"),
 )
 
 
 class ProcessSettings(BaseModel):
-    """How the processor uses the machine."""
+    """Device, threads, memory and disk of the processor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,7 +78,7 @@ class ProcessSettings(BaseModel):
 
     @property
     def thread_count(self) -> int:
-        """Threads to use: those set, or half of the cores."""
+        """Return the number of threads: those set, or half of the cores."""
         return self.threads or max(1, (os.cpu_count() or 2) // 2)
 
 
@@ -110,9 +110,9 @@ class Settings(BaseSettings):
 
     @property
     def sha256(self) -> str:
-        """Hash of the sections that decide the result, as hexadecimal text."""
+        """Return the hash of the sections that decide the result, as hexadecimal text."""
         content = self.model_dump(mode="json")
-        for place in ("folder", "references"):  # what these files say counts, not where they lie
+        for place in ("folder", "references"):  # the content of these files counts, not their place
             del content["xanes"][place]
         chosen = {name: content[name] for name in _RESULT_SECTIONS}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()

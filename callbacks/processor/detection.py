@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,20 +21,73 @@ from ...streamer.core.frames import (
 )
 from ...streamer.core.pipeline import search
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
-from ...streamer.core.pipeline.search import QueueStatus
-from ...streamer.core.results import FrameResult
-from .run import RawRun
+from ...streamer.core.pipeline.search import LadderState, QueueStatus
+from .log import OncePerKindLogger
 
 CLASSICAL = "threshold"
-Queue = list[tuple[RawRun, OpticalDensityFrame | FrameResult]]
-Frames = list[tuple[RawRun, OpticalDensityFrame]]
-Looked = dict[int, tuple[DetectionEffort, Detections | None]]
-"""How each frame was looked for, by its identity, and what was found; None if that failed."""
 _BRING_FRAMES = frozenset({"event", "event_page", "stream_datum", "datum", "datum_page"})
 
 
+@dataclass(frozen=True, slots=True)
+class QueuedFrame:
+    """A frame whose particles are to be found.
+
+    Attributes
+    ----------
+    run : uid of the raw run.
+    received : sample frames announced when it was queued.
+    prefetched : its detections, if they are made in advance.
+    """
+
+    run: str
+    frame: OpticalDensityFrame
+    received: int
+    prefetched: Future[Detections] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedFrame:
+    """A frame with its particles.
+
+    Attributes
+    ----------
+    frame : with the effort that was made.
+    detections : None if nothing could be detected for a fault.
+    mode : that was tried. cost : of that, s.
+    """
+
+    frame: OpticalDensityFrame
+    detections: Detections | None
+    mode: DetectionMode
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Documents that have come in and wait.
+
+    Attributes
+    ----------
+    since : time at which they came in, s; None if nobody waits for their results.
+    to_come : frames that the documents after the present one may bring.
+    """
+
+    since: float | None = None
+    to_come: int = 0
+
+    @classmethod
+    def of(cls, documents: Iterable[NamedDocument], now: float) -> Backlog:
+        """Count documents that have come in now; how many frames follow is known of sequences."""
+        known = documents if isinstance(documents, Sequence) else ()
+        return cls(since=now, to_come=sum(name in _BRING_FRAMES for name, _ in known))
+
+    def after(self, name: str) -> Backlog:
+        """Return the backlog while a document of that name is processed."""
+        return replace(self, to_come=max(0, self.to_come - (name in _BRING_FRAMES)))
+
+
 class Detection:
-    """Finds the particles of frames on the best rung of the ladder that works and is in time.
+    """Finds the particles of frames in the best mode that works and is in time.
 
     A detector that fails, or doubts itself, is replaced by the classical one for that frame.
 
@@ -43,189 +95,189 @@ class Detection:
     ----------
     settings : of detection.
     device : where its tensors live.
-    state : gives the state of the pipeline after the last frame of a run.
     timer : gives the time, s, from any origin; matters only if there is a deadline.
+    log : takes warnings about detectors that fail.
 
     Attributes
     ----------
-    detector : that of the best rung.
-    backlog : of the documents from which the frames come.
-    ladder : which rung is in use, and what each has cost lately.
+    detector : that of the best mode.
+    modes : those that there are, the best first.
     """
 
     def __init__(
         self,
         settings: DetectSettings,
         device: torch.device,
-        state: Callable[[RawRun], PipelineState],
         timer: Callable[[], float],
+        log: OncePerKindLogger,
     ) -> None:
-        self.detector = detector = make_detector(settings, device)
-        self.backlog = Backlog(timer)
+        self.detector = self._classical = detector = make_detector(settings, device)
         self._settings = settings
         self._device = device
-        self._state = state
         self._timer = timer
-        self._classical = self.detector
-        rungs = (DetectionMode.CLASSICAL, DetectionMode.COASTING)
-        if self.detector.name != CLASSICAL:
+        self._log = log
+        self.modes: tuple[DetectionMode, ...] = (DetectionMode.CLASSICAL, DetectionMode.COASTING)
+        if detector.name != CLASSICAL:
             self._classical = make_detector(settings.model_copy(update={"kind": CLASSICAL}), device)
-            rungs = (DetectionMode.NETWORKS, *rungs)
-        self.ladder = search.init(rungs)
+            self.modes = (DetectionMode.NETWORKS, *self.modes)
         self._follower: IncrementalDetector | None = None
         if isinstance(detector, IncrementalDetector) and settings.search_every > 1:
             self._follower = detector
-        hurried = settings.deadline_s is not None  # what a frame costs is then told by its rung
+        hurried = settings.deadline_s is not None  # what a frame costs must then show in its mode
         alone = device.type == "cpu" and self._follower is None and not hurried
-        self._ahead = DetectionPrefetch(detector, device) if alone else None
+        self._thread = DetectionPrefetch(detector, device) if alone else None
+
+    @property
+    def batched(self) -> bool:
+        """Return whether frames are detected together: not if followed, or made in advance."""
+        return self._follower is None and self._thread is None
 
     def close(self) -> None:
         """End what runs in the background."""
-        if self._ahead is not None:
-            self._ahead.close()
+        if self._thread is not None:
+            self._thread.close()
 
-    def expect(self, frame: OpticalDensityFrame) -> None:
-        """Be told of a frame that will be in the queue."""
-        if self._ahead is not None:
-            self._ahead.start(frame)
+    def prefetch(self, frame: OpticalDensityFrame) -> Future[Detections] | None:
+        """Start to detect in a frame that is queued, where that is of use."""
+        return None if self._thread is None else self._thread.start(frame)
 
-    def each(
-        self, queue: Queue
-    ) -> Iterator[tuple[RawRun, OpticalDensityFrame | FrameResult, Detections | None]]:
-        """Yield what is in the queue, in order: frames with their detections, None if that failed.
+    def detect(
+        self,
+        state: LadderState,
+        frames: Sequence[QueuedFrame],
+        known: Mapping[str, PipelineState],
+        backlog: Backlog,
+    ) -> tuple[LadderState, list[DetectedFrame]]:
+        """Detect the particles of frames, those of one mode together.
 
-        Each must have been linked when the next is asked for: where particles are followed, they
-        are looked for where the frame before has them.
+        Parameters
+        ----------
+        state : costs of the modes.
+        known : state of linking and registration before the first of the frames, by run.
+        backlog : that the frames are part of, `to_come` counted from the first of them.
         """
-        try:
-            yield from self._each(queue)
-        finally:  # whatever has come in between: nobody else will ask for these
-            if self._ahead is not None:
-                self._ahead.forget()
-
-    def _each(
-        self, queue: Queue
-    ) -> Iterator[tuple[RawRun, OpticalDensityFrame | FrameResult, Detections | None]]:
-        together = self._follower is None and self._ahead is None
-        step = max(len(queue), 1) if together else 1
-        for start in range(0, len(queue), step):
-            part = queue[start : start + step]
-            frames = [(run, item) for run, item in part if isinstance(item, OpticalDensityFrame)]
-            looked, taken = self._look(frames, len(queue) - start)
-            for run, item in part:
-                if isinstance(item, FrameResult):
-                    yield run, item, None
-                    continue
-                (effort, found), rung, cost = looked[id(item)], *taken[id(item)]
-                begin = self._timer()
-                yield run, replace(item, effort=effort), found
-                self.ladder = search.timed(self.ladder, rung, cost + self._timer() - begin)
-
-    def _look(
-        self, frames: Frames, queued: int
-    ) -> tuple[Looked, dict[int, tuple[DetectionMode, float]]]:
-        """Choose a rung for each frame, and take those of one rung together.
-
-        Returns
-        -------
-        What was found, and on which rung that was tried at what cost, s.
-        """
-        groups: dict[DetectionMode, Frames] = {}
-        for run, frame in frames:
-            groups.setdefault(self._choose(run, frame, queued), []).append((run, frame))
-        looked: Looked = {}
-        taken: dict[int, tuple[DetectionMode, float]] = {}
-        for rung, group in groups.items():
+        modes: list[DetectionMode] = []
+        for queued in frames:
+            state, mode = self._choose(state, queued, known[queued.run], backlog)
+            modes.append(mode)
+        found: dict[int, DetectedFrame] = {}
+        for mode in dict.fromkeys(modes):
+            group = [n for n, one in enumerate(modes) if one == mode]
             begin = self._timer()
-            looked |= self._take(rung, group)
+            attempts = self._attempt(mode, [frames[n] for n in group], known, state.modes[0])
             cost = (self._timer() - begin) / len(group)
-            taken |= {id(frame): (rung, cost) for _, frame in group}
-        return looked, taken
+            for n, (effort, detections) in zip(group, attempts, strict=True):
+                frame = replace(frames[n].frame, effort=effort)
+                found[n] = DetectedFrame(frame, detections, mode, cost)
+        return state, [found[n] for n in range(len(frames))]
 
-    def _choose(self, run: RawRun, frame: OpticalDensityFrame, queued: int) -> DetectionMode:
-        deadline, waited = self._settings.deadline_s, self.backlog.waited
-        if deadline is None or waited is None:
-            return self.ladder.modes[0]
+    def _choose(
+        self, state: LadderState, queued: QueuedFrame, known: PipelineState, backlog: Backlog
+    ) -> tuple[LadderState, DetectionMode]:
+        deadline = self._settings.deadline_s
+        if deadline is None or backlog.since is None:
+            return state, state.modes[0]
         now = QueueStatus(
             deadline=deadline,
-            spent=waited,
-            queued=queued + self.backlog.to_come,
-            known=Pipeline.can_coast(self._state(run), frame),
+            spent=self._timer() - backlog.since,
+            queued=backlog.to_come,
+            known=Pipeline.can_coast(known, queued.frame),
         )
-        self.ladder, rung = search.update(self.ladder, now)
-        return rung
+        return search.update(state, now)
 
-    def _take(self, rung: DetectionMode, frames: Frames) -> Looked:
-        if rung == DetectionMode.NETWORKS:
-            return self._best(frames)
-        why = "" if rung == self.ladder.modes[0] else "deadline"
-        if rung == DetectionMode.CLASSICAL:
-            return self._classically(frames, why)
-        effort = DetectionEffort(rung, why, searched=False)
-        return {id(frame): (effort, collect([], frame.od.shape)) for _, frame in frames}
+    def _attempt(
+        self,
+        mode: DetectionMode,
+        frames: list[QueuedFrame],
+        known: Mapping[str, PipelineState],
+        best: DetectionMode,
+    ) -> list[tuple[DetectionEffort, Detections | None]]:
+        if mode == DetectionMode.NETWORKS:
+            return self._best(frames, known)
+        why = "" if mode == best else "deadline"
+        if mode == DetectionMode.CLASSICAL:
+            effort = DetectionEffort(mode, why)
+            return [(effort, found) for found in self._search(self._classical, frames)]
+        effort = DetectionEffort(mode, why, searched=False)
+        return [(effort, collect([], queued.frame.od.shape)) for queued in frames]
 
-    def _best(self, frames: Frames) -> Looked:
-        """Look with the detector of the settings, and again with the classical one if need be."""
-        looked = self._followed(frames)
-        rest = [(run, frame) for run, frame in frames if id(frame) not in looked]
-        found = self._detect(self.detector, rest)
-        looked |= {
-            key: (DetectionEffort(DetectionMode.NETWORKS), one) for key, one in found.items()
-        }
-        again: dict[str, Frames] = {}
-        for run, frame in frames:
-            one = looked[id(frame)][1] if id(frame) in looked else None
-            doubt = "failed" if one is None else one.doubt
+    def _best(
+        self, frames: list[QueuedFrame], known: Mapping[str, PipelineState]
+    ) -> list[tuple[DetectionEffort, Detections | None]]:
+        """Detect with the detector of the settings, and again with the classical one if need be."""
+        followed = [self._follow(queued, known[queued.run]) for queued in frames]
+        rest = [queued for queued, one in zip(frames, followed, strict=True) if one is None]
+        searched = iter(self._search(self.detector, rest))
+        found = [next(searched) if one is None else one for one in followed]
+        doubts = ["failed" if one is None else one.doubt for one in found]
+        doubtful = [queued for queued, doubt in zip(frames, doubts, strict=True) if doubt]
+        again = iter(self._search(self._classical, doubtful))
+        attempts: list[tuple[DetectionEffort, Detections | None]] = []
+        for one, near, doubt in zip(found, followed, doubts, strict=True):
             if doubt:
-                again.setdefault(doubt, []).append((run, frame))
-        for doubt, group in again.items():
-            looked |= self._classically(group, doubt)
-        return looked
+                attempts.append((DetectionEffort(DetectionMode.CLASSICAL, doubt), next(again)))
+            else:
+                effort = DetectionEffort(DetectionMode.NETWORKS, searched=near is None)
+                attempts.append((effort, one))
+        return attempts
 
-    def _classically(self, frames: Frames, why: str) -> Looked:
-        found = self._detect(self._classical, frames)
-        effort = DetectionEffort(DetectionMode.CLASSICAL, why)
-        return {id(frame): (effort, found.get(id(frame))) for _, frame in frames}
-
-    def _detect(self, detector: Detector, frames: Frames) -> dict[int, Detections]:
-        """What a detector finds in each frame, or has found ahead, by identity."""
-        found: dict[int, Detections] = {}
-        ahead = self._ahead if detector is self.detector else None
-        for run, frame in frames if ahead is not None else ():
-            try:
-                one = ahead.take(frame) if ahead is not None else None
-            except Exception as error:  # noqa: BLE001 - it is tried again, alone
-                what = f"the detector {detector.name} failed on frame {frame.frame}, in advance"
-                run.remarks.warn(f"frames on which {detector.name} failed", what, error)
-                continue
-            if one is not None:
-                found[id(frame)] = one
-        rest = [(run, frame) for run, frame in frames if id(frame) not in found]
-        return found | detect(detector, self._device, rest)
-
-    def _followed(self, frames: Frames) -> Looked:
-        """Look at known particles only, in those frames in which that is enough."""
-        looked: Looked = {}
-        for run, frame in frames if self._follower is not None else ():
-            found = self._follow(run, frame)
-            if found is not None:
-                looked[id(frame)] = (DetectionEffort(DetectionMode.NETWORKS, searched=False), found)
-        return looked
-
-    def _follow(self, run: RawRun, frame: OpticalDensityFrame) -> Detections | None:
-        every = self._settings.search_every
+    def _follow(self, queued: QueuedFrame, known: PipelineState) -> Detections | None:
+        """Look near known particles only; None if the whole frame must be searched."""
+        if self._follower is None:
+            return None
+        frame = queued.frame
         try:
-            expected = Pipeline.expected(self._state(run), frame, every)
-            if self._follower is None or expected is None:
+            expected = Pipeline.expected(known, frame, self._settings.search_every)
+            if expected is None:
                 return None
             return self._follower.follow(*tensors([frame], self._device), expected)
         except Exception as error:  # noqa: BLE001 - the whole frame is searched instead
             what = f"the detector {self.detector.name} could not follow into frame {frame.frame}"
-            run.remarks.warn(f"frames into which {self.detector.name} failed", what, error)
+            kind = f"frames into which {self.detector.name} failed"
+            self._log.warn(queued.run, kind, what, error)
             return None
 
+    def _search(self, detector: Detector, frames: list[QueuedFrame]) -> list[Detections | None]:
+        """Search whole frames, those of one shape as one batch; None where that fails."""
+        found: dict[int, Detections | None] = {}
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for n, queued in enumerate(frames):
+            ready = self._prefetched(queued) if detector is self.detector else None
+            if ready is not None:
+                found[n] = ready
+            else:
+                groups.setdefault(queued.frame.od.shape, []).append(n)
+        for group in groups.values():
+            batch = self._batch(detector, [frames[n] for n in group])
+            found |= dict(zip(group, batch, strict=True))
+        return [found[n] for n in range(len(frames))]
 
-# Detection of frames that wait, while those before them are registered.
+    def _prefetched(self, queued: QueuedFrame) -> Detections | None:
+        try:
+            return None if queued.prefetched is None else queued.prefetched.result()
+        except Exception as error:  # noqa: BLE001 - it is tried again, alone
+            self._failed(self.detector, [queued], error, ", in advance")
+            return None
+
+    def _batch(self, detector: Detector, frames: list[QueuedFrame]) -> list[Detections | None]:
+        try:
+            found = detector.detect(*tensors([q.frame for q in frames], self._device))
+            return [one for one, _ in zip(found, frames, strict=True)]
+        except Exception as error:  # noqa: BLE001 - out of memory, say: one by one
+            self._failed(detector, frames, error)
+        if len(frames) == 1:
+            return [None]
+        return [one for queued in frames for one in self._batch(detector, [queued])]
+
+    def _failed(
+        self, detector: Detector, frames: list[QueuedFrame], error: Exception, how: str = ""
+    ) -> None:
+        alone = len(frames) == 1
+        where = f"frame {frames[0].frame.frame}{how}" if alone else "a batch"
+        kind = f"{'frames' if alone else 'batches'} on which {detector.name} failed"
+        self._log.warn(
+            frames[0].run, kind, f"the detector {detector.name} failed on {where}", error
+        )
 
 
 class DetectionPrefetch:
@@ -237,50 +289,31 @@ class DetectionPrefetch:
 
     Parameters
     ----------
-    detector : keeps no memory of earlier frames. device : where its tensors live.
+    detector : keeps no memory of earlier frames.
+    device : where its tensors live.
     """
 
     def __init__(self, detector: Detector, device: torch.device) -> None:
         self._detector = detector
         self._device = device
-        # with the frames: another one may get the identity of one that is gone
-        self._found: dict[int, tuple[OpticalDensityFrame, Future[Detections]]] = {}
         # torch counts threads per thread; the others are left to registration
         self._thread = ThreadPoolExecutor(
             1, "detect-ahead", initializer=torch.set_num_threads, initargs=(1,)
         )
 
-    def start(self, frame: OpticalDensityFrame) -> None:
-        """Have a frame looked at as soon as those before it are done.
+    def start(self, frame: OpticalDensityFrame) -> Future[Detections] | None:
+        """Have a frame detected as soon as those before it are done.
 
-        Not if there is no thread: after `close`, while Python ends, or if none can be had.
+        None if there is no thread: after `close`, while Python ends, or if none can be had. The
+        frame is then detected when it is asked for.
         """
         try:
-            found = self._thread.submit(self._detect, frame)
-        except RuntimeError:  # who asks for it then looks at it himself
-            return
-        self._found[id(frame)] = frame, found
-
-    def take(self, frame: OpticalDensityFrame) -> Detections | None:
-        """What was found in a frame, once; None if it was not started. Waits until it is done.
-
-        Raises
-        ------
-        Exception
-            Whatever the detector raised.
-        """
-        started = self._found.pop(id(frame), None)
-        return None if started is None else started[1].result()
-
-    def forget(self) -> None:
-        """Drop the frames that nobody has taken."""
-        for _, found in self._found.values():
-            found.cancel()
-        self._found.clear()
+            return self._thread.submit(self._detect, frame)
+        except RuntimeError:
+            return None
 
     def close(self) -> None:
         """End the thread."""
-        self._found.clear()
         self._thread.shutdown(cancel_futures=True)
 
     def _detect(self, frame: OpticalDensityFrame) -> Detections:
@@ -288,100 +321,14 @@ class DetectionPrefetch:
         return found
 
 
-# Detection of frames in batches.
-
-
-def detect(
-    detector: Detector, device: torch.device, frames: Iterable[tuple[RawRun, OpticalDensityFrame]]
-) -> dict[int, Detections]:
-    """Detections by the identity of the frame; frames of one shape go as one batch.
-
-    Frames for which detection fails are left out, and their runs remark it.
-    """
-    groups: dict[tuple[int, ...], list[tuple[RawRun, OpticalDensityFrame]]] = {}
-    for run, frame in frames:
-        groups.setdefault(frame.od.shape, []).append((run, frame))
-    found: dict[int, Detections] = {}
-    for group in groups.values():
-        if len(group) == 1:
-            found.update(_alone(detector, device, *group[0]))
-            continue
-        try:
-            found.update(_batch(detector, device, [frame for _, frame in group]))
-        except Exception as error:  # noqa: BLE001 - out of memory, say: one by one
-            what = f"the detector {detector.name} failed on a batch"
-            group[0][0].remarks.warn(f"batches on which {detector.name} failed", what, error)
-            for run, frame in group:
-                found.update(_alone(detector, device, run, frame))
-    return found
-
-
 def tensors(frames: list[OpticalDensityFrame], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Optical density (B, 1, H, W) float32 and usable pixels (B, 1, H, W) bool on the device."""
+    """Stack frames of one shape on the device.
+
+    Returns
+    -------
+    od : (B, 1, H, W) float32, optical density.
+    valid : (B, 1, H, W) bool, usable pixels.
+    """
     od = torch.from_numpy(np.stack([f.od for f in frames]))[:, None]
     valid = torch.from_numpy(np.stack([f.valid for f in frames]))[:, None]
     return od.to(device), valid.to(device)
-
-
-def _alone(
-    detector: Detector, device: torch.device, run: RawRun, frame: OpticalDensityFrame
-) -> dict[int, Detections]:
-    try:
-        return _batch(detector, device, [frame])
-    except Exception as error:  # noqa: BLE001 - the frame is accounted for as failed
-        what = f"the detector {detector.name} failed on frame {frame.frame}"
-        run.remarks.warn(f"frames on which {detector.name} failed", what, error)
-        return {}
-
-
-def _batch(
-    detector: Detector, device: torch.device, frames: list[OpticalDensityFrame]
-) -> dict[int, Detections]:
-    detections = detector.detect(*tensors(frames, device))
-    return dict(zip(map(id, frames), detections, strict=True))
-
-
-# What has come in and waits, and for how long.
-
-
-class Backlog:
-    """Watches documents go by.
-
-    Parameters
-    ----------
-    timer : gives the time, s, from any origin.
-    """
-
-    def __init__(self, timer: Callable[[], float]) -> None:
-        self._timer = timer
-        self._since: float | None = None
-        self._to_come = 0
-
-    def of(self, documents: Iterable[NamedDocument]) -> Iterator[NamedDocument]:
-        """Yield documents that have come in now; how many remain is known of sequences only."""
-        self._since = self._timer()
-        known = documents if isinstance(documents, Sequence) else ()
-        self._to_come = sum(name in _BRING_FRAMES for name, _ in known)
-        for name, doc in documents:
-            if name in _BRING_FRAMES:
-                self._to_come = max(0, self._to_come - 1)
-            yield name, doc
-
-    @contextmanager
-    def unhurried(self) -> Iterator[None]:
-        """Nobody waits for what is done meanwhile, and it does not count for what comes after."""
-        self._since = None
-        try:
-            yield
-        finally:
-            self._since = self._timer()
-
-    @property
-    def to_come(self) -> int:
-        """Frames that the documents after the present one may bring."""
-        return self._to_come
-
-    @property
-    def waited(self) -> float | None:
-        """For how long the present documents have been in, s; None if nobody waits for them."""
-        return None if self._since is None else self._timer() - self._since

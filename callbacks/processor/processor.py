@@ -7,37 +7,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ...models.detector import Detections
 from ...models.device import bounded_threads, resolve_device
-from ...models.threshold.detector import collect
 from ...streamer.config import Settings, load_settings
-from ...streamer.core import assemble, correct
-from ...streamer.core.frames import (
-    Document,
-    Frame,
-    FrameRef,
-    NamedDocument,
-    OpticalDensityFrame,
-    Rejected,
-    Role,
-)
-from ...streamer.core.link import make_linker
-from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
-from ...streamer.core.results import FrameResult, skipped
-from ...streamer.errors import ConfigError, FrameError
+from ...streamer.core import advice, assemble, correct, documents
+from ...streamer.core.frames import Document, Frame, FrameRef, NamedDocument, Rejected, Role
+from ...streamer.core.pipeline import search
+from ...streamer.core.results import skipped
+from ...streamer.core.run import ProcessorState, RunState, ScanMemory, moves_of, sample_name
+from ...streamer.errors import ConfigError
 from ...streamer.io.checkpoint import Blobs
 from ...streamer.io.frame_store import FrameStore
 from ...streamer.io.wire.losses import DROPPED
 from ..subscribers import Callback, Subscribers
-from .chemistry import Chemistry
-from .detection import Detection
-from .images import ImageReader
-from .output import RunOutput, provenance
-from .revision import Rescan, revise_run
-from .run import OncePerKindLogger, RawRun
-from .samples import Samples, tell_moves
+from .analysis import FrameAnalysis, QueuedResult, Step
+from .correction import FrameCorrection
+from .detection import Backlog, QueuedFrame
+from .images import ImageReader, ImageReading, file_may_be_closed
+from .log import OncePerKindLogger
 
 logger = logging.getLogger(__name__)
 
@@ -70,30 +57,27 @@ class StreamProcessor:
     ) -> None:
         if not isinstance(config_or_profile, Settings):
             config_or_profile = load_settings(config_or_profile)
-        self.settings = config_or_profile
+        self.settings = settings = config_or_profile
+        self._clock, self._timer = clock, timer
         self._subscribers = Subscribers()
-        self._outlet = (self._subscribers.emit, clock, self.settings.advice)
+        self._log = OncePerKindLogger()
+        process = settings.process
+        memory, disk = int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9)
+        self._raw = FrameStore(memory, disk)
         try:
-            device = resolve_device(self.settings.process.device)
-            self._detection = Detection(self.settings.detect, device, self._state, timer)
-            linker = make_linker(self.settings.link)
+            device = resolve_device(process.device)
+            store = FrameStore(memory, disk)
+            self._analysis = FrameAnalysis(settings, device, clock, timer, store, self._log)
         except (ValueError, ImportError, AttributeError) as error:
             raise ConfigError(f"these settings cannot be used: {error}") from error
-        self._pipeline = Pipeline(linker, self.settings.registration, device)
-        self._chemistry = Chemistry(self.settings.xanes)
-        self._provenance = provenance(
-            self.settings, str(device), self._detection.detector, self._chemistry.sha256
+        self._images = ImageReader(settings.assets)
+        self._correction = FrameCorrection(settings, self._raw)
+        modes = self._analysis.detection.modes
+        self._state = ProcessorState(
+            assembler=assemble.init(settings.assemble), ladder=search.init(modes)
         )
-        self._assembler = assemble.init(self.settings.assemble)
-        self._images = ImageReader(self.settings.assets, self._frame, self._reject)
-        process = self.settings.process
-        self._raw = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
-        store = FrameStore(int(process.raw_memory_mb * 1e6), int(process.raw_disk_gb * 1e9))
-        self._rescan = Rescan(self.settings.registration, device, store)
-        self._runs: dict[str, RawRun] = {}
-        self._starts: dict[str, Document] = {}
-        self._samples = Samples(process.max_samples)
-        self._queue: list[tuple[RawRun, OpticalDensityFrame | FrameResult]] = []
+        self._backlog = Backlog()
+        self._queue: list[QueuedFrame | QueuedResult] = []
 
     def subscribe(self, func: Callback, name: str = "all") -> int:
         """Have `func(name, doc)` called with every result document, or those called `name`.
@@ -110,13 +94,28 @@ class StreamProcessor:
 
     @property
     def subscriber_failures(self) -> int:
-        """How many result documents a subscriber failed to take, in all."""
+        """Return how many result documents a subscriber failed to take, in all."""
         return self._subscribers.failures
 
     @property
     def strays(self) -> Mapping[str, int]:
-        """Documents that belong to no run that is open, or to none at all, by kind."""
-        return self._assembler.strays
+        """Return how many documents belong to no run that is open, or to none at all, by kind."""
+        return self._state.assembler.strays
+
+    @property
+    def config_sha256(self) -> str:
+        """Return the hash of what makes results what they are: settings and weights."""
+        return str(self._analysis.provenance["config_sha256"])
+
+    @property
+    def open_runs(self) -> frozenset[str]:
+        """Return the uids of raw runs that have started and not stopped."""
+        return frozenset((*self._state.runs, *self._state.starts))
+
+    @property
+    def known_streams(self) -> dict[str, assemble.Arrivals]:
+        """Return the run of each known descriptor, and which of its events have come, by uid."""
+        return assemble.known_streams(self._state.assembler)
 
     def __call__(self, name: str, doc: Document) -> None:
         """Process one document."""
@@ -127,50 +126,28 @@ class StreamProcessor:
 
         The result does not depend on how documents are grouped, unless there is a deadline.
         """
+        self._backlog = Backlog.of(documents, self._timer())
         with bounded_threads(self.settings.process.thread_count):
-            for name, doc in self._detection.backlog.of(documents):
+            for name, doc in documents:
+                self._backlog = self._backlog.after(name)
                 if name == DROPPED:
-                    self._assembler, outputs = assemble.count_dropped(self._assembler, doc)
+                    self._handle_all(*assemble.count_dropped(self._state.assembler, doc))
                 else:
-                    self._assembler, outputs = assemble.update(self._assembler, name, doc)
-                for output in outputs:
-                    self._guarded(output)
-                tell_moves(self._runs, self._assembler, name, doc)
+                    self._handle_all(*assemble.update(self._state.assembler, name, doc))
+                self._note_moves(name, doc)
             self._flush()
 
-    @property
-    def config_sha256(self) -> str:
-        """What makes results what they are: settings and weights. Checkpoints are of one such."""
-        return str(self._provenance["config_sha256"])
-
-    @property
-    def open_runs(self) -> frozenset[str]:
-        """Uids of raw runs that have started and not stopped."""
-        return frozenset((*self._runs, *self._starts))
-
-    @property
-    def known_streams(self) -> dict[str, assemble.Arrivals]:
-        """Run of each descriptor that is known, and which of its events have come, by its uid."""
-        return assemble.known_streams(self._assembler)
-
-    def snapshot(self, blobs: Blobs) -> dict[str, Any]:
-        """State between two calls of `process`, made of what `streamer.io.checkpoint` can encode.
+    def snapshot(self, blobs: Blobs) -> ProcessorState:
+        """Return the state between two calls of `process`, for a checkpoint.
 
         Parameters
         ----------
         blobs : takes images that have spilled to disk.
         """
-        return {
-            "assembler": self._assembler,
-            "starts": self._starts,
-            "samples": self._samples.snapshot(),
-            "ladder": self._detection.ladder,
-            "runs": {uid: run.snapshot() for uid, run in self._runs.items()},
-            "raw": self._raw.snapshot(blobs),
-            "rescan": self._rescan.snapshot(blobs),
-        }
+        raw, scans = self._raw.snapshot(blobs), self._analysis.rescan.snapshot(blobs)
+        return replace(self._state, raw=raw, scans=scans)
 
-    def restore(self, state: Mapping[str, Any], blobs: Blobs) -> None:
+    def restore(self, state: ProcessorState, blobs: Blobs) -> None:
         """Go on from a snapshot; subscribers get the opening documents of open runs again.
 
         Parameters
@@ -178,216 +155,224 @@ class StreamProcessor:
         state : of a processor with the same `config_sha256`.
         blobs : those that the snapshot was made with.
         """
-        self._assembler = state["assembler"]
-        self._starts, self._detection.ladder = state["starts"], state["ladder"]
-        self._samples.restore(state["samples"])
-        for uid, known in state["runs"].items():
-            output = RunOutput.restored(known["output"], *self._outlet)
-            self._runs[uid] = RawRun.restored(known, output, OncePerKindLogger(logger, uid))
-        self._raw.restore(state["raw"], blobs)
-        self._rescan.restore(state["rescan"], blobs)
+        self._raw.restore(state.raw, blobs)
+        self._analysis.rescan.restore(state.scans, blobs)
+        self._state = replace(state, raw=(), scans=ScanMemory())
+        for run in state.runs.values():
+            self._send(run.output.opening)
 
     def suspend(self) -> None:
         """Release files and memory, and leave open runs as they are, to be gone on with."""
-        for part in (self._detection, self._images, self._raw, self._rescan):
+        for part in (self._analysis, self._images, self._raw):
             part.close()
 
     def close(self) -> None:
         """End runs that never got a stop document, and release files and memory."""
-        for uid in [*self._runs, *self._starts]:
-            self._assembler, outputs = assemble.end_run(self._assembler, uid)
-            for output in outputs:
-                self._guarded(output)
-        for uid in list(self._runs):
+        for uid in [*self._state.runs, *self._state.starts]:
+            self._handle_all(*assemble.end_run(self._state.assembler, uid))
+        for uid in list(self._state.runs):
             self._stop(assemble.RunStopped(run=uid, stop=None))
         if self.strays:
-            told = ", ".join(f"{n} {kind}" for kind, n in self.strays.items())
-            logger.warning("documents that belong to no open run: %s", told)
+            counts = ", ".join(f"{n} {kind}" for kind, n in self.strays.items())
+            logger.warning("documents that belong to no open run: %s", counts)
         self.suspend()
 
-    def _guarded(self, output: assemble.Assembled) -> None:
-        """Handle an output; a fault of ours costs one frame, not the beamtime."""
-        try:
-            self._handle(output)
-        except Exception as error:
-            if isinstance(output, FrameRef):
-                run = self._run(output.key.run)
-                run.remarks.warn("images failed", f"image {output.key.seq_num} failed", error)
-                self._reject(output, "internal_error", str(error))
-            else:
+    # What a document has brought.
+
+    def _handle_all(
+        self, assembler: assemble.AssemblerState, outputs: Iterable[assemble.Assembled]
+    ) -> None:
+        self._state = replace(self._state, assembler=assembler)
+        for output in outputs:
+            try:
+                self._handle(output)
+            except Exception:  # a fault of ours must not end the beamtime
                 logger.exception("fault while handling %s", type(output).__name__)
 
     def _handle(self, output: assemble.Assembled) -> None:
         match output:
             case assemble.RunStarted():
-                self._starts[output.run] = dict(output.start)
+                starts = {**self._state.starts, output.run: dict(output.start)}
+                self._state = replace(self._state, starts=starts)
             case FrameRef():
-                self._images.take(self._run(output.key.run), output)
+                self._take_image(output)
             case Rejected():
+                self._run(output.key.run)
+                self._state = self._state.announce(output.key.run, output.role)
                 self._reject(output, output.reason, output.message)
             case assemble.Declined():
-                self._starts.pop(output.run, None)
+                self._state = self._state.without_run(output.run)
                 logger.info("run %s declined: %s", output.run, output.reason)
             case assemble.Notice():
                 logger.warning("run %s: %s", output.run or "?", output.message)
             case assemble.Missing():
                 run = self._run(output.run)
-                run.missing = (*run.missing, output)
+                self._put(output.run, replace(run, missing=(*run.missing, output)))
             case assemble.RunStopped():
                 self._stop(output)
 
-    def _run(self, uid: str) -> RawRun:
-        """The run of an image; results begin with its first image."""
-        if uid not in self._runs:
-            start = self._starts.pop(uid, {"uid": uid, "time": 0.0})
-            sample = Samples.name_of(start, self.settings.process.sample_key)
-            output = RunOutput(start, self._provenance, *self._outlet)
-            self._runs[uid] = RawRun(output, sample, OncePerKindLogger(logger, uid))
-        return self._runs[uid]
+    def _note_moves(self, name: str, doc: Document) -> None:
+        for uid, move in moves_of(self._state.assembler, name, doc):
+            run = self._state.runs.get(uid)
+            if run is not None:
+                output = replace(run.output, advice=advice.moved(run.output.advice, move))
+                self._put(uid, replace(run, output=output))
+
+    def _run(self, uid: str) -> RunState:
+        """Return the run of an image; results begin with its first image."""
+        if uid not in self._state.runs:
+            start = self._state.starts.get(uid, {"uid": uid, "time": 0.0})
+            output, opening = documents.open_run(start, self._analysis.provenance)
+            sample = sample_name(start, self.settings.process.sample_key)
+            self._state = self._state.without_run(uid)
+            self._put(uid, RunState(sample=sample, output=output))
+            self._send(opening)
+        return self._state.runs[uid]
+
+    def _put(self, uid: str, run: RunState) -> None:
+        self._state = self._state.with_run(uid, run)
+
+    # From images to the queue.
+
+    def _take_image(self, ref: FrameRef) -> None:
+        """Read an image, or let it wait if it, or one before it, cannot be read yet."""
+        uid = ref.key.run
+        self._run(uid)
+        self._state = self._state.announce(uid, ref.role)
+        run = self._state.runs[uid]
+        unread = (*run.unread, ref)  # frames are numbered and linked in order: none may overtake
+        self._put(uid, replace(run, unread=unread))
+        if len(unread) == 1:
+            self._take_reading(self._images.read(ref))
+        elif file_may_be_closed(unread[0], ref):
+            self._take_waiting(uid, last=False)
+
+    def _take_waiting(self, uid: str, *, last: bool) -> None:
+        """Read the images that had to wait, as far as that goes; at the stop, all of them."""
+        for reading in self._images.read_again(self._run(uid).unread, last=last):
+            self._take_reading(reading)
+
+    def _take_reading(self, reading: ImageReading) -> None:
+        uid, ref = reading.ref.key.run, reading.ref
+        if reading.waits:
+            self._state = self._state.note(uid, reading.reason)
+            return
+        run = self._run(uid)
+        self._put(uid, replace(run, unread=run.unread[1:]))
+        if reading.reason:
+            if reading.fault is not None:
+                what = f"image {ref.key.seq_num} failed"
+                self._log.warn(uid, "images failed", what, reading.fault)
+            self._reject(ref, reading.reason, reading.message)
+            return
+        if reading.mismatch and "shape" not in run.ledger.notices:
+            self._log.warn(uid, "shapes", reading.mismatch)
+            self._state = self._state.note(uid, "shape")
+        self._state = self._state.announce(uid, ref.role, len(reading.frames) - 1)
+        if reading.nan_exposure:
+            self._state = self._state.note(uid, "nan_exposure")
+        for frame in reading.frames:
+            self._take_frame(uid, frame)
+
+    def _take_frame(self, uid: str, frame: Frame) -> None:
+        """Correct a frame; a fault of ours costs that one, not those of the chunk after it."""
+        try:
+            run, due, verdict = self._correction.take(uid, self._run(uid), frame)
+            self._put(uid, run)
+            if verdict:
+                self._queue_corrected(uid, due)
+            else:
+                self._reject(frame, verdict.reason, verdict.message)
+        except Exception as error:  # noqa: BLE001 - it must not be in the way of others
+            self._log.warn(uid, "images failed", f"image {frame.key.seq_num} failed", error)
+            self._reject(frame, "internal_error", str(error))
 
     def _reject(self, what: FrameRef | Rejected | Frame, reason: str, message: str) -> None:
-        run = self._run(what.key.run)
-        remark = f"{what.role} image {what.key.seq_num}: {message}"
-        run.remarks.warn(f"{what.role} images: {reason}", remark)
-        if isinstance(what, Rejected):
-            run.output.received(what.role)
+        """Count an image that cannot be used; a sample frame has a result all the same."""
+        uid = what.key.run
+        line = f"{what.role} image {what.key.seq_num}: {message}"
+        self._log.warn(uid, f"{what.role} images: {reason}", line)
         if what.role is not Role.SAMPLE:
-            run.output.notice(f"{what.role}_{reason}")
+            self._state = self._state.note(uid, f"{what.role}_{reason}")
             return
-        run.corrector, number = correct.skip(run.corrector)
-        self._enqueue(run, skipped(what.key, number, what.energy, what.time, reason))
+        run = self._run(uid)
+        corrector, number = correct.skip(run.corrector)
+        self._put(uid, replace(run, corrector=corrector))
+        result = skipped(what.key, number, what.energy, what.time, reason)
+        self._enqueue(QueuedResult(uid, result, run.ledger.received))
 
-    def _frame(self, run: RawRun, frame: Frame) -> None:
-        if frame.role is Role.SAMPLE:
-            verdict = run.arrived(frame, self.settings)
-            if not verdict:
-                self._reject(frame, verdict.reason, verdict.message)
-                return
-        number = run.corrector.count
-        try:
-            after, corrections = correct.update(run.corrector, frame, self.settings.correct)
-            if frame.role is Role.SAMPLE:
-                self._raw.put((frame.key.run, number), frame.image)
-        except (FrameError, OSError) as error:
-            reason = error.reason if isinstance(error, FrameError) else "no_space"
-            self._reject(frame, reason, str(error))
-            return
-        run.corrector = after
-        self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
-
-    def _correct(self, run: RawRun, corrections: Iterable[correct.Correction]) -> None:
+    def _queue_corrected(self, uid: str, corrections: Iterable[correct.Correction]) -> None:
         for correction in corrections:
-            key = (correction.key.run, correction.frame)
-            try:
-                image = self._raw.get(key)
-            except KeyError:  # given up for want of room: the provisional value stays
-                run.output.notice("final_value_given_up")
+            frame = self._correction.apply(uid, correction)
+            if frame is None:  # the provisional value stays
+                self._state = self._state.note(uid, "final_value_given_up")
                 continue
-            self._enqueue(run, correct.apply(image, correction, self.settings.correct))
-            if correction.final:
-                self._raw.drop(key)
+            received = self._run(uid).ledger.received
+            self._enqueue(
+                QueuedFrame(uid, frame, received, self._analysis.detection.prefetch(frame))
+            )
 
-    def _enqueue(self, run: RawRun, item: OpticalDensityFrame | FrameResult) -> None:
-        self._queue.append((run, item))
-        run.output.expect()
-        if isinstance(item, OpticalDensityFrame):
-            self._detection.expect(item)
+    def _enqueue(self, item: QueuedFrame | QueuedResult) -> None:
+        self._queue.append(item)
         if len(self._queue) >= self.settings.process.max_batch:
             self._flush()
 
     def _flush(self) -> None:
         queue, self._queue = self._queue, []
-        done = 0
-        try:
-            for run, item, detections in self._detection.each(queue):
-                done += 1
-                self._conclude(run, item, detections)
-        except Exception as error:  # noqa: BLE001 - a fault of ours costs one frame
-            for run, item in queue[done:]:
-                run.remarks.warn("frames failed", "a frame could not be looked at", error)
-                self._conclude(run, item, None)
+        self._take_steps(self._analysis.analyse(self._state, queue, self._backlog))
 
-    def _conclude(
-        self, run: RawRun, item: OpticalDensityFrame | FrameResult, detections: Detections | None
-    ) -> None:
-        """Emit what became of a queued frame; if even that fails the ledger tells it as lost."""
-        run.output.turn()
-        try:
-            if isinstance(item, FrameResult):
-                run.output.emit(item)
-            elif detections is None:
-                self._failed(run, item)
-            else:
-                self._advance(run, item, detections)
-        except Exception as error:  # noqa: BLE001 - the frames after it must have their turn
-            run.remarks.warn("results failed", f"the result of frame {item.frame} failed", error)
+    def _take_steps(self, steps: Iterable[Step]) -> None:
+        """Send the documents of each step, and go on from the state after it."""
+        for state, emitted in steps:
+            self._state = state
+            self._send(emitted)
 
-    def _advance(self, run: RawRun, frame: OpticalDensityFrame, detections: Detections) -> None:
-        state = self._state(run)
-        given = self._samples.given(run.sample)
-        try:
-            verdict = run.assess(frame, detections, self.settings.quality)
-            if not verdict:  # particles coast over a frame that tells nothing of their places
-                run.remarks.warn("frames blurred", f"frame {frame.frame}: {verdict.message}")
-                frame = replace(frame, blurred=True)
-                detections = collect([], frame.od.shape)
-            run.state, result = self._pipeline.update(state, frame, detections, given)
-        except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
-            run.remarks.warn("frames failed", f"frame {frame.frame} failed", error)
-            self._failed(run, frame)
-            return
-        self._samples.give(run.sample, self._pipeline.next_particle(run.state))
-        run.output.emit(result, roi=run.state.roi, told=self._chemistry.update(run, result))
-        try:
-            self._rescan.keep(frame, run.state.record)
-        except OSError as error:
-            run.remarks.warn("frames not kept", f"frame {frame.frame} is not revised", error)
+    def _send(self, emitted: Iterable[NamedDocument]) -> None:
+        for name, doc in emitted:
+            self._subscribers.emit(name, doc)
 
-    def _failed(self, run: RawRun, frame: OpticalDensityFrame) -> None:
-        """Account for a frame that we could not process."""
-        if frame.revision > 0:  # its first value stands
-            run.output.notice("revision_failed")
-            return
-        key, reason = frame.key, "internal_error"
-        run.output.emit(skipped(key, frame.frame, frame.energy, frame.time, reason))
-
-    def _state(self, run: RawRun) -> PipelineState:
-        if run.state is None:
-            first, again = self._pipeline.init, self._pipeline.start_run
-            run.state = self._samples.begin(run.sample, first, again)
-        return run.state
+    # The end of a run.
 
     def _stop(self, stopped: assemble.RunStopped) -> None:
         uid = stopped.run
-        self._starts.pop(uid, None)
-        run = self._runs.get(uid)
-        if run is None:
+        if uid not in self._state.runs:
+            self._state = self._state.without_run(uid)
             return
         try:
-            self._finish(run, uid)
+            self._finish(uid)
         except Exception as error:  # noqa: BLE001 - the run must be closed all the same
-            run.remarks.warn("stops failed", "not all of its frames could be finished", error)
-        del self._runs[uid]
-        run.output.settle()
+            self._log.warn(uid, "stops failed", "not all of its frames could be finished", error)
+        run = self._run(uid)
+        self._state = self._state.without_run(uid)
+        ledger = run.ledger.close()
         for kind, n in stopped.notices.items():
-            run.output.notice(kind, n)
-        run.output.stop(stopped.stop, run.corrector.shape)
-        run.remarks.close()
+            ledger = ledger.note(kind, n)
+        output, shape = run.with_ledger(ledger).output, run.corrector.shape
+        now, settings = self._clock(), self.settings.advice
+        self._send(documents.close_run(output, stopped.stop, shape, now, settings)[1])
+        self._log.close_run(uid)
         self._raw.drop_run(uid)
-        self._rescan.forget(uid)
+        self._analysis.rescan.forget(uid)
         self._images.close_run(uid)
-        if run.state is not None:
-            self._samples.remember(run.sample, run.state)
+        if run.pipeline is not None:
+            most = self.settings.process.max_samples
+            samples = self._state.samples.remember(run.sample, run.pipeline, most)
+            self._state = replace(self._state, samples=samples)
 
-    def _finish(self, run: RawRun, uid: str) -> None:
+    def _finish(self, uid: str) -> None:
         """Give the frames of a run that has ended their last values."""
-        with self._detection.backlog.unhurried():
-            self._images.end(run)
-            run.corrector, corrections = correct.finish(run.corrector, self.settings.correct)
-            self._correct(run, run.in_order(corrections, self.settings.process.max_hold))
-            self._correct(run, run.rest())
+        self._backlog = replace(self._backlog, since=None)  # nobody waits for what is done now
+        try:
+            self._take_waiting(uid, last=True)
+            run, due = self._correction.finish(self._run(uid))
+            self._put(uid, run)
+            self._queue_corrected(uid, due)
             self._flush()
+            run = self._run(uid)
+            ledger = run.ledger
             for item in run.missing:
-                run.output.lost(item.role, item.count, item.reason)
-            run.output.settle()
-            revise_run(run, uid, self._rescan, self._chemistry)
+                ledger = ledger.lose(item.role, item.count, item.reason)
+            self._put(uid, run.with_ledger(ledger.close()))
+            self._take_steps(self._analysis.revise(self._state, uid))
+        finally:  # nor does it count for what comes after
+            self._backlog = replace(self._backlog, since=self._timer())

@@ -1,72 +1,26 @@
-"""Looks at all frames of a run again when it has stopped."""
+"""Second pass over a scan: its frames are kept until it is over, and then revised."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...models.arrays import Labels
 from ...streamer.core.frames import OpticalDensityFrame
 from ...streamer.core.pipeline.branch import FrameRecord
 from ...streamer.core.pipeline.pipeline import Pipeline, PipelineState
 from ...streamer.core.pipeline.second_pass import Scan, reregister_scan
 from ...streamer.core.register.settings import RegisterSettings
 from ...streamer.core.results import FrameResult
+from ...streamer.core.run import RunLengths, ScanMemory
 from ...streamer.io.checkpoint import Blobs, decode, encode
 from ...streamer.io.checkpoint.files import pack_tree, unpack_tree
 from ...streamer.io.frame_store import FrameStore
-from .chemistry import Chemistry
-from .run import RawRun
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Masks:
-    """Labels (H, W) as runs of equal pixels, row by row: where each begins, and its label.
-
-    A hundredth of their size, and far faster than a general compression.
-    """
-
-    begins: NDArray[np.uint32]
-    values: NDArray[np.int32]
-    shape: tuple[int, int]
-
-    @classmethod
-    def of(cls, labels: NDArray[np.int32]) -> _Masks:
-        flat = labels.ravel()
-        begins = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
-        height, width = labels.shape
-        return cls(begins.astype(np.uint32), flat[begins], (height, width))
-
-    def labels(self) -> NDArray[np.int32]:
-        ends = np.append(self.begins[1:], self.shape[0] * self.shape[1])
-        return np.repeat(self.values, ends - self.begins).reshape(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    record: FrameRecord
-    masks: _Masks
-    written: list[bytes] = field(default_factory=list, compare=False)
-
-    def packed(self) -> bytes:
-        """For a checkpoint; made once, as there is one of each frame in all checkpoints."""
-        if not self.written:
-            self.written.append(pack_tree(encode((self.record, self.masks))))
-        return self.written[0]
-
-    @classmethod
-    def unpacked(cls, data: bytes) -> _Kept:
-        """Out of a checkpoint."""
-        record, masks = decode(unpack_tree(data))
-        return cls(record, masks, [data])
 
 
 class Rescan:
@@ -83,7 +37,7 @@ class Rescan:
         self._settings = settings
         self._device = device
         self._store = store
-        self._runs: dict[str, dict[int, _Kept]] = {}
+        self._runs: dict[str, dict[int, _KeptFrame]] = {}
         self._too_long: set[str] = set()
 
     def keep(self, corrected: OpticalDensityFrame, record: FrameRecord | None) -> None:
@@ -105,7 +59,7 @@ class Rescan:
         if run in self._too_long:
             return
         bare = replace(record, labels=np.zeros((0, 0), np.int32))
-        kept = _Kept(bare, _Masks.of(record.labels))
+        kept = _KeptFrame(bare, RunLengths.of(record.labels))
         self._runs.setdefault(run, {})[corrected.frame] = kept
         od = np.where(corrected.valid, corrected.od, np.float32(np.nan))
         self._store.put((run, corrected.frame), od)
@@ -113,7 +67,7 @@ class Rescan:
     def results(
         self, run: str, state: PipelineState
     ) -> Iterator[tuple[PipelineState, FrameResult]]:
-        """Revised results of a run, in the order of its frames, with the state after it.
+        """Revise the results of a run, in the order of its frames, each with the state after all.
 
         Nothing for runs of fewer than `whole_scan_frames` frames, or more than `whole_scan_most`.
         """
@@ -138,23 +92,23 @@ class Rescan:
         for result in results:
             yield after, result
 
-    def snapshot(self, blobs: Blobs) -> dict[str, Any]:
-        """What is kept, for a checkpoint."""
-        runs = {
-            run: {frame: kept.packed() for frame, kept in frames.items()}
+    def snapshot(self, blobs: Blobs) -> ScanMemory:
+        """Return what is kept, for a checkpoint."""
+        frames = {
+            run: {frame: kept.packed for frame, kept in frames.items()}
             for run, frames in self._runs.items()
         }
-        too_long = frozenset(self._too_long)
-        return {"runs": runs, "too_long": too_long, "images": self._store.snapshot(blobs)}
+        images = self._store.snapshot(blobs)
+        return ScanMemory(frames=frames, too_long=frozenset(self._too_long), images=images)
 
-    def restore(self, state: Mapping[str, Any], blobs: Blobs) -> None:
-        """Take back what `snapshot` told."""
+    def restore(self, memory: ScanMemory, blobs: Blobs) -> None:
+        """Take back a snapshot."""
         self._runs = {
-            run: {frame: _Kept.unpacked(data) for frame, data in frames.items()}
-            for run, frames in state["runs"].items()
+            run: {frame: _KeptFrame.unpacked(data) for frame, data in frames.items()}
+            for run, frames in memory.frames.items()
         }
-        self._too_long = set(state["too_long"])
-        self._store.restore(state["images"], blobs)
+        self._too_long = set(memory.too_long)
+        self._store.restore(memory.images, blobs)
 
     def forget(self, run: str) -> None:
         """Forget a run and its frames."""
@@ -171,7 +125,7 @@ class Rescan:
         self._too_long.clear()
         self._store.close()
 
-    def _load(self, run: str, frame: int) -> tuple[Tensor, NDArray[np.int32]] | None:
+    def _load(self, run: str, frame: int) -> tuple[Tensor, Labels] | None:
         kept = self._runs[run][frame]
         try:
             od = self._store.get((run, frame))
@@ -181,26 +135,17 @@ class Rescan:
         return image, kept.masks.labels()
 
 
-# What is told once more when a run has stopped: its places, its spectra and its maps.
+@dataclass(frozen=True)
+class _KeptFrame:
+    record: FrameRecord
+    masks: RunLengths
 
+    @cached_property
+    def packed(self) -> bytes:
+        """Return the bytes for a checkpoint; made once, as each frame is in all that follow."""
+        return pack_tree(encode((self.record, self.masks)))
 
-def revise_run(run: RawRun, uid: str, rescan: Rescan, chemistry: Chemistry) -> None:
-    """Revise all places, now that the scan is over; the values told so far stand if that fails.
-
-    Spectra and maps are told after the last revision, of all of them.
-    """
-    if run.state is None:
-        return
-    revised = 0
-    try:
-        for state, result in rescan.results(uid, run.state):
-            run.state = state
-            run.output.emit(result, roi=state.roi)
-            chemistry.revise(run, result)
-            revised += 1
-    except Exception as error:  # noqa: BLE001 - the run must be closed all the same
-        run.remarks.warn("second looks failed", "the places were not revised", error)
-        run.output.notice("whole_scan_failed")
-    if revised:
-        logger.info("run %s: %d frames revised in a second look at the scan", uid, revised)
-    chemistry.finish(run)
+    @classmethod
+    def unpacked(cls, data: bytes) -> _KeptFrame:
+        """Read the bytes of a checkpoint."""
+        return cls(*decode(unpack_tree(data)))

@@ -42,7 +42,7 @@ class Resumable(Protocol):
         """Runs that have started and not stopped."""
         ...
 
-    def snapshot(self, blobs: Blobs) -> dict[str, Any]:
+    def snapshot(self, blobs: Blobs) -> Any:
         """State between two batches of documents."""
         ...
 

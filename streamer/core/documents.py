@@ -1,4 +1,4 @@
-"""Results as Bluesky documents: the output contract.
+"""Results as Bluesky documents: what has been emitted of a result run, and what comes next.
 
 The functions are pure: uids are derived from the raw run and the settings, and every time is data
 time, so that live, replayed and in-process results are equal bit for bit (but for ``latency``).
@@ -9,363 +9,254 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from .advice import ADVICE_KEYS
+from . import advice, data_keys
+from .assemble.values import number
 from .frames import Document, NamedDocument
-from .register.images import unaligned_shape
-from .register.settings import DIRECTIONS
-from .results import FrameResult, ParticleResult
-from .xanes.state import MapsRow, SpectrumRow
+from .results import FrameResult, Ledger
+from .xanes import XanesUpdate
 
 CARRIED = ("sample", "data_session", "proposal", "cycle", "tiled_access_tags")
-
-_PARTICLE_KEYS: dict[str, tuple[str, str]] = {
-    "frame": ("integer", ""),
-    "energy": ("number", "eV"),
-    "revision": ("integer", ""),
-    "particle": ("integer", ""),
-    "state": ("string", ""),
-    "y": ("number", "px"),
-    "x": ("number", "px"),
-    "sigma_y": ("number", "px"),
-    "sigma_x": ("number", "px"),
-    "displacement_y": ("number", "px"),
-    "displacement_x": ("number", "px"),
-    "velocity_y": ("number", "px/s"),
-    "velocity_x": ("number", "px/s"),
-    "velocity_sigma_y": ("number", "px/s"),
-    "velocity_sigma_x": ("number", "px/s"),
-    "acceleration_y": ("number", "px/s^2"),
-    "acceleration_x": ("number", "px/s^2"),
-    "acceleration_sigma_y": ("number", "px/s^2"),
-    "acceleration_sigma_x": ("number", "px/s^2"),
-    "path_length": ("number", "px"),
-    "residual_y": ("number", "px"),
-    "residual_x": ("number", "px"),
-    "area": ("number", "px^2"),
-    "od_mean": ("number", "OD"),
-    "ssim": ("number", ""),
-}
-
-_FRAME_KEYS: dict[str, tuple[str, str]] = {
-    "frame": ("integer", ""),
-    "raw_seq_num": ("integer", ""),
-    "energy": ("number", "eV"),
-    "revision": ("integer", ""),
-    "drift_y": ("number", "px"),
-    "drift_x": ("number", "px"),
-    "drift_sigma": ("number", "px"),
-    "strain_yy": ("number", ""),
-    "strain_xx": ("number", ""),
-    "strain_yx": ("number", ""),
-    "strain_sigma": ("number", ""),
-    "rotation": ("number", "rad"),
-    "rotation_sigma": ("number", "rad"),
-    "magnification": ("number", ""),
-    "magnification_sigma": ("number", ""),
-    "gauge": ("string", ""),
-    "gauge_reason": ("string", ""),
-    "n_particles": ("integer", ""),
-    "status": ("string", ""),
-    "reason": ("string", ""),
-    "latency": ("number", "s"),
-    "ledger_received": ("integer", ""),
-    "ledger_aligned": ("integer", ""),
-    "ledger_degraded": ("integer", ""),
-    "ledger_skipped": ("integer", ""),
-    "ledger_dropped": ("integer", ""),
-}
-
-_SPECTRUM_KEYS: dict[str, tuple[str, str]] = {
-    "particle": ("integer", ""),
-    "frame": ("integer", ""),
-    "revision": ("integer", ""),
-    "energy": ("number", "eV"),
-    "od": ("number", "OD"),
-    "od_sigma": ("number", "OD"),
-    "surroundings": ("number", "OD"),
-    "n_pixels": ("integer", ""),
-    "n_energies": ("integer", ""),
-    "fraction": ("number", ""),
-    "fraction_sigma": ("number", ""),
-    "enough": ("boolean", ""),
-    "edge_energy": ("number", "eV"),
-    "edge_energy_sigma": ("number", "eV"),
-    "edge_inflection": ("number", "eV"),
-    "white_line": ("number", "eV"),
-    "white_line_height": ("number", ""),
-}
-
-_MAP_KEYS: dict[str, tuple[str, str]] = {
-    "particle": ("integer", ""),
-    "n_energies": ("integer", ""),
-    "n_pixels": ("integer", ""),
-    "revision": ("integer", ""),
-    "final": ("boolean", ""),
-}
-
-_ARRAYS: dict[str, dict[str, str]] = {
-    "frames": {"aligned": "OD", "unaligned": "OD"},
-    "particles": {"roi": "OD", "outline": "px"},
-    "spectra": {},
-    "maps": {
-        "edge_energy": "eV",
-        "white_line": "eV",
-        "white_line_height": "",
-        "edge_step": "OD",
-        "fraction": "",
-        "fraction_sigma": "",
-    },
-}
-
-_HINTS = {
-    "frames": ["drift_y", "drift_x", "n_particles"],
-    "particles": ["y", "x"],
-    "spectra": ["od", "fraction"],
-    "maps": ["n_energies"],
-    "advice": ["move_y", "move_x"],
-}
-
-_NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64", "boolean": "|b1"}
-
-_LONGER = {"message": "<U256"}
+"""Entries of the raw run's start document that its result run has too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResultRun:
-    """Identity of a result run, and how many events each stream has had.
+class HeldFrame:
+    """A frame whose row waits until the size of the images is known.
+
+    Attributes
+    ----------
+    ledger : columns of its row, see `Ledger.live`.
+    """
+
+    result: FrameResult
+    ledger: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputState:
+    """Everything that is remembered of a result run.
 
     Attributes
     ----------
     uid : uuid5 of the raw run's uid and the hash of the settings.
+    raw : uid of the raw run.
+    time : latest data time, s.
+    opening : start document and descriptors, for those who join later.
     descriptors : uid of the descriptor of each stream that has begun.
     counts : events emitted of each stream.
+    shape : (H, W) of the images; None until a frame has told it.
+    held : skipped frames that came before that, in order.
+    ledger : what became of the frames of the raw run.
+    advice : state of the advice.
     """
 
     uid: str
     raw: str
-    descriptors: Mapping[str, str]
-    counts: Mapping[str, int]
+    time: float
+    opening: tuple[NamedDocument, ...]
+    descriptors: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    shape: tuple[int, int] | None = None
+    held: tuple[HeldFrame, ...] = ()
+    ledger: Ledger = field(default_factory=Ledger)
+    advice: advice.AdviceState = field(default_factory=advice.init)
 
 
-def result_uid(raw: str, config_sha256: str) -> str:
-    """Uid of the result run of a raw run under given settings: a replay is the same run."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"operando:{raw}:{config_sha256}"))
+Emitted = tuple[OutputState, tuple[NamedDocument, ...]]
+"""State of a result run, and the documents that lead to it."""
 
 
-def derived_uid(*parts: object) -> str:
-    """A uid that is a function of its parts."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
-
-
-def start_document(raw: Document, provenance: Mapping[str, Any]) -> tuple[ResultRun, NamedDocument]:
+def open_run(start: Mapping[str, Any], provenance: Mapping[str, Any]) -> Emitted:
     """Open the result run of a raw run.
 
     Parameters
     ----------
-    raw : start document of the raw run.
+    start : start document of the raw run.
     provenance : version, profile, device, detector, weights_sha256, config_sha256.
     """
-    uid = result_uid(raw["uid"], str(provenance["config_sha256"]))
-    doc: Document = {key: raw[key] for key in CARRIED if key in raw}
-    doc.update(
-        uid=uid,
-        time=raw["time"],
-        original_run_uid=raw["uid"],
-        purpose="processed",
-        plan_name="operando",
-        plan_type="generator",
-        sample=raw.get("sample", raw.get("sample_name", "")),
-        operando=dict(provenance),
-        hints={"dimensions": [(["frame"], "frames")]},
+    uid = str(
+        uuid.uuid5(uuid.NAMESPACE_URL, f"operando:{start['uid']}:{provenance['config_sha256']}")
     )
-    if "scan_id" in raw:
-        doc["scan_id"] = raw["scan_id"]
-    return ResultRun(uid=uid, raw=raw["uid"], descriptors={}, counts={}), ("start", doc)
+    time = number(start.get("time")) or 0.0
+    doc: Document = {key: start[key] for key in (*CARRIED, "scan_id") if key in start}
+    doc |= {
+        "uid": uid,
+        "time": time,
+        "original_run_uid": start["uid"],
+        "purpose": "processed",
+        "plan_name": "operando",
+        "plan_type": "generator",
+        "sample": start.get("sample", start.get("sample_name", "")),
+        "operando": dict(provenance),
+        "hints": {"dimensions": [(["frame"], "frames")]},
+    }
+    opening: tuple[NamedDocument, ...] = (("start", doc),)
+    return OutputState(uid=uid, raw=start["uid"], time=time, opening=opening), opening
 
 
-def descriptor_document(
-    run: ResultRun, stream: str, image: tuple[int, int], time: float
-) -> tuple[ResultRun, NamedDocument]:
-    """Open a stream: ``frames``, ``particles``, ``spectra``, ``maps`` or ``advice``.
+def frame_documents(
+    state: OutputState,
+    result: FrameResult,
+    received: int,
+    now: float,
+    settings: advice.AdviceSettings,
+    *,
+    roi: int = 0,
+    rows: XanesUpdate | None = None,
+) -> Emitted:
+    """Emit a frame, its particles, their spectra and maps, and the advice that follows from it.
+
+    Skipped frames that come before the size of the images is known are held until it is.
 
     Parameters
     ----------
-    image : shape of its images: of aligned frames, of ROIs, of maps.
+    received : sample frames that had been announced when this one was queued: not what came since,
+        which depends on how many documents were taken at once.
+    now : wall clock, s since the epoch, for `latency`.
+    settings : of the advice.
+    roi : side of the particles' windows, px.
+    rows : spectra and maps that the frame has brought.
     """
-    scalars = {
-        "frames": _FRAME_KEYS,
-        "particles": _PARTICLE_KEYS,
-        "spectra": _SPECTRUM_KEYS,
-        "maps": _MAP_KEYS,
-        "advice": ADVICE_KEYS,
-    }[stream]
-    source = f"operando:{run.raw}"
-    keys: dict[str, dict[str, Any]] = {
-        name: {
-            "source": source,
-            "dtype": dtype,
-            "dtype_numpy": _LONGER.get(name, _NUMPY_TYPES[dtype]),
-            "shape": [],
-            "units": units,
-            "object_name": "operando",
-        }
-        for name, (dtype, units) in scalars.items()
+    ledger = state.ledger.book(result)
+    state = replace(state, ledger=ledger, time=max(state.time, result.time))
+    row = HeldFrame(result=result, ledger=ledger.live(received))
+    if state.shape is None and result.aligned is None:
+        return replace(state, held=(*state.held, row)), ()
+    emitted: Emitted = state, ()
+    if state.shape is None and result.aligned is not None:
+        height, width = result.aligned.shape
+        emitted = _open_frames(state, (height, width), result.time)
+    emitted = _emit_held(emitted, now, settings)
+    for particle in result.particles:
+        data = data_keys.particle_data(result, particle)
+        emitted = _event(emitted, "particles", data, result.time, (roi, roi))
+    emitted = _emit_rows(emitted, rows or XanesUpdate())
+    # the frame comes last: who sees it may read all its particles
+    return _frame(emitted, row, now, settings)
+
+
+def spectrum_documents(state: OutputState, rows: XanesUpdate) -> Emitted:
+    """Emit spectra and maps that belong to no frame."""
+    return _emit_rows((state, ()), rows)
+
+
+def close_run(
+    state: OutputState,
+    stop: Mapping[str, Any] | None,
+    shape: tuple[int, int] | None,
+    now: float,
+    settings: advice.AdviceSettings,
+) -> Emitted:
+    """Close the result run with its ledger.
+
+    Parameters
+    ----------
+    stop : stop document of the raw run, None if it never came.
+    shape : (H, W) of its images, if it is known.
+    now, settings : as for `frame_documents`.
+    """
+    emitted: Emitted = state, ()
+    if state.held:  # not one frame could be used; still each has its event
+        emitted = _open_frames(state, shape or (1, 1), state.held[0].result.time)
+        emitted = _emit_held(emitted, now, settings)
+    state, documents = emitted
+    told = number(stop.get("time")) if stop else None
+    doc = {
+        "uid": _derived_uid(state.uid, "stop"),
+        "run_start": state.uid,
+        "time": state.time if told is None else told,
+        "exit_status": stop.get("exit_status", "success") if stop else "fail",
+        "reason": stop.get("reason", "") if stop else "the raw run ended without a stop document",
+        "num_events": dict(state.counts),
+        "ledger": state.ledger.as_dict(),
     }
-    for array, units in _ARRAYS.get(stream, {}).items():
-        keys[array] = {
-            "source": source,
-            "dtype": "array",
-            "dtype_numpy": "<f4",
-            "shape": list(_array_shape(array, image)),
-            "units": units,
-            "object_name": "operando",
-        }
-    uid = derived_uid(run.uid, stream)
+    return state, (*documents, ("stop", doc))
+
+
+def _open_frames(state: OutputState, shape: tuple[int, int], time: float) -> Emitted:
+    return _open((replace(state, shape=shape), ()), "frames", shape, time)
+
+
+def _emit_held(emitted: Emitted, now: float, settings: advice.AdviceSettings) -> Emitted:
+    state, documents = emitted
+    emitted = replace(state, held=()), documents
+    for row in state.held:
+        emitted = _frame(emitted, row, now, settings)
+    return emitted
+
+
+def _frame(
+    emitted: Emitted, row: HeldFrame, now: float, settings: advice.AdviceSettings
+) -> Emitted:
+    """Emit the row of a frame, and what somebody should know or do now."""
+    result, shape = row.result, emitted[0].shape or (1, 1)
+    latency = now - result.time
+    data = data_keys.frame_data(result, shape, latency, row.ledger)
+    state, documents = _event(emitted, "frames", data, result.time, shape)
+    advising, items = advice.update(state.advice, result, shape, latency, settings)
+    emitted = replace(state, advice=advising), documents
+    for item in items:
+        emitted = _event(emitted, "advice", advice.advice_data(item), item.time, shape)
+    return emitted
+
+
+def _emit_rows(emitted: Emitted, rows: XanesUpdate) -> Emitted:
+    for row in rows.spectra:
+        emitted = _event(emitted, "spectra", data_keys.spectrum_data(row), row.time, (0, 0))
+    for item in rows.maps:
+        height, width = item.fraction.shape
+        emitted = _event(emitted, "maps", data_keys.map_data(item), item.time, (height, width))
+    return emitted
+
+
+def _event(
+    emitted: Emitted, stream: str, data: dict[str, Any], time: float, image: tuple[int, int]
+) -> Emitted:
+    """Emit an event at a data time, s; the first of a stream opens it for images of that shape."""
+    if stream not in emitted[0].descriptors:
+        emitted = _open(emitted, stream, image, time)
+    state, documents = emitted
+    count = state.counts[stream] + 1
     doc: Document = {
-        "uid": uid,
-        "run_start": run.uid,
-        "name": stream,
-        "time": time,
-        "data_keys": keys,
-        "object_keys": {"operando": list(keys)},
-        "configuration": {"operando": {"data": {}, "timestamps": {}, "data_keys": {}}},
-        "hints": {"operando": {"fields": _HINTS[stream]}},
-    }
-    after = ResultRun(
-        uid=run.uid,
-        raw=run.raw,
-        descriptors={**run.descriptors, stream: uid},
-        counts={**run.counts, stream: 0},
-    )
-    return after, ("descriptor", doc)
-
-
-def _array_shape(array: str, image: tuple[int, int]) -> tuple[int, ...]:
-    if array == "unaligned":
-        return unaligned_shape(image)
-    return (DIRECTIONS,) if array == "outline" else image
-
-
-def event_document(
-    run: ResultRun, stream: str, data: dict[str, Any], time: float
-) -> tuple[ResultRun, NamedDocument]:
-    """One event of a stream that has been opened; `time` is data time, s."""
-    number = run.counts[stream] + 1
-    doc: Document = {
-        "uid": derived_uid(run.uid, stream, number),
-        "descriptor": run.descriptors[stream],
-        "seq_num": number,
+        "uid": _derived_uid(state.uid, stream, count),
+        "descriptor": state.descriptors[stream],
+        "seq_num": count,
         "time": time,
         "data": data,
         "timestamps": dict.fromkeys(data, time),
         "filled": {},
     }
-    after = ResultRun(
-        uid=run.uid,
-        raw=run.raw,
-        descriptors=run.descriptors,
-        counts={**run.counts, stream: number},
-    )
-    return after, ("event", doc)
+    after = replace(state, counts={**state.counts, stream: count})
+    return after, (*documents, ("event", doc))
 
 
-def stop_document(
-    run: ResultRun, raw: Document | None, ledger: Mapping[str, Any], time: float
-) -> NamedDocument:
-    """Close the result run; `raw` is the raw run's stop, None if it never came."""
-    return "stop", {
-        "uid": derived_uid(run.uid, "stop"),
-        "run_start": run.uid,
+def _open(emitted: Emitted, stream: str, image: tuple[int, int], time: float) -> Emitted:
+    state, documents = emitted
+    keys = data_keys.describe(stream, image, f"operando:{state.raw}")
+    uid = _derived_uid(state.uid, stream)
+    doc: Document = {
+        "uid": uid,
+        "run_start": state.uid,
+        "name": stream,
         "time": time,
-        "exit_status": raw.get("exit_status", "success") if raw else "fail",
-        "reason": raw.get("reason", "") if raw else "the raw run ended without a stop document",
-        "num_events": dict(run.counts),
-        "ledger": dict(ledger),
+        "data_keys": keys,
+        "object_keys": {"operando": list(keys)},
+        "configuration": {"operando": {"data": {}, "timestamps": {}, "data_keys": {}}},
+        "hints": {"operando": {"fields": data_keys.HINTS[stream]}},
     }
+    after = replace(
+        state,
+        opening=(*state.opening, ("descriptor", doc)),
+        descriptors={**state.descriptors, stream: uid},
+        counts={**state.counts, stream: 0},
+    )
+    return after, (*documents, ("descriptor", doc))
 
 
-def frame_data(
-    result: FrameResult, shape: tuple[int, int], latency: float, books: Mapping[str, int]
-) -> dict[str, Any]:
-    """Data of one event of ``frames``; a skipped frame has an aligned image of NaN.
-
-    `books` are those of the ledger (`Ledger.live`) when the frame had its turn.
-    """
-    aligned, unaligned = result.aligned, result.unaligned
-    if aligned is None:
-        aligned = np.full(shape, np.nan, np.float32)
-    if unaligned is None:
-        unaligned = np.full(unaligned_shape(shape), np.nan, np.float32)
-    yy, xx, yx = result.affine.strain
-    return {
-        "frame": result.frame,
-        "raw_seq_num": result.key.seq_num,
-        "energy": result.energy,
-        "revision": result.revision,
-        "drift_y": float(result.drift[0]),
-        "drift_x": float(result.drift[1]),
-        "drift_sigma": result.drift_sigma,
-        "strain_yy": yy,
-        "strain_xx": xx,
-        "strain_yx": yx,
-        "strain_sigma": max(result.affine.strain_sigma),
-        "rotation": result.affine.rotation,
-        "rotation_sigma": result.affine.rotation_sigma,
-        "magnification": result.magnification.value,
-        "magnification_sigma": result.magnification.sigma,
-        "gauge": result.gauge.name,
-        "gauge_reason": result.gauge.reason,
-        "n_particles": sum(bool(np.isfinite(p.area)) for p in result.particles),
-        "status": str(result.status),
-        "reason": result.reason,
-        "latency": latency,
-        **books,
-        "aligned": aligned,
-        "unaligned": unaligned,
-    }
-
-
-def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, Any]:
-    """Data of one event of ``particles``."""
-    rates = particle.rates
-    return {
-        "frame": result.frame,
-        "energy": result.energy,
-        "revision": result.revision,
-        "particle": particle.particle,
-        "state": particle.state,
-        **_vector("", particle.yx),
-        **_vector("sigma_", particle.sigma),
-        **_vector("displacement_", particle.displacement),
-        **_vector("velocity_", rates.velocity),
-        **_vector("velocity_sigma_", rates.velocity_sigma),
-        **_vector("acceleration_", rates.acceleration),
-        **_vector("acceleration_sigma_", rates.acceleration_sigma),
-        "path_length": particle.path,
-        **_vector("residual_", particle.residual),
-        "area": particle.area,
-        "od_mean": particle.od_mean,
-        "ssim": particle.ssim,
-        "roi": particle.roi,
-        "outline": particle.outline,
-    }
-
-
-def spectrum_data(row: SpectrumRow) -> dict[str, Any]:
-    """Data of one event of ``spectra``."""
-    return {name: getattr(row, name) for name in _SPECTRUM_KEYS}
-
-
-def map_data(row: MapsRow) -> dict[str, Any]:
-    """Data of one event of ``maps``."""
-    return {name: getattr(row, name) for name in (*_MAP_KEYS, *_ARRAYS["maps"])}
-
-
-def _vector(prefix: str, yx: Any) -> dict[str, float]:
-    return {f"{prefix}y": float(yx[0]), f"{prefix}x": float(yx[1])}
+def _derived_uid(*parts: object) -> str:
+    """Return a uid that is a function of its parts."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))

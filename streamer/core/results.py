@@ -1,4 +1,4 @@
-"""What the core says about one frame."""
+"""Result of one frame, and the ledger of all frames of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import FrameKey
+from .frames import FrameKey, Role
 from .register.deformation import IDENTITY, Affine, Magnification
 from .register.drift import Gauge
 from .register.particle import Rates
@@ -21,7 +21,7 @@ NO_OUTLINE = np.full(DIRECTIONS, np.nan, np.float32)
 
 
 class Status(StrEnum):
-    """What became of a frame."""
+    """Outcome of a frame."""
 
     ALIGNED = "aligned"
     DEGRADED = "degraded"
@@ -98,7 +98,7 @@ class FrameResult:
 def skipped(
     key: FrameKey, frame: int, energy: float | None, time: float, reason: str
 ) -> FrameResult:
-    """The result of a frame that could not be used, `reason` being the ledger's word."""
+    """Make the result of a frame that could not be used, `reason` being the ledger's word."""
     nan = float("nan")
     return FrameResult(
         key=key,
@@ -118,12 +118,11 @@ def skipped(
     )
 
 
-# What became of every sample frame of a run; the books must balance.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """received = aligned + degraded + skipped(reason) + dropped(reason).
+    """Accounts of a run's sample frames, which must balance.
+
+    received = aligned + degraded + skipped(reason) + dropped(reason)
 
     ==============  ============================================================================
     skipped         the frame came and could not be used
@@ -174,16 +173,12 @@ class Ledger:
 
     @property
     def balanced(self) -> bool:
-        """Whether every frame received is accounted for."""
+        """Return whether every frame received is accounted for."""
         return self.received == sum(self.accounted.values())
-
-    def count(self, **changes: int) -> Ledger:
-        """Add to the plain counters."""
-        return replace(self, **{k: getattr(self, k) + v for k, v in changes.items()})
 
     @property
     def accounted(self) -> dict[str, int]:
-        """Frames accounted for so far, by what became of them."""
+        """Return frames accounted for so far, by what became of them."""
         return {
             "aligned": self.aligned,
             "degraded": self.degraded,
@@ -191,25 +186,42 @@ class Ledger:
             "dropped": sum(self.dropped.values()),
         }
 
-    def reason(self, book: str, reason: str, n: int = 1) -> Ledger:
-        """Add `n` to `skipped`, `dropped` or `notices` under a reason."""
-        entries: Mapping[str, int] = getattr(self, book)
-        return replace(self, **{book: {**entries, reason: entries.get(reason, 0) + n}})
+    def announce(self, role: Role, n: int = 1) -> Ledger:
+        """Count announced images."""
+        return self._count(**{_BOOKS[role]: n})
+
+    def note(self, kind: str, n: int = 1) -> Ledger:
+        """Count something odd that cost no frame."""
+        return replace(self, notices=_added(self.notices, kind, n))
+
+    def lose(self, role: Role, n: int, reason: str) -> Ledger:
+        """Count images of which no document ever came."""
+        if role is not Role.SAMPLE:
+            return self.note(f"{role}_{reason}", n)
+        received = self._count(received=n)
+        return replace(received, dropped=_added(self.dropped, reason, n))
 
     def book(self, result: FrameResult) -> Ledger:
         """Enter the result of a frame."""
         if result.revision > 0:
-            return self.count(revised=1)
+            return self._count(revised=1)
         if result.status == Status.SKIPPED:
-            return self.reason("skipped", result.reason)
-        return self.count(**{str(result.status): 1})
+            return replace(self, skipped=_added(self.skipped, result.reason))
+        return self._count(**{str(result.status): 1})
+
+    def close(self) -> Ledger:
+        """Account for what has been received and will get no result any more."""
+        left = self.received - sum(self.accounted.values())
+        return (
+            self if left <= 0 else replace(self, dropped=_added(self.dropped, "lost_inside", left))
+        )
 
     def live(self, received: int) -> dict[str, int]:
-        """The books as a row of ``frames`` tells them, `received` being those at its time."""
+        """Return the columns of a row of ``frames``, `received` being the frames at its time."""
         return {f"ledger_{book}": n for book, n in {"received": received, **self.accounted}.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the stop document."""
+        """Return plain data for the stop document."""
         return {
             "received": self.received,
             "aligned": self.aligned,
@@ -222,3 +234,13 @@ class Ledger:
             "darks": self.darks,
             "notices": dict(self.notices),
         }
+
+    def _count(self, **changes: int) -> Ledger:
+        return replace(self, **{k: getattr(self, k) + v for k, v in changes.items()})
+
+
+def _added(entries: Mapping[str, int], reason: str, n: int = 1) -> dict[str, int]:
+    return {**entries, reason: entries.get(reason, 0) + n}
+
+
+_BOOKS = {Role.SAMPLE: "received", Role.FLAT: "flats", Role.DARK: "darks"}

@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.run import StoredImage
 from .checkpoint.blobs import Blobs, link_or_copy
 
 StoreKey = tuple[str, int]
@@ -104,20 +105,26 @@ class FrameStore:
         for key in [k for k in (*self._memory, *self._disk) if k[0] == run]:
             self.drop(key)
 
-    def snapshot(self, blobs: Blobs) -> list[tuple[StoreKey, NDArray[np.float32] | str]]:
-        """What is kept, oldest first: images, or where they have spilled names of `blobs`."""
-        spilled = [(key, blobs.link(path)) for key, (path, _) in self._disk.items()]
-        return [*spilled, *self._memory.items()]
+    def snapshot(self, blobs: Blobs) -> tuple[StoredImage, ...]:
+        """Return what is kept, oldest first; what has spilled to disk becomes a file of `blobs`."""
+        spilled = [
+            StoredImage(run=run, frame=frame, file=blobs.link(path))
+            for (run, frame), (path, _) in self._disk.items()
+        ]
+        kept = [
+            StoredImage(run=run, frame=frame, image=image)
+            for (run, frame), image in self._memory.items()
+        ]
+        return (*spilled, *kept)
 
-    def restore(
-        self, kept: Iterable[tuple[StoreKey, NDArray[np.float32] | str]], blobs: Blobs
-    ) -> None:
-        """Take back what `snapshot` told."""
-        for key, image in kept:
-            if isinstance(image, str):
-                self._adopt(key, blobs.path(image))
+    def restore(self, images: Iterable[StoredImage], blobs: Blobs) -> None:
+        """Take back a snapshot."""
+        for stored in images:
+            key = stored.run, stored.frame
+            if stored.image is None:
+                self._adopt(key, blobs.path(stored.file))
             else:
-                self.put(key, image)
+                self.put(key, stored.image)
 
     def close(self) -> None:
         """Forget everything and remove the folder."""

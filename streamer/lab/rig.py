@@ -1,4 +1,4 @@
-"""The parts of a live set-up as child processes: proxy, service, simulated beamline.
+"""Start the parts of a live set-up as child processes: proxy, service, simulated beamline.
 
 Used by the demo, the stream benchmark and the system tests. Every child ends with its context.
 """
@@ -58,7 +58,7 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether the process has not ended."""
+        """Return True while the process has not ended."""
         return self.process.poll() is None
 
     def wait_for(self, text: str, timeout: float = 60.0) -> None:
@@ -108,18 +108,9 @@ class Child:
 
 def start_proxy(folder: Path, port_in: int, port_out: int) -> Child:
     """Start the stock ``bluesky-0MQ-proxy`` on loopback."""
-    child = Child(
-        [
-            "-m",
-            "bluesky.commandline.zmq_proxy",
-            "--in-address",
-            f"127.0.0.1:{port_in}",
-            "--out-address",
-            f"127.0.0.1:{port_out}",
-        ],
-        folder / "proxy.log",
-        {"PYTHONUNBUFFERED": "1"},
-    )
+    arguments = ["-m", "bluesky.commandline.zmq_proxy"]
+    arguments += ["--in-address", f"127.0.0.1:{port_in}", "--out-address", f"127.0.0.1:{port_out}"]
+    child = Child(arguments, folder / "proxy.log", {"PYTHONUNBUFFERED": "1"})
     child.wait_for("Use Ctrl+C", timeout=30)
     return child
 
@@ -149,8 +140,8 @@ def start_dashboard(folder: Path, tiled: str, tiled_key: str = "") -> tuple[Chil
         {"TILED_API_KEY": tiled_key} if tiled_key else {},
     )
     child.wait_for("(Ctrl-C ends it)", timeout=60)
-    said = child.log.read_text(errors="replace").split("(Ctrl-C ends it)")[0]
-    return child, said.split()[-1]
+    announced = child.log.read_text(errors="replace").split("(Ctrl-C ends it)")[0]
+    return child, announced.split()[-1]
 
 
 def start_beamline(folder: Path, arguments: Sequence[str]) -> Child:

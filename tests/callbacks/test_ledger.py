@@ -9,8 +9,8 @@ import pytest
 
 from operando.callbacks import StreamProcessor
 from operando.callbacks.processor.detection import Detection
-from operando.callbacks.processor.output import RunOutput
 from operando.streamer.config import load_settings
+from operando.streamer.core import documents
 from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
 TINY = SimSettings(
@@ -82,14 +82,14 @@ def test_a_run_without_a_stop_is_closed_while_the_service_goes_on(raw):
 
 
 def test_a_result_that_cannot_be_told_is_lost_inside(raw, monkeypatch):
-    emit = RunOutput.emit
+    emit = documents.frame_documents
 
-    def fail(self, result, roi=0, told=None):
+    def fail(state, result, *args, **how):
         if result.frame == 1 and result.revision == 0:
             raise MemoryError("no room")
-        emit(self, result, roi, told)
+        return emit(state, result, *args, **how)
 
-    monkeypatch.setattr(RunOutput, "emit", fail)
+    monkeypatch.setattr(documents, "frame_documents", fail)
     (stop,) = processed(raw)
     assert stop["ledger"]["dropped"] == {"lost_inside": 1}
     assert stop["ledger"]["aligned"] == 3
@@ -97,16 +97,16 @@ def test_a_result_that_cannot_be_told_is_lost_inside(raw, monkeypatch):
 
 
 def test_detection_that_breaks_down_costs_its_frames_and_no_more(raw, monkeypatch):
-    each, calls = Detection.each, []
+    detect, calls = Detection.detect, []
 
-    def fail(self, queue):
-        calls.append(len(queue))
-        for number, item in enumerate(each(self, queue)):
-            if number == 2 and len(calls) == 1:
-                raise RuntimeError("the device is gone")
-            yield item
+    def fail(self, state, frames, known, backlog):
+        calls.append(len(frames))
+        if len(calls) == 3:
+            raise RuntimeError("the device is gone")
+        return detect(self, state, frames, known, backlog)
 
-    monkeypatch.setattr(Detection, "each", fail)
+    monkeypatch.setattr(Detection, "detect", fail)
     (stop,) = processed(raw)
-    assert stop["ledger"]["skipped"] == {"internal_error": calls[0] - 2}
+    assert stop["ledger"]["skipped"] == {"internal_error": calls[2]}
+    assert stop["ledger"]["aligned"] == 4 - calls[2]
     assert stop["ledger"]["balanced"]

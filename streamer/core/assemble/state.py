@@ -293,8 +293,8 @@ def notify_all(state: AssemblerState, run: str, remarks: Iterable[tuple[str, str
     """Give several notices, (kind, message)."""
     out: tuple[Assembled, ...] = ()
     for kind, message in remarks:
-        state, said = notify(state, run, kind, message)
-        out += said
+        state, notices = notify(state, run, kind, message)
+        out += notices
     return state, out
 
 

@@ -29,7 +29,7 @@ from .reference import (
     same_energy,
 )
 from .settings import CorrectSettings
-from .state import BadFrameError, Correction, CorrectorState, Mean, Pending, PreparedReference
+from .state import BadFrameError, Correction, CorrectorState, Pending, PreparedReference
 
 # All by eye.
 _LEAST_SIDE = 8  # px: no camera is smaller
@@ -226,7 +226,11 @@ def _first(
     if flat is not None and flat.reference is not None:
         scaled = not (state.flats_first and is_single(state, settings))
         own = _correction(state, pending, flat.reference, settings, revision=0, scaled=scaled)
-        own = replace(own, provisional=scaled, final=False, note=_other_energy(own, flat))
+        own = replace(
+            _noted(own, f"flat of {flat.energy} eV for {own.energy} eV"),
+            provisional=scaled,
+            final=False,
+        )
         return state, own, flat.serial
     memory, coefficients, level = illumination.observe(
         state.illumination, pending.coarse, settings.illumination_order
@@ -234,7 +238,7 @@ def _first(
     assert state.shape is not None  # set by update
     surface = illumination.evaluate(coefficients, level, state.shape, pending.coarse.shape)
     own = _correction(state, pending, prepare_estimate(surface, settings), settings, revision=0)
-    own = replace(own, provisional=True, final=False, note=_joined(own.note, "no flat yet"))
+    own = replace(_noted(own, "no flat yet"), provisional=True, final=False)
     return replace(state, illumination=memory), own, -1
 
 
@@ -245,7 +249,7 @@ def _last(state: CorrectorState, pending: Pending, settings: CorrectSettings) ->
         return None
     revision, scaled = pending.revision + 1, not is_single(state, settings)
     own = _correction(state, pending, flat.reference, settings, revision=revision, scaled=scaled)
-    return replace(own, note=_other_energy(own, flat)) if scaled else own
+    return _noted(own, f"flat of {flat.energy} eV for {own.energy} eV") if scaled else own
 
 
 def _correction(
@@ -294,9 +298,5 @@ def _brightness(coarse: NDArray[np.float32], own: Correction) -> float:
     return float(np.percentile(logs, _BACKGROUND_PERCENTILE)) - own.log_scale
 
 
-def _other_energy(own: Correction, flat: Mean) -> str:
-    return _joined(own.note, f"flat of {flat.energy} eV for {own.energy} eV")
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)
+def _noted(own: Correction, remark: str) -> Correction:
+    return replace(own, note="; ".join(note for note in (own.note, remark) if note))

@@ -162,7 +162,7 @@ def is_single(state: CorrectorState, settings: CorrectSettings) -> bool:
 
 def same_energy(one: float | None, other: float | None, settings: CorrectSettings) -> bool:
     """Tell whether two energies, eV, agree within the tolerance; an unknown one agrees with all."""
-    return _distance(one, other) <= settings.energy_tolerance
+    return one is None or other is None or abs(one - other) <= settings.energy_tolerance
 
 
 def rate(level: float, exposure: float | None, settings: CorrectSettings) -> float:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CorrectSettings(BaseModel):
-    """How counts become optical density, and which pixels may be used."""
+    """Limits and choices by which counts become optical density."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""The newest checkpoint on disk: replaced in one step, so that a whole one is always there."""
+"""Keep the newest checkpoint on disk: replaced in one step, so that a whole one is always there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from ...errors import CheckpointError
-from . import state
+from .schema import SCHEMA
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _LARGEST = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What is known of a moment.
+    """State of a processor at a position of the journal.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ def pack(checkpoint: Checkpoint) -> bytes:
     """Turn a checkpoint into the bytes of its file."""
     body = pack_tree(
         {
-            "schema": state.SCHEMA,
+            "schema": SCHEMA.version,
             "position": checkpoint.position,
             "open_from": checkpoint.open_from,
             "made_for": checkpoint.made_for,
@@ -137,8 +137,8 @@ def unpack(data: bytes) -> Checkpoint:
     if zlib.crc32(body).to_bytes(4, "little") != data[len(_MAGIC) : head]:
         raise CheckpointError(f"the checkpoint is damaged: its checksum fails ({len(data)} bytes)")
     entries = unpack_tree(body)
-    if entries["schema"] != state.SCHEMA:
+    if entries["schema"] != SCHEMA.version:
         raise CheckpointError(
-            f"the checkpoint has schema {entries['schema']}, this version reads {state.SCHEMA}"
+            f"the checkpoint has schema {entries['schema']}, this version reads {SCHEMA.version}"
         )
     return Checkpoint(**{k: v for k, v in entries.items() if k != "schema"})

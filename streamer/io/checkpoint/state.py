@@ -1,4 +1,4 @@
-"""Objects of the core to a tree of plain values."""
+"""Objects of the core to a tree of plain values, and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,10 @@ from pydantic import BaseModel
 
 from ...errors import CheckpointError
 from .blobs import SMALLEST, Blobs
+from .schema import SCHEMA, Schema
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _NUMPY_KINDS = "biufcSUmM"
-SCHEMA = 2
-"""Raise it whenever bytes written before can no longer be read as what they were."""
 LIST = "l"
 TUPLE = "t"
 SET = "s"
@@ -38,12 +36,9 @@ MODEL = "M"
 COMPLEX = "j"
 SEEN = "r"
 """The object that was the n-th to be written: it is one object again when it is read."""
-PACKAGE = "operando."
-"""Only classes of this package are named in a checkpoint, and only dataclasses, enums and settings
-of it are built when one is read."""
 
 
-def encode(value: object, blobs: Blobs | None = None) -> Any:
+def encode(value: object, blobs: Blobs | None = None, schema: Schema = SCHEMA) -> Any:
     """Turn a value into nested lists and plain values, for msgpack.
 
     An object that is met twice is written once, so that branches that share their templates share
@@ -51,23 +46,25 @@ def encode(value: object, blobs: Blobs | None = None) -> Any:
 
     Parameters
     ----------
-    value : dataclasses, settings (pydantic models) and enums of this package, numpy arrays and
+    value : dataclasses, settings (pydantic models) and enums of the schema, numpy arrays and
         scalars, torch tensors, lists, tuples, sets, deques, mappings and plain values, nested.
     blobs : takes large arrays; without it they are written with the rest.
+    schema : names the classes; none but those are written, or built when they are read.
 
     Raises
     ------
     CheckpointError
         Something in it is none of these; the text says where.
     """
-    return _Encoder(blobs).value(value, "state")
+    return _Encoder(blobs, schema).value(value, "state")
 
 
 class _Encoder:
     """Remembers what was written, and keeps it alive so that no identity is used twice."""
 
-    def __init__(self, blobs: Blobs | None) -> None:
+    def __init__(self, blobs: Blobs | None, schema: Schema) -> None:
         self._blobs = blobs
+        self._schema = schema
         self._seen: dict[int, int] = {}
         self._alive: list[object] = []
 
@@ -96,8 +93,8 @@ class _Encoder:
             (np.ndarray, self._array),
             (np.generic, _scalar),
             (torch.Tensor, self._tensor),
-            (Enum, _enum),
-            (BaseModel, _model),
+            (Enum, self._enum),
+            (BaseModel, self._model),
             (complex, _complex),
             ((list, tuple, set, frozenset, deque), self._sequence),
             (Mapping, self._mapping),
@@ -107,10 +104,17 @@ class _Encoder:
         return None
 
     def _dataclass(self, value: Any, where: str) -> list[Any]:
+        tag = self._schema.tag_of(type(value), where)
         entries: list[Any] = []
         for item in fields(value):
             entries += [item.name, self.value(getattr(value, item.name), f"{where}.{item.name}")]
-        return [DATACLASS, _class_name(type(value), where), entries]
+        return [DATACLASS, tag, entries]
+
+    def _enum(self, value: Enum, where: str) -> list[Any]:
+        return [ENUM, self._schema.tag_of(type(value), where), value.name]
+
+    def _model(self, value: BaseModel, where: str) -> list[Any]:
+        return [MODEL, self._schema.tag_of(type(value), where), value.model_dump_json()]
 
     def _sequence(self, value: Any, where: str) -> list[Any]:
         kinds = {
@@ -148,12 +152,6 @@ class _Encoder:
         return [COUNTER if isinstance(value, Counter) else DICT, entries]
 
 
-def _class_name(cls: type, where: str) -> str:
-    if not cls.__module__.startswith(PACKAGE):
-        raise CheckpointError(f"{where} is a {cls.__module__}.{cls.__qualname__}, not one of ours")
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
 def _strides(value: np.ndarray[Any, Any]) -> list[int] | None:
     """Strides of an array that is not in C order.
 
@@ -169,22 +167,16 @@ def _scalar(value: np.generic, where: str) -> list[Any]:
     return [SCALAR, value.dtype.str, value.tobytes()]
 
 
-def _enum(value: Enum, where: str) -> list[Any]:
-    return [ENUM, _class_name(type(value), where), value.name]
-
-
-def _model(value: BaseModel, where: str) -> list[Any]:
-    return [MODEL, _class_name(type(value), where), value.model_dump_json()]
-
-
 def _complex(value: complex, _where: str) -> list[Any]:
     return [COMPLEX, value.real, value.imag]
 
 
-# A tree of plain values back to the objects it was made of.
-
-
-def decode(tree: Any, device: torch.device | str = "cpu", blobs: Blobs | None = None) -> Any:
+def decode(
+    tree: Any,
+    device: torch.device | str = "cpu",
+    blobs: Blobs | None = None,
+    schema: Schema = SCHEMA,
+) -> Any:
     """Turn a tree that `encode` made back into objects.
 
     Parameters
@@ -192,6 +184,7 @@ def decode(tree: Any, device: torch.device | str = "cpu", blobs: Blobs | None = 
     tree : as it came from msgpack.
     device : where tensors go that were not in the main memory.
     blobs : has the large arrays.
+    schema : knows the classes.
 
     Raises
     ------
@@ -199,15 +192,17 @@ def decode(tree: Any, device: torch.device | str = "cpu", blobs: Blobs | None = 
         It is no such tree, or one of another version of the program.
     """
     try:
-        return _Decoder(torch.device(device), blobs).value(tree)
-    except (TypeError, ValueError, IndexError, KeyError, AttributeError, ImportError) as error:
-        raise CheckpointError(f"the checkpoint is not of this version: {error}") from error
+        return _Decoder(torch.device(device), blobs, schema).value(tree)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        why = " ".join(str(error).split())  # pydantic's errors have several lines
+        raise CheckpointError(f"the checkpoint is not of this version: {why}") from error
 
 
 class _Decoder:
-    def __init__(self, device: torch.device, blobs: Blobs | None) -> None:
+    def __init__(self, device: torch.device, blobs: Blobs | None, schema: Schema) -> None:
         self._device = device
         self._blobs = blobs
+        self._schema = schema
         self._done: list[Any] = []
         self._readers: dict[str, Callable[..., Any]] = {
             LIST: self._items,
@@ -221,9 +216,9 @@ class _Decoder:
             BLOB: self._blob,
             SCALAR: _to_scalar,
             TENSOR: self._tensor,
-            ENUM: _to_enum,
+            ENUM: self._enum,
             DATACLASS: self._dataclass,
-            MODEL: _to_model,
+            MODEL: self._model,
             COMPLEX: complex,
         }
 
@@ -244,20 +239,15 @@ class _Decoder:
         values = [self.value(entry) for entry in entries]
         return dict(zip(values[::2], values[1::2], strict=True))
 
-    def _dataclass(self, name: str, entries: list[Any]) -> Any:
-        cls = _class(name)
-        if not (isinstance(cls, type) and is_dataclass(cls)):
-            raise CheckpointError(f"{name} is no dataclass")
-        values = dict(zip(entries[::2], (self.value(v) for v in entries[1::2]), strict=True))
-        expected = {item.name for item in fields(cls)}
-        if values.keys() != expected:
-            odd = ", ".join(sorted(values.keys() ^ expected))
-            raise CheckpointError(f"{name} has other fields now: {odd}")
-        # as it was, not as a constructor would make it anew
-        made = object.__new__(cls)
-        for field, value in values.items():
-            object.__setattr__(made, field, value)
-        return made
+    def _dataclass(self, tag: str, entries: list[Any]) -> Any:
+        values = (self.value(entry) for entry in entries[1::2])
+        return self._schema.make(tag, dict(zip(entries[::2], values, strict=True)))
+
+    def _enum(self, tag: str, member: str) -> Enum:
+        return self._schema.class_of(tag, Enum)[member]
+
+    def _model(self, tag: str, text: str) -> BaseModel:
+        return self._schema.class_of(tag, BaseModel).model_validate_json(text)
 
     def _blob(
         self, dtype: str, shape: list[int], strides: list[int] | None, name: str, crc32: int
@@ -269,12 +259,6 @@ class _Decoder:
     def _tensor(self, device: str, array: list[Any]) -> torch.Tensor:
         made = torch.from_numpy(_array(*array[1:]))
         return made if device == "cpu" else made.to(self._device)
-
-
-def _class(name: str) -> Any:
-    if not name.startswith(PACKAGE):
-        raise CheckpointError(f"{name} is not a class of this program")
-    return resolve_name(name)
 
 
 def _array(
@@ -293,17 +277,3 @@ def _array(
 
 def _to_scalar(dtype: str, data: bytes) -> Any:
     return np.frombuffer(data, np.dtype(dtype))[0]
-
-
-def _to_enum(name: str, member: str) -> Enum:
-    cls = _class(name)
-    if not (isinstance(cls, type) and issubclass(cls, Enum)):
-        raise CheckpointError(f"{name} is no enumeration")
-    return cls[member]
-
-
-def _to_model(name: str, text: str) -> BaseModel:
-    cls = _class(name)
-    if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
-        raise CheckpointError(f"{name} is no model of settings")
-    return cls.model_validate_json(text)

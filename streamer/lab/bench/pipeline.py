@@ -21,7 +21,7 @@ from ....callbacks.processor.processor import StreamProcessor
 from ....models.detector import Detections, make_detector
 from ....models.device import resolve_device
 from ...config import Settings
-from ...core import assemble, correct, documents, xanes
+from ...core import assemble, correct, data_keys, xanes
 from ...core.assemble.chunks import frames_from_chunk
 from ...core.frames import FrameRef, NamedDocument, OpticalDensityFrame, Role
 from ...core.link import make_linker
@@ -128,11 +128,11 @@ def time_stages(
 
 
 def _documents(result: FrameResult, update: xanes.XanesUpdate) -> list[dict[str, Any]]:
-    rows = [documents.particle_data(result, particle) for particle in result.particles]
-    rows += [documents.spectrum_data(row) for row in update.spectra]
-    rows += [documents.map_data(item) for item in update.maps]
+    rows = [data_keys.particle_data(result, particle) for particle in result.particles]
+    rows += [data_keys.spectrum_data(row) for row in update.spectra]
+    rows += [data_keys.map_data(item) for item in update.maps]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
-    return [*rows, documents.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
+    return [*rows, data_keys.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 
 
 def _detect(detector: Any, corrected: OpticalDensityFrame, device: torch.device) -> Detections:

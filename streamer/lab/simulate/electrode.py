@@ -1,4 +1,4 @@
-"""Where the particles of an electrode lie, how they move, and how some of them come and go."""
+"""Place the particles of an electrode, move them, and let some of them come and go."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Plan = Generator[Any, Any, Any]
 
 OUT_UM = 500.0
-"""How far the stage takes the sample out of the beam for a flat, um."""
+"""Distance by which the stage takes the sample out of the beam for a flat, um; by eye."""
 
 
 def txm_xanes(

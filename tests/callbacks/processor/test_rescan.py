@@ -165,7 +165,7 @@ def test_late_final_values_do_not_bring_a_run_back_that_was_too_long(monkeypatch
             super().keep(corrected, record)
             kept.append((corrected.revision, corrected.frame, len(self._store)))
 
-    monkeypatch.setattr("operando.callbacks.processor.processor.Rescan", Watched)
+    monkeypatch.setattr("operando.callbacks.processor.analysis.Rescan", Watched)
     settings = {"registration": {"whole_scan_frames": 3, "whole_scan_most": 6}}
     frames, _, _ = process(simulate_documents(SHORT, order="flat_last"), settings)
     assert frames["revision"].max() == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from operando.streamer.errors import CheckpointError
 from operando.streamer.io.checkpoint import Blobs, Checkpoint, CheckpointFiles, decode, encode
 from operando.streamer.io.checkpoint import state as tags
 from operando.streamer.io.checkpoint.files import pack, pack_tree, unpack_tree
+from operando.streamer.io.checkpoint.schema import SCHEMA
 
 
 def through(value, blobs=None):
@@ -128,12 +129,16 @@ def test_what_cannot_be_held_is_told_with_its_place(value, where):
 @pytest.mark.parametrize(
     "tree",
     [
+        [tags.DATACLASS, "Popen", []],
         [tags.DATACLASS, "subprocess:Popen", []],
-        [tags.DATACLASS, "operando.streamer.errors:ConfigError", []],
-        [tags.ENUM, "operando.streamer.core.results:Ledger", "x"],
-        [tags.MODEL, "operando.streamer.core.frames:FrameKey", "{}"],
-        [tags.DATACLASS, "operando.streamer.core.frames:FrameKey", ["run", "r"]],
-        [tags.DATACLASS, "operando.streamer.nothing:Gone", []],
+        [tags.DATACLASS, "ConfigError", []],
+        [tags.ENUM, "Ledger", "x"],
+        [tags.ENUM, "Role", "NONE"],
+        [tags.MODEL, "FrameKey", "{}"],
+        [tags.MODEL, "AssembleSettings", '{"nothing": 1}'],
+        [tags.DATACLASS, "Role", []],
+        [tags.DATACLASS, "FrameKey", ["run", "r"]],
+        [tags.DATACLASS, "Gone", []],
         [tags.ARRAY, "|O", [1], None, b"12345678"],
         [tags.ARRAY, "<f8", [7], None, b"12345678"],
         [tags.BLOB, "<f8", [1], None, "../../etc/passwd", 0],
@@ -143,8 +148,9 @@ def test_what_cannot_be_held_is_told_with_its_place(value, where):
     ],
 )
 def test_what_is_no_checkpoint_of_ours_is_refused(tree, tmp_path):
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError) as error:
         decode(tree, "cpu", Blobs(tmp_path))
+    assert "\n" not in str(error.value)
 
 
 def test_a_damaged_array_is_noticed(tmp_path):
@@ -194,7 +200,7 @@ def test_a_damaged_file_is_told_and_can_be_put_aside(damage, tmp_path):
 def test_another_schema_is_refused(tmp_path, monkeypatch):
     files = CheckpointFiles(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(tags, "SCHEMA", 99)
+        patched.setattr("operando.streamer.io.checkpoint.files.SCHEMA", replace(SCHEMA, version=99))
         files.write(pack(checkpoint()))
     with pytest.raises(CheckpointError, match="schema 99"):
         files.read()
