@@ -35,7 +35,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def result_documents() -> list[tuple[str, dict[str, Any]]]:
     """What the processor makes of a simulated scan of eight energies with three particles."""
-    from operando.callbacks.processor.processor import StreamProcessor
+    from helpers.results import collect
+
     from operando.streamer.lab.simulate import SimSettings, simulate_documents
 
     settings = SimSettings(
@@ -48,13 +49,7 @@ def result_documents() -> list[tuple[str, dict[str, Any]]]:
         drift_px=3.0,
         wander_px=0.5,
     )
-    results: list[tuple[str, dict[str, Any]]] = []
-    processor = StreamProcessor("sim_txm")
-    processor.subscribe(lambda name, doc: results.append((name, doc)))
-    for name, doc in simulate_documents(settings):
-        processor(name, doc)
-    processor.close()
-    return results
+    return collect(simulate_documents(settings), "sim_txm")
 
 
 @pytest.fixture(scope="session")

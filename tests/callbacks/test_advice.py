@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from event_model import DocumentNames, schema_validators
+from helpers.results import events, places
 
 from operando.callbacks import StreamProcessor
 from operando.callbacks.tiled.sink import TiledSink
@@ -84,12 +85,8 @@ def results(raw):
 @pytest.fixture
 def short(raw):
     """The run, broken off after 14 frames."""
-    primary = {d["uid"] for n, d in raw if n == "descriptor" and d["name"] == "primary"}
-    return [
-        (n, copy.deepcopy(d))
-        for n, d in raw
-        if not (n == "event" and d["descriptor"] in primary and d["seq_num"] > 14)
-    ]
+    late = places(raw)[14:]
+    return [item for i, item in enumerate(copy.deepcopy(raw)) if i not in late]
 
 
 def test_particles_are_told_to_be_leaving_before_they_are_lost(results):
@@ -148,9 +145,7 @@ def test_a_restored_processor_gives_the_same_advice(raw, results, tmp_path):
 
 def test_frames_without_light_are_an_alarm(short):
     documents = short
-    primary = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary"}
-    events = [d for n, d in documents if n == "event" and d["descriptor"] in primary]
-    for event in events[5:8]:
+    for event in events(documents, "primary")[5:8]:
         event["data"]["txm_image"] = np.full_like(event["data"]["txm_image"], 100)
     beam = table(process(documents))
     beam = beam[beam["kind"] == "beam"]
@@ -161,8 +156,7 @@ def test_frames_without_light_are_an_alarm(short):
 def recenter_events(raw, frame, move, acted=1):
     """The documents of a run, with one of the feedback loop before a frame."""
     start = raw[0][1]
-    primary = {d["uid"] for n, d in raw if n == "descriptor" and d["name"] == "primary"}
-    at = [i for i, (n, d) in enumerate(raw) if n == "event" and d["descriptor"] in primary][frame]
+    at = places(raw)[frame]
     time = raw[at][1]["time"] - 1.0
     data = {"move_y": move[0], "move_x": move[1], "sigma": 0.1, "acted": acted, "reason": ""}
     data = {f"recenter_{key}": value for key, value in data.items()}

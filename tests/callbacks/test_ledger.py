@@ -6,8 +6,8 @@ import copy
 
 import numpy as np
 import pytest
+from helpers.results import collect, events
 
-from operando.callbacks import StreamProcessor
 from operando.callbacks.processor.detection import Detection
 from operando.streamer.config import load_settings
 from operando.streamer.core import documents
@@ -27,12 +27,8 @@ TINY = SimSettings(
 
 def processed(documents, **settings):
     """The stop document of each run."""
-    stops = []
-    processor = StreamProcessor(load_settings("sim_txm", settings))
-    processor.subscribe(lambda _, doc: stops.append(doc), "stop")
-    processor.process(documents)
-    processor.close()
-    return stops
+    results = collect([documents], load_settings("sim_txm", settings), groups=True)
+    return [doc for name, doc in results if name == "stop"]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +38,7 @@ def raw():
 
 def second_exposure_nan(raw):
     documents = copy.deepcopy(raw)
-    uid = next(d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary")
-    event = [d for n, d in documents if n == "event" and d["descriptor"] == uid][2]
+    event = events(documents, "primary")[2]
     images = event["data"]["txm_image"].astype(np.float32)
     images[1] = np.nan
     event["data"]["txm_image"] = images

@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import pandas as pd
 import pytest
+from helpers.results import collect, ledgers, places, table
 from scipy.ndimage import gaussian_filter
 
-from operando.callbacks import StreamProcessor
-from operando.streamer.core.streams import rows_of
 from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
 SMALL = SimSettings(
@@ -25,15 +23,8 @@ IMAGE = "txm_image"
 
 
 def process(documents):
-    results = []
-    processor = StreamProcessor()
-    processor.subscribe(lambda name, doc: results.append((name, doc)))
-    for name, doc in documents:
-        processor(name, doc)
-    processor.close()
-    rows = {"frames": [], "particles": [], **rows_of(results)}
-    stop = next(doc for name, doc in results if name == "stop")
-    return pd.DataFrame(rows["frames"]), pd.DataFrame(rows["particles"]), stop["ledger"]
+    results = collect(documents)
+    return table(results, "frames"), table(results, "particles"), ledgers(results)[0]
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +32,10 @@ def raw():
     return list(simulate_documents(SMALL, order="flat_first"))
 
 
-def primary(documents):
-    """Places of the sample events in a list of documents."""
-    uid = next(d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary")
-    return [i for i, (n, d) in enumerate(documents) if n == "event" and d["descriptor"] == uid]
-
-
 def changed(raw, frame, image):
     """Documents with another image of one frame."""
     documents = copy.deepcopy(raw)
-    data = documents[primary(documents)[frame]][1]["data"]
+    data = documents[places(documents)[frame]][1]["data"]
     data[IMAGE] = image(data[IMAGE])
     return documents
 
@@ -92,7 +77,7 @@ def test_a_blank_frame_is_skipped(raw, image, reason):
 
 
 def test_the_image_before_under_a_new_number_is_a_duplicate(raw):
-    old = raw[primary(raw)[3]][1]["data"][IMAGE]
+    old = raw[places(raw)[3]][1]["data"][IMAGE]
     frames, _, ledger = process(changed(raw, 4, lambda _: old))
     assert ledger["skipped"] == {"duplicate": 1}
     assert list(frames["reason"]) == ["", "", "", "", "duplicate", *[""] * 5]
@@ -100,9 +85,9 @@ def test_the_image_before_under_a_new_number_is_a_duplicate(raw):
 
 def test_a_late_frame_is_skipped_and_the_others_stand(raw):
     documents = list(raw)
-    places = primary(documents)
-    late = documents.pop(places[3])
-    documents.insert(places[5], late)
+    at = places(documents)
+    late = documents.pop(at[3])
+    documents.insert(at[5], late)
     _, particles, ledger = process(documents)
     assert ledger["skipped"] == {"out_of_order": 1}
     assert ledger["aligned"] == 9
@@ -112,7 +97,7 @@ def test_a_late_frame_is_skipped_and_the_others_stand(raw):
 
 def test_an_event_number_that_comes_again_is_a_duplicate(raw):
     documents = list(raw)
-    place = primary(documents)[5]
+    place = places(documents)[5]
     again = {**documents[place][1], "uid": "another"}
     documents.insert(place + 1, ("event", again))
     _, _, ledger = process(documents)

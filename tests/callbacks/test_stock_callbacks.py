@@ -10,6 +10,7 @@ import pytest
 from bluesky.callbacks.best_effort import BestEffortCallback
 from bluesky.callbacks.core import CallbackBase, LiveTable
 from bluesky.callbacks.mpl_plotting import LivePlot
+from helpers.results import events
 
 from operando.callbacks import OneStream
 from operando.streamer.core.view import init, update
@@ -29,11 +30,6 @@ def rows(printed):
     """Cells of the lines of a table."""
     lines = [line for line in printed if line.startswith("|") and "seq_num" not in line]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def events(documents, stream):
-    uids = {d["uid"]: d["name"] for n, d in documents if n == "descriptor"}
-    return [d for n, d in documents if n == "event" and uids[d["descriptor"]] == stream]
 
 
 def lines():

@@ -14,6 +14,7 @@ import yaml
 import zmq
 from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
+from helpers.results import events
 
 from operando.streamer.config import load_settings
 from operando.streamer.lab.simulate import SimSettings, Truth, simulate_documents
@@ -39,11 +40,6 @@ def scan(plan):
     engine.subscribe(lambda name, doc: documents.append((name, doc)))
     engine(plan)
     return documents
-
-
-def events(documents, stream):
-    wanted = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == stream}
-    return [d for n, d in documents if n == "event" and d["descriptor"] in wanted]
 
 
 @pytest.fixture(scope="module")

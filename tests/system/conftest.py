@@ -14,6 +14,7 @@ from bluesky import RunEngine
 from tiled.client import from_uri
 from tiled.client.container import Container
 
+from operando.streamer.core.streams import rows_of
 from operando.streamer.io.recording.reader import read_documents
 from operando.streamer.lab.rig import Child, start_proxy, start_service
 from operando.streamer.service.tiled_server import EmbeddedTiled, free_port
@@ -90,14 +91,8 @@ class Results:
     @classmethod
     def of_documents(cls, documents) -> Results:
         """Out of result documents."""
-        names, rows, stop = {}, {"particles": [], "frames": []}, {}
-        for name, doc in documents:
-            if name == "descriptor":
-                names[doc["uid"]] = doc["name"]
-            elif name == "event":
-                rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
-            elif name == "stop":
-                stop = doc
+        rows = {"particles": [], "frames": [], **rows_of(documents)}
+        stop = next((doc for name, doc in reversed(documents) if name == "stop"), {})
         particles, frames = rows["particles"], rows["frames"]
         return cls(
             particles=_scalars(particles, IMAGES["particles"]),

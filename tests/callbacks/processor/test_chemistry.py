@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from event_model import DocumentNames, schema_validators
+from helpers.results import collect
 from tiled.client import from_uri
 
 from operando.callbacks import StreamProcessor
 from operando.callbacks.tiled.sink import TiledSink
 from operando.streamer.config import load_settings
 from operando.streamer.core import xanes
+from operando.streamer.core.streams import rows_of
 from operando.streamer.errors import ConfigError
 from operando.streamer.io.tiled.settings import TiledSettings
 from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
@@ -42,13 +44,7 @@ def raw(simulator):
 
 
 def process(raw, **settings):
-    results = []
-    processor = StreamProcessor(load_settings("sim_txm", settings))
-    processor.subscribe(lambda name, doc: results.append((name, doc)))
-    for name, doc in raw:
-        processor(name, doc)
-    processor.close()
-    return results
+    return collect(raw, load_settings("sim_txm", settings))
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +53,7 @@ def results(raw):
 
 
 def events(results, stream):
-    wanted = {d["uid"] for n, d in results if n == "descriptor" and d["name"] == stream}
-    return [d["data"] for n, d in results if n == "event" and d["descriptor"] in wanted]
+    return rows_of(results).get(stream, [])
 
 
 def followed(spectra):
@@ -136,11 +131,7 @@ def test_spectra_come_before_the_frame_that_brought_them(results):
 
 
 def test_live_and_batched_are_the_same(raw, results):
-    together = []
-    processor = StreamProcessor(load_settings("sim_txm", {"xanes": {"every": 12}}))
-    processor.subscribe(lambda name, doc: together.append((name, doc)))
-    processor.process(raw)
-    processor.close()
+    together = collect([raw], load_settings("sim_txm", {"xanes": {"every": 12}}), groups=True)
     for stream in ("spectra", "maps"):
         for one, other in zip(events(results, stream), events(together, stream), strict=True):
             for key in one:

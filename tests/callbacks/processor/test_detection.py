@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.results import collect, ledgers, places, table
 
-from operando.callbacks import StreamProcessor
 from operando.models.detector import Detections, IncrementalDetector
 from operando.models.settings import DetectSettings
 from operando.models.threshold.detector import ThresholdDetector
-from operando.streamer.config import load_settings
 from operando.streamer.core.pipeline.pipeline import Pipeline
 from operando.streamer.lab.simulate import SimSettings, Simulator, simulate_documents
 
@@ -99,21 +98,10 @@ def groups_of(documents, count):
 
 def process(groups, detect, timer=None):
     """Frames, particles and the ledger of a run whose documents come in groups."""
-    results = []
-    registration = {"whole_scan": False}
-    settings = load_settings(None, {"detect": detect, "registration": registration})
-    processor = StreamProcessor(settings, **({"timer": timer} if timer else {}))
-    processor.subscribe(lambda name, doc: results.append((name, doc)))
-    for group in groups:
-        processor.process(copy.deepcopy(group))
-    processor.close()
-    names = {d["uid"]: d["name"] for n, d in results if n == "descriptor"}
-    rows = {"frames": [], "particles": []}
-    for name, doc in results:
-        if name == "event":
-            rows.setdefault(names[doc["descriptor"]], []).append(doc["data"])
-    ledger = next(doc["ledger"] for name, doc in results if name == "stop")
-    return pd.DataFrame(rows["frames"]), pd.DataFrame(rows["particles"]), ledger
+    settings = {"detect": detect, "registration": {"whole_scan": False}}
+    timing = {"timer": timer} if timer else {}
+    results = collect(map(copy.deepcopy, groups), settings, groups=True, **timing)
+    return table(results, "frames"), table(results, "particles"), ledgers(results)[0]
 
 
 def plain(rows):
@@ -135,15 +123,9 @@ def usual(raw):
     return process([raw], {})
 
 
-def primary(documents):
-    """Places of the sample events in a list of documents."""
-    uid = next(d["uid"] for n, d in documents if n == "descriptor" and d["name"] == "primary")
-    return [i for i, (n, d) in enumerate(documents) if n == "event" and d["descriptor"] == uid]
-
-
 def scaled(raw, frame, factor):
     documents = copy.deepcopy(raw)
-    data = documents[primary(documents)[frame]][1]["data"]
+    data = documents[places(documents)[frame]][1]["data"]
     data["txm_image"] = (data["txm_image"] * factor).astype(data["txm_image"].dtype)
     return documents
 
@@ -193,7 +175,7 @@ def burst(raw, monkeypatch, detect):
         return look(self, od, valid)
 
     monkeypatch.setattr(ThresholdDetector, "detect", slow)
-    first, last = (primary(raw)[n] for n in (6, 11))
+    first, last = (places(raw)[n] for n in (6, 11))
     groups = [*groups_of(raw[:first], 1), raw[first : last + 1], *groups_of(raw[last + 1 :], 1)]
     return process(groups, {"deadline_s": 4.0, **detect}, ticks)
 

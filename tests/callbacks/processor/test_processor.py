@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from event_model import DocumentNames, schema_validators
+from helpers.results import collect, places, table
 
 from operando.callbacks import StreamProcessor
 from operando.models.threshold.detector import ThresholdDetector
@@ -44,21 +45,8 @@ SMALL = SimSettings(
 
 def run(documents, *, grouped=False, settings=None, clock=lambda: 1_700_000_100.0):
     """Result documents of raw documents, sent one by one or all at once."""
-    results = []
-    processor = StreamProcessor(settings, clock=clock)
-    processor.subscribe(lambda name, doc: results.append((name, doc)))
-    if grouped:
-        processor.process(documents)
-    else:
-        for name, doc in documents:
-            processor(name, doc)
-    processor.close()
-    return results
-
-
-def table(results, stream):
-    uids = {d["uid"] for n, d in results if n == "descriptor" and d["name"] == stream}
-    return pd.DataFrame([d["data"] for n, d in results if n == "event" and d["descriptor"] in uids])
+    documents = [documents] if grouped else documents
+    return collect(documents, settings, groups=grouped, clock=clock)
 
 
 @pytest.fixture(scope="module")
@@ -288,11 +276,6 @@ def test_raw_frames_spill_to_disk_and_come_back(raw, results):
     )
 
 
-def images_of(documents, stream):
-    uids = {d["uid"] for n, d in documents if n == "descriptor" and d["name"] == stream}
-    return [i for i, (n, d) in enumerate(documents) if n == "event" and d["descriptor"] in uids]
-
-
 def tracked(results, revision=None):
     rows = table(results, "particles")
     rows = rows[rows["state"].isin(["tentative", "tracked"])]
@@ -304,7 +287,7 @@ def without(documents, dropped):
 
 
 def test_sparse_flats_leave_motion_in_one_piece(raw):
-    flats = images_of(raw, "flat")
+    flats = places(raw, "flat")
     results = run(without(copy.deepcopy(raw), [f for i, f in enumerate(flats) if i % 3 != 2]))
     frames = table(results, "frames")
     finals = frames[frames["revision"] > 0]["frame"].tolist()
@@ -318,7 +301,7 @@ def test_sparse_flats_leave_motion_in_one_piece(raw):
 
 def test_flats_at_the_end_in_any_order_give_finals_in_frame_order():
     documents = list(simulate_documents(SMALL, order="flat_last"))
-    flats = images_of(documents, "flat")
+    flats = places(documents, "flat")
     reverse = dict(zip(flats, reversed([documents[f] for f in flats]), strict=True))
     results = run([reverse.get(i, item) for i, item in enumerate(documents)])
     frames = table(results, "frames")
@@ -332,8 +315,8 @@ def test_a_first_frame_without_particles_in_a_known_sample(raw):
     simulator = Simulator(settings)
     first = list(simulate_documents(simulator=simulator, order="flat_first", scan=0))
     second = list(simulate_documents(simulator=simulator, order="flat_first", scan=1))
-    flat = second[images_of(second, "flat")[0]][1]["data"]["txm_image"]
-    second[images_of(second, "primary")[0]][1]["data"]["txm_image"] = flat
+    flat = second[places(second, "flat")[0]][1]["data"]["txm_image"]
+    second[places(second, "primary")[0]][1]["data"]["txm_image"] = flat
     results = run([*first, *second])
     shapes = [
         d["data_keys"]["roi"]["shape"]
@@ -344,7 +327,7 @@ def test_a_first_frame_without_particles_in_a_known_sample(raw):
 
 
 def test_events_that_never_came_are_told(raw):
-    primary = images_of(raw, "primary")
+    primary = places(raw, "primary")
     results = run(without(copy.deepcopy(raw), [primary[2], primary[3], primary[5]]))
     ledger = results[-1][1]["ledger"]
     assert ledger["received"] == 6
@@ -354,7 +337,7 @@ def test_events_that_never_came_are_told(raw):
 
 def test_repeated_sequence_numbers_of_a_rewound_plan(raw):
     documents = copy.deepcopy(raw)
-    primary = images_of(documents, "primary")
+    primary = places(documents, "primary")
     again = copy.deepcopy(documents[primary[3]])
     again[1]["uid"] = "0" * 36
     documents.insert(primary[3] + 1, again)
@@ -393,7 +376,7 @@ def test_a_failing_detector_costs_one_frame(raw, monkeypatch):
 
 def test_all_frames_unusable_still_have_their_events(raw):
     documents = copy.deepcopy(raw)
-    for index in images_of(documents, "primary"):
+    for index in places(documents, "primary"):
         image = documents[index][1]["data"]["txm_image"]
         documents[index][1]["data"]["txm_image"] = np.zeros_like(image)
     results = run(documents)

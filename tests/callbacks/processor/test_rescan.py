@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.results import places
 from scipy.ndimage import gaussian_filter
 
 from operando.callbacks import StreamProcessor
@@ -202,17 +203,12 @@ def test_a_fault_of_the_second_look_leaves_the_values_and_closes_the_run(
 
 
 def test_a_blurred_frame_stays_what_it_was(short):
-    uid = next(d["uid"] for n, d in short if n == "descriptor" and d["name"] == "primary")
-    documents, count = [], 0
-    for name, doc in short:
-        if name == "event" and doc["descriptor"] == uid:
-            if count == 6:
-                data = dict(doc["data"])
-                pixels = data["txm_image"].astype(np.float64)
-                data["txm_image"] = gaussian_filter(pixels, (0, 3, 3)).astype(np.uint16)
-                doc = {**doc, "data": data}
-            count += 1
-        documents.append((name, doc))
+    documents = list(short)
+    at = places(documents)[6]
+    event = documents[at][1]
+    pixels = event["data"]["txm_image"].astype(np.float64)
+    smooth = gaussian_filter(pixels, (0, 3, 3)).astype(np.uint16)
+    documents[at] = "event", {**event, "data": {**event["data"], "txm_image": smooth}}
     frames, particles, (stop,) = process(documents, LOOK)
     assert stop["ledger"]["degraded"] == 1
     told = frames[frames["frame"] == 6].set_index("revision")

@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
+from helpers.results import events
 from scipy.ndimage import gaussian_filter
 
 from operando.callbacks import StreamProcessor
@@ -51,8 +52,7 @@ def process(documents, chosen):
 
 def test_a_blurred_frame_stays_blurred():
     raw = copy.deepcopy(list(simulate_documents(SMALL, order="flat_first")))
-    primary = next(d["uid"] for n, d in raw if n == "descriptor" and d["name"] == "primary")
-    data = [d["data"] for n, d in raw if n == "event" and d["descriptor"] == primary][7]
+    data = events(raw, "primary")[7]["data"]
     smooth = gaussian_filter(data["txm_image"].astype(np.float64), (0, 2.5, 2.5))
     data["txm_image"] = smooth.astype(np.uint16)
     frames, particles = process(raw, settings())

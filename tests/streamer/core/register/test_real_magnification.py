@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
+from helpers.results import collect, table
 
-from operando.callbacks import StreamProcessor
-from operando.streamer.config import load_settings
 from operando.streamer.core.register.deformation import scale_between
 from operando.streamer.io.importers import import_documents
 
@@ -20,23 +18,12 @@ EXPECTED, TOLERANCE = 0.9969, 0.001
 
 @pytest.fixture(scope="module")
 def streams(shared_data):
-    documents = []
-    processor = StreamProcessor(load_settings("ssrl_6_2c"))
-    processor.subscribe(lambda name, doc: documents.append((name, doc)))
-    for name, doc in import_documents(shared_data / "txm-ssrl-nca"):
-        processor(name, doc)
-    processor.close()
-    names = {d["uid"]: d["name"] for n, d in documents if n == "descriptor"}
+    documents = collect(import_documents(shared_data / "txm-ssrl-nca"), "ssrl_6_2c")
     tables = {}
     for stream in ("frames", "particles"):
-        rows = [
-            {k: v for k, v in d["data"].items() if k not in ("roi", "aligned")}
-            for n, d in documents
-            if n == "event" and names[d["descriptor"]] == stream
-        ]
-        table = pd.DataFrame(rows)
-        newest = table["revision"] == table.groupby("frame")["revision"].transform("max")
-        tables[stream] = table[newest]
+        rows = table(documents, stream)
+        newest = rows["revision"] == rows.groupby("frame")["revision"].transform("max")
+        tables[stream] = rows[newest]
     return tables
 
 
