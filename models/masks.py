@@ -58,6 +58,14 @@ def without_tendrils_each(masks: Mask, thickness: NDArray[np.integer]) -> Mask:
     return out
 
 
+def bounds(mask: Mask) -> tuple[slice, slice]:
+    """Find the rows and columns that a mask (h, w) reaches over; one of each if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def components(mask: Mask, structure: Mask | None = None) -> tuple[NDArray[np.int32], int]:
     """Label the connected components; labels from 1, and how many there are."""
     labels = np.empty(mask.shape, np.int32)

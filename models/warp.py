@@ -74,7 +74,10 @@ def crop(image: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
     out = raw.masked_fill_(bad, 0.0) if some else raw
     for axis in (1, 2):
         out = _combined(out, taps[:, axis - 1].to(out.dtype), axis)
-        bad = _spread(bad, lone[:, axis - 1], axis) if some else bad
+        if some:  # one of four along the axis is bad, or the pixel itself where it is lone
+            one, own, three, four = (bad.narrow(axis, i, bad.shape[axis] - 3) for i in range(4))
+            alone = lone[:, axis - 1, None, None]
+            bad = torch.where(alone, own, one | own | three | four)
     return (out.masked_fill_(bad, torch.nan) if some else out)[:, None]
 
 
@@ -203,9 +206,3 @@ def _combined(windows: torch.Tensor, taps: torch.Tensor, axis: int) -> torch.Ten
     for i in (1, 2, 3):
         out.addcmul_(windows.narrow(axis, i, size), weights[:, i])
     return out
-
-
-def _spread(bad: torch.Tensor, lone: torch.Tensor, axis: int) -> torch.Tensor:
-    """Tell whether a needed pixel is bad: one of four along an axis, or the pixel where lone."""
-    one, own, three, four = (bad.narrow(axis, i, bad.shape[axis] - 3) for i in range(4))
-    return torch.where(lone[:, None, None], own, one | own | three | four)

@@ -10,7 +10,7 @@ from scipy.interpolate import Akima1DInterpolator
 
 from ....models.arrays import Array
 from ...errors import ConfigError
-from .curve import SpectrumOperators, find_edges, make_operators, pre_edge_line, steepest
+from .curve import SpectrumOperators, edge_line, find_edges, make_operators, steepest
 from .settings import XanesSettings
 
 SIGMA = 0.01
@@ -87,7 +87,7 @@ def _edge(name: str, operators: SpectrumOperators, mu: Array) -> float:
 
 def _normalised(raw: PhaseReference, settings: XanesSettings) -> PhaseReference:
     operators = make_operators(raw.energy, raw.edge, settings)
-    line = pre_edge_line(raw.energy, raw.energy, raw.edge, settings)
+    line = edge_line(raw.energy, raw.edge, -settings.pre_edge, raw.energy)
     if operators is None or line is None:
         raise ConfigError(f"{raw.name}: does not span its edge at {raw.edge:.0f} eV")
     step = float(operators.step @ raw.mu)
