@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from operando.streamer.lab.evaluate.calibration import calibration, summary
+from operando.streamer.lab.evaluate.bound import calibration, summary
 
 
 def drawn(n_particles=40, n_frames=60, seed=0, spread=(0.05, 1.0)):
