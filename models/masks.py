@@ -73,6 +73,14 @@ def components(mask: Mask, structure: Mask | None = None) -> tuple[NDArray[np.in
     return labels, int(count)  # pyright: ignore[reportArgumentType]
 
 
+def bounding_box(mask: Mask, top: int, left: int) -> tuple[int, int, int, int]:
+    """Return the half-open bounds (y0, x0, y1, x1) of a mask (h, w) that begins at (top, left)."""
+    if not mask.any():
+        return (top, left, top, left)
+    y, x = bounds(mask)
+    return (top + y.start, left + x.start, top + y.stop, left + x.stop)
+
+
 def main_parts(masks: Mask) -> Mask:
     """Keep the largest connected component in each of a stack of masks, (n, h, w)."""
     labels, count = components(masks, _STACK)

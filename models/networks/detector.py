@@ -129,8 +129,11 @@ class NetworksDetector:
         self, contours: Contours, shape: tuple[int, int], doubts: list[str]
     ) -> list[Detections]:
         """Rate contours; return what is confirmed, by frame, in their order."""
-        s = self.settings
-        contours = contours.pick(self._sized(contours))
+        s, diameter = self.settings, contours.diameter
+        fits = (diameter >= _SIZES[0] * s.min_diameter_px) & (
+            diameter <= _SIZES[1] * s.max_diameter_px
+        )
+        contours = contours.pick(fits & (contours.presence >= s.networks.min_presence))
         pairs = find_pairs(contours)
         apart = pairs.pick(pairs.inside <= s.networks.max_overlap)
         found = rims(contours, others(contours, apart) > np.maximum(contours.share, 0.5))
@@ -143,12 +146,6 @@ class NetworksDetector:
             paint(contours.pick(which), found.pick(which), score[which], shape, doubt)
             for which, doubt in zip(rows, doubts, strict=True)
         ]
-
-    def _sized(self, contours: Contours) -> NDArray[np.bool_]:
-        s, diameter = self.settings, contours.diameter
-        fits = diameter >= _SIZES[0] * s.min_diameter_px
-        fits &= diameter <= _SIZES[1] * s.max_diameter_px
-        return fits & (contours.presence >= s.networks.min_presence)
 
 
 def _common_shift(seen: Contours, expected: Expected) -> NDArray[np.float64]:

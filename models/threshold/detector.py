@@ -16,7 +16,7 @@ from scipy.ndimage import find_objects
 
 from ..arrays import Image, Labels, Mask
 from ..detector import Detections, soft_step
-from ..masks import bounds, fill_defects, grow
+from ..masks import bounding_box, bounds, fill_defects, grow
 from ..settings import DetectSettings
 from .contour import CandidateScene, CandidateWindow, RefinedMask, refine
 from .pyramid import (
@@ -25,6 +25,7 @@ from .pyramid import (
     Pyramids,
     estimate_background,
     gaussian,
+    refined,
     refined_part,
 )
 from .regions import find_regions
@@ -82,12 +83,13 @@ class ThresholdDetector:
         """Find the coarse regions of a frame."""
         s = self.settings
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
-        fine_valid, wide_valid = fine.valid, wide.valid
-        rough = (fine.value - background.over(fine)) * fine_valid
-        broad = (wide.value - background.over(wide)) * wide_valid
+        rough, broad = (
+            (level.value - refined(background.value, background.step // level.step)) * level.valid
+            for level in (fine, wide)
+        )
         flat = gaussian(rough, 1.5, 2.5)
-        limit = max(s.snr * _noise(flat[fine_valid]), s.min_contrast)
-        noise = _noise(broad[wide_valid])
+        limit = max(s.snr * _noise(flat[fine.valid]), s.min_contrast)
+        noise = _noise(broad[wide.valid])
         limit_broad = max(s.snr * noise, s.min_contrast)
         peak = (broad > limit_broad).repeat(2, 0).repeat(2, 1) | (flat > 2 * limit)
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
@@ -269,7 +271,4 @@ def _paint(labels: Labels, candidate: Candidate, n: int) -> tuple[int, int, int,
     target = labels[y0:y1, x0:x1]
     mask = (fine[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
     target[mask] = n
-    if not mask.any():
-        return (y0, x0, y0, x0)
-    inner_y, inner_x = bounds(mask)
-    return (y0 + inner_y.start, x0 + inner_x.start, y0 + inner_y.stop, x0 + inner_x.stop)
+    return bounding_box(mask, y0, x0)

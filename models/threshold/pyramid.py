@@ -231,10 +231,6 @@ class CoarseBackground:
         near = slice(factor // 2 - 1, factor // 2 + 1)
         return middle[:, near, :, near].mean((1, 3))[rows, columns]
 
-    def over(self, level: Level) -> Image:
-        """Interpolate on the whole grid of a level, OD."""
-        return refined(self.value, self.step // level.step)
-
 
 def estimate_background(level: Level, scale_px: float) -> CoarseBackground | None:
     """Estimate a background that particles, which are denser than it, do not pull up.

@@ -8,7 +8,7 @@ cannot reach it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -252,11 +252,6 @@ def calibration(errors: pd.DataFrame) -> dict[str, Calibration]:
     for name in ("below", "above"):
         found[f"within {name}"] = _summary(apart, region == name)
     return found
-
-
-def summary(found: dict[str, Calibration]) -> dict[str, dict[str, float]]:
-    """Return plain numbers, for JSON."""
-    return {name: asdict(one) for name, one in found.items()}
 
 
 def _normalised(errors: pd.DataFrame, by: list[str]) -> _Normalised:

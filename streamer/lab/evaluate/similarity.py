@@ -8,7 +8,7 @@ changes with the energy: even the oracle does not reach a similarity of 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -48,10 +48,6 @@ class AlignedSsim:
     variance: float
     oracle_mean: float
     oracle_variance: float
-
-    def summary(self) -> dict[str, float]:
-        """Return plain numbers, for JSON."""
-        return asdict(self)
 
 
 def sides_of(radius: Array) -> NDArray[np.int64]:
@@ -154,10 +150,6 @@ class DifferentialMaps:
     n: int
     residual: float
     oracle: float
-
-    def summary(self) -> dict[str, float]:
-        """Return plain numbers, for JSON."""
-        return asdict(self)
 
 
 def compare_maps(
