@@ -193,7 +193,7 @@ class LiveResults:
 
 
 def _find(client: Container, run: str | None) -> Container:
-    if _is_result(client):
+    if any(spec.name == RUN_SPEC for spec in client.specs):
         return client
     if run is not None and run in client:
         return cast("Container", client[run])
@@ -204,10 +204,6 @@ def _find(client: Container, run: str | None) -> Container:
         wanted = "result run" if run is None else f"result run {run}, nor one of a raw run {run},"
         raise LookupError(f"there is no {wanted} at {without_key(client.uri)} yet")
     return cast("Container", runs.values().last())
-
-
-def _is_result(client: Container) -> bool:
-    return any(spec.name == RUN_SPEC for spec in client.specs)
 
 
 def _newest(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -312,7 +308,8 @@ class TiledFollower:
         if stream == "particles":  # only the newest is shown, and that before while its frame waits
             table = table.sort_values(["frame", "revision"], kind="stable")
             table = table.groupby("particle").tail(2)
-        self.view = take_rows(self.view, stream, _records(table))
+        records = cast("list[Mapping[str, Any]]", table.to_dict("records"))
+        self.view = take_rows(self.view, stream, records)
 
 
 def _without_gap(table: pd.DataFrame, seen: int) -> pd.DataFrame:
@@ -322,7 +319,3 @@ def _without_gap(table: pd.DataFrame, seen: int) -> pd.DataFrame:
     ordered = table.sort_values("seq_num")
     wanted = np.arange(seen + 1, seen + 1 + len(ordered))
     return ordered.loc[ordered["seq_num"].to_numpy() == wanted]
-
-
-def _records(table: pd.DataFrame) -> list[Mapping[str, Any]]:
-    return cast("list[Mapping[str, Any]]", table.to_dict("records"))

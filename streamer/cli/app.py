@@ -10,7 +10,7 @@ import typer
 
 from ..errors import OperandoError, SinkError
 from ..io.redact import report_uncaught
-from . import bench, demo, network, process, record, replay, serve, train, watch
+from . import bench, demo, process, record, replay, serve, train, watch
 from .options import Exit, LogFormatOption, epilog
 from .terminal import LogFormat, say, set_up_log
 
@@ -26,8 +26,8 @@ app = typer.Typer(
 
 app.command(name="dashboard")(serve.dashboard)
 app.command(name="demo")(demo.demo)
-app.command(name="forward")(network.forward)
-app.command(name="keys")(network.keys)
+app.command(name="forward")(serve.forward)
+app.command(name="keys")(serve.keys)
 app.command(name="ioc")(serve.ioc)
 app.command(name="process", epilog=epilog())(process.process)
 app.command(name="journal")(record.journal)

@@ -20,10 +20,10 @@ from ..service.operation.metrics import Family
 from ..service.operation.monitor import CheckResult, Monitor, Watched, watch_tiled
 from ..service.operation.systemd import notify
 from ..service.service import Processor, Service
-from .network import listening_with
 from .outputs import Outputs, processor_with_sinks, publishing, serving_variables, settings_of
 from .process import ProcessOptions
 from .progress import Connection, follow, show_ended
+from .serve import listening_with
 from .terminal import end_after, say
 
 _CONFIRM_S = 60.0  # longest wait of the last checkpoint for the sinks; by eye

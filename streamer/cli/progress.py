@@ -45,7 +45,7 @@ class Connection:
         if not self.ready and self._source.wait_ready(0):
             self.ready = True
             say(f"ready: {self._said}")
-        elif not self.ready and not self._warned and self._waited > _PATIENCE_S:
+        elif not (self.ready or self._warned) and time.monotonic() > self._since + _PATIENCE_S:
             self._warned = True
             say(
                 f"no proxy answers at {self._address} yet (is bluesky-0MQ-proxy running there?); "
@@ -53,10 +53,6 @@ class Connection:
                 "yellow",
             )
         return self.ready
-
-    @property
-    def _waited(self) -> float:
-        return time.monotonic() - self._since
 
 
 def follow(

@@ -25,8 +25,8 @@ def record(
     from ..io.recording.writer import RecordingWriter
     from ..io.sources import make_source
     from ..io.wire.queue import DROPPED
-    from .network import listening_with
     from .progress import Connection
+    from .serve import listening_with
     from .terminal import console, say, stop_at_signals
 
     stop = stop_at_signals()
@@ -78,7 +78,7 @@ def journal(
     from ..io.sources.zmq import ZmqSource, ZmqSourceSettings
     from ..service.keeper import Keeper
     from ..service.operation.systemd import notify
-    from .network import listening_with
+    from .serve import listening_with
     from .terminal import say, stop_at_signals
 
     stop = stop_at_signals("ending; what has come in is written first")

@@ -18,8 +18,8 @@ from ..errors import ConfigError
 from ..io.sources import make_source
 from ..io.tiled.connection import connect
 from ..io.tiled.status import tiled_trouble
-from .network import listening_with
 from .options import Keys, TiledUri
+from .serve import listening_with
 
 _WIDEST = 120
 _PATIENCE_S = 3.0  # by eye

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Self
 
 import zmq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils.monitor import recv_monitor_message
 
 from ..errors import ConfigError
-from ..io.wire.curve import CurveServerSettings, Role, server_curve
+from ..io.wire.curve import CurveServerSettings, Role, WireSettings, server_curve
 from ..io.wire.sockets import (
     REFUSED,
     apply_curve_server,
@@ -41,10 +41,8 @@ _POLL_MS = 100
 _BURST = 256  # messages between two looks at monitors and the event that ends it
 
 
-class ForwarderSettings(BaseModel):
+class ForwarderSettings(WireSettings):
     """Settings of a forwarder: where it listens, and whom it lets in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     in_address: str = Field(
         default="127.0.0.1:5577", description="Where publishers connect to: host:port of this host"

@@ -69,13 +69,9 @@ def read_file(path: Path, report: Report) -> Iterator[Recorded]:
         with path.open("rb") as file:
             head = file.read(64).lstrip()
             file.seek(0)
-            yield from _dialect(path, head)(file, partial(_report_in, path, report))
+            yield from _dialect(path, head)(file, lambda what: report(f"{path.name}: {what}"))
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error}") from error
-
-
-def _report_in(path: Path, report: Report, what: str) -> None:
-    report(f"{path.name}: {what}")
 
 
 def _dialect(path: Path, head: bytes) -> Callable[[BinaryIO, Report], Iterator[Recorded]]:
@@ -100,7 +96,8 @@ def _read_msgpack(path: Path, file: BinaryIO, report: Report) -> Iterator[Record
         arrival = next(arrivals, None)
         named = None if refused else _named(item)
         if named is None:
-            report(f"skipped the entry before byte {unpacker.tell()}: {_why_not(refused)}")
+            why = f"it holds {refused[0]}" if refused else "it is no [name, document]"
+            report(f"skipped the entry before byte {unpacker.tell()}: {why}")
             refused.clear()
         else:
             yield Recorded(*named, arrival)
@@ -128,10 +125,6 @@ def _decode_or_note(refused: list[str], entry: dict[Any, Any]) -> Any:
     except BadMessageError as error:
         refused.append(str(error))
         return None
-
-
-def _why_not(refused: list[str]) -> str:
-    return f"it holds {refused[0]}" if refused else "it is no [name, document]"
 
 
 def _arrivals(path: Path) -> Iterator[float]:

@@ -124,7 +124,10 @@ class Reader:
         while self._serve(wait):
             try:
                 wait = self._round()
-                self._recovered()
+                if self._trouble is not None:
+                    logger.info("Tiled at %s answers again", self._shown)
+                self._trouble, self._failures = None, 0
+                self._send_status()
             except httpx.HTTPError as error:
                 wait = self._failed(error)
             except Exception as error:  # the next round shall be tried
@@ -234,13 +237,6 @@ class Reader:
         if status != self._sent_status:
             self._sent_status = status
             self._send(self._looks, status)
-
-    def _recovered(self) -> None:
-        if self._trouble is not None:
-            logger.info("Tiled at %s answers again", self._shown)
-        self._trouble = None
-        self._failures = 0
-        self._send_status()
 
     def _failed(self, error: Exception) -> float:
         self._failures += 1

@@ -192,16 +192,12 @@ class Readings(Collector):
             try:
                 numbers = family.read()
             except Exception as error:  # noqa: BLE001 - the others are still worth having
-                self._say_failed(family.name, error)
+                if family.name not in self._failed:
+                    self._failed.add(family.name)
+                    kind = type(error).__name__
+                    logger.warning("the metric %s cannot be read: %s: %s", family.name, kind, error)
             else:
                 yield _metric(family, numbers)
-
-    def _say_failed(self, name: str, error: Exception) -> None:
-        if name not in self._failed:
-            self._failed.add(name)
-            logger.warning(
-                "the metric %s cannot be read: %s: %s", name, type(error).__name__, error
-            )
 
 
 def _metric(family: Family, numbers: Numbers) -> Metric:
