@@ -13,16 +13,7 @@ from .curve import Edges, find_edges, make_operators
 from .fit import Fractions, background_variance, excess, fractions, inverse
 from .settings import XanesSettings
 from .spectrum import SpectrumFeatures, offsets
-from .state import (
-    INVALID,
-    PIXEL,
-    ROW,
-    MapsRow,
-    Particle,
-    Sampling,
-    XanesState,
-    apply_pending,
-)
+from .state import INVALID, PIXEL, ROW, MapsRow, Particle, Sampling, XanesState, apply_pending
 
 Pixels = NDArray[np.float32]
 

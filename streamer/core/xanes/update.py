@@ -216,11 +216,7 @@ def _with_frame(sampling: Sampling, frame: int, new: Sampling, place: int | None
 
 
 def _spectrum_row(
-    number: int,
-    particle: Particle,
-    index: int,
-    features: SpectrumFeatures,
-    settings: XanesSettings,
+    number: int, particle: Particle, index: int, features: SpectrumFeatures, settings: XanesSettings
 ) -> SpectrumRow:
     sampling, pixels = particle.sampling, int(np.count_nonzero(particle.mask))
     frame = int(sampling.frame[index])
