@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ....models.arrays import Array
 from ..results import FrameResult, ParticleResult, Status
-from .basis import SIGMA, Basis, weights
+from .fit import SIGMA, Basis, weights
 from .maps import make_maps
 from .settings import XanesSettings
 from .spectrum import SpectrumFeatures, analyse_spectra, update_spectra
