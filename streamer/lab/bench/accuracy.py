@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,8 @@ def run_regime(
     best = best_possible(scan)
     measured: dict[str, EstimateFigures] = {}
     failures: dict[str, str] = {}
-    for number, estimate in enumerate(_estimates(scan, peers)):
+    others = (peer_estimate(name, track, scan.od, scan.truth) for name, track in peers.items())
+    for number, estimate in enumerate(chain(our_estimates(scan), others)):
         progress(estimate.name, 2.0 + number, steps)
         if estimate.failure:
             failures[estimate.name] = estimate.failure
@@ -246,12 +248,6 @@ def our_estimates(scan: BenchScan) -> tuple[Estimate, Estimate]:
     )
 
 
-def _estimates(scan: BenchScan, peers: Mapping[str, Peer]) -> Iterator[Estimate]:
-    yield from our_estimates(scan)
-    for name, track in peers.items():
-        yield peer_estimate(name, track, scan.od, scan.truth)
-
-
 def measure(estimate: Estimate, scan: BenchScan, best: BestPossible) -> EstimateFigures:
     """Compare an estimate with the truth, and with the best that there could be."""
     found = trajectories(estimate, scan.truth)
@@ -331,7 +327,10 @@ def exhibit(
 ) -> Exhibit:
     """Collect what the picture shows of the estimates, beside the oracle."""
     truth = scan.truth
-    particle = _typical(truth.whole, truth.radius)
+    # of median size among those that are there most of the time
+    often = truth.whole.sum(axis=0)
+    often = np.flatnonzero(often == often.max())
+    particle = int(often[np.argsort(truth.radius[often])[len(often) // 2]])
     frames = np.flatnonzero(truth.whole[:, particle])
     if not frames.size:
         frames = np.arange(truth.n_frames)
@@ -352,9 +351,3 @@ def exhibit(
         ssim={name: one[:, particle] for name, one in similar.items()},
         difference=maps.matched,
     )
-
-
-def _typical(whole: NDArray[np.bool_], radius: Array) -> int:
-    """Choose the particle of median size among those that are there most of the time."""
-    often = np.flatnonzero(whole.sum(axis=0) == whole.sum(axis=0).max())
-    return int(often[np.argsort(radius[often])[len(often) // 2]])

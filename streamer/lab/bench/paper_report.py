@@ -42,15 +42,8 @@ def report(result: PaperResult, *, quick: bool) -> Report:
     return Report(
         name="paper",
         markdown=[
-            f"# {title}",
-            "",
-            table(result),
-            "",
-            *lines,
-            "",
-            *legend(COLUMNS),
-            "",
-            *simulated,
+            *(f"# {title}", "", table(result), "", *lines),
+            *("", *legend(COLUMNS), "", *simulated),
         ],
         rows=pd.DataFrame([{"method": NAME, **_PUBLISHED}, *_rows(result)]).reindex(
             columns=["method", *dict.fromkeys(k for f in result.figures.values() for k in f)]
@@ -217,12 +210,9 @@ def _maps(figure: Any, maps: DifferentialMaps, average: int) -> None:
             if not np.isfinite(kind[name]).any():
                 ax.text(0.5, 0.5, "lost", ha="center", va="center", transform=ax.transAxes)
             if row == 0:
-                ax.set_title(_broken(name), fontsize=9)
+                broken = name.replace(", ", ",\n", 1).replace(" (", "\n(").replace("_", "\n")
+                ax.set_title(broken, fontsize=9)
         figure.colorbar(image, ax=axes, location=where, fraction=0.02, pad=0.01, shrink=0.6)
-
-
-def _broken(name: str) -> str:
-    return name.replace(", ", ",\n", 1).replace(" (", "\n(").replace("_", "\n")
 
 
 def _similarities(figure: Any, result: PaperResult) -> None:
@@ -239,7 +229,10 @@ def _similarities(figure: Any, result: PaperResult) -> None:
     _means(axes[0], result, clean=False)
     _means(axes[1], result, clean=True)
     _variances(axes[2], result)
-    _lasting(axes[3], result)
+    _by_method(axes[3], result, "far", "far_one", ".4f")
+    axes[3].margins(x=0.2)
+    axes[3].set_title("mean SSIM with the last frame,\nabove the edge, without noise", fontsize=9)
+    axes[3].set_xlabel("SSIM (axis does not start at 0)")
     _errors(axes[4], result)
     axes[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
@@ -294,13 +287,6 @@ def _variances(axes: Axes, result: PaperResult) -> None:
         fontsize=9,
     )
     axes.set_xlabel("variance")
-
-
-def _lasting(axes: Axes, result: PaperResult) -> None:
-    _by_method(axes, result, "far", "far_one", ".4f")
-    axes.margins(x=0.2)
-    axes.set_title("mean SSIM with the last frame,\nabove the edge, without noise", fontsize=9)
-    axes.set_xlabel("SSIM (axis does not start at 0)")
 
 
 def _errors(axes: Axes, result: PaperResult) -> None:

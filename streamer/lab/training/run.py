@@ -170,21 +170,14 @@ class _Run:
         start = read_start(given)[0] if given is not None else None
         training = None
         for phase in phases:
-            training = self._training(phase, start, resume)
-            resume = None
+            task = make_task(phase, self._job, self._data, self._recorded, self._device, start)
+            training = Training(task=task, settings=self._job.settings(phase))
+            if resume is not None:
+                training.restore(resume.training)
+                resume = None
             if not self._phase(phase, training, log):
                 return None
             start = training.weights[NETWORKS[self._job.network]]
-        return training
-
-    def _training(
-        self, phase: str, start: Mapping[str, Tensor] | None, resume: TrainingCheckpoint | None
-    ) -> Training:
-        job = self._job
-        task = make_task(phase, job, self._data, self._recorded, self._device, start)
-        training = Training(task=task, settings=job.settings(phase))
-        if resume is not None:
-            training.restore(resume.training)
         return training
 
     def _phase(self, phase: str, training: Training, log: TrainingLog) -> bool:
@@ -238,7 +231,7 @@ class _Run:
         network.load_state_dict(tensors)
         scores = dict(training.task.score())
         about: dict[str, Any] = {
-            "arguments": arguments_of(self._job),
+            "arguments": network_size(self._job),
             "job": self._job.model_dump(mode="json"),
             "best_step": training.best_step,
             "simulated_by": self._data.code,
@@ -287,7 +280,7 @@ def make_task(
     if job.network == "dual-unet":
         scenes = data.train.roi_set(), held_out.roi_set()
         return DualTask(*scenes, settings, device, width=job.width)
-    size = {"width": job.width, "blocks": job.blocks}
+    size = network_size(job)
     frames = held_out.frame_set()
     if phase == "paired":
         task = PairedTask(data.train.frame_set(), frames, settings, device, **size)
@@ -303,7 +296,7 @@ def make_task(
     return CycleTask(a, b, frames, settings, device, **size, start=start)
 
 
-def arguments_of(job: Job) -> dict[str, int]:
+def network_size(job: Job) -> dict[str, int]:
     """Return the arguments of the class of the network."""
     if job.network == "dual-unet":
         return {"width": job.width}
