@@ -20,7 +20,7 @@ from ..evaluate.bound import Bound, cramer_rao, rms_over_bound
 from ..evaluate.calibration import calibration
 from ..evaluate.identity import identity
 from ..evaluate.raw import od_stack
-from ..evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim, sides_of
+from ..evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim
 from ..simulate import SimSettings, Simulator, Truth, simulate_documents
 from .estimates import (
     Estimate,
@@ -40,7 +40,7 @@ Pairs = NDArray[np.float32]
 OURS = ("ours, provisional", "ours, final")
 ORACLE_STARTED = frozenset({"roi_first", "roi_previous"})
 """Peers that are shown the true position in every frame and only refine it."""
-UNALIGNED, ORACLE = "unaligned", "oracle"
+ORACLE = "oracle"
 _AVERAGE = 5  # frames; one frame below the edge is mostly noise
 
 
@@ -336,11 +336,8 @@ def exhibit(
         frames = np.arange(truth.n_frames)
     n = min(_AVERAGE, (len(frames) + 1) // 2)
     spans = frames[:n], frames[-n:]
-    still = np.broadcast_to(truth.yx[frames[0]], truth.yx.shape)
-    paths = {UNALIGNED: still, **{name: found.paths for name, found in measured.items()}}
-    paths[ORACLE] = truth.yx
-    own = {name: path[:, [particle]] for name, path in paths.items()}
-    maps = differential_maps(scan.od, own, spans, sides_of(truth.radius[[particle]]), ORACLE)
+    paths = {name: found.paths for name, found in measured.items()} | {ORACLE: truth.yx}
+    maps = differential_maps(scan.od, truth, particle, paths, spans, ORACLE)
     similar = {name: found.pairs for name, found in measured.items()} | {ORACLE: best.oracle}
     return Exhibit(
         energies=truth.energies,

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ....models.arrays import Array
-from ..evaluate.similarity import sides_of
 from .estimates import DifferentialMaps, differential_maps, mean_known
 from .harness import Column, Report, Table, legend, new_figure, show_image
 from .paper import COLUMNS, NOT_IN_TERMINAL, ORACLE, WAYS, PaperResult
@@ -117,7 +116,6 @@ COLOURS = (
     "#882255",
 )
 """By particle; the one with the rigid motion only is number 0, black as in the paper."""
-UNALIGNED = "unaligned"
 _AVERAGE = 5  # one frame below the edge is mostly noise
 
 
@@ -179,12 +177,10 @@ def maps_of(result: PaperResult, average: int) -> DifferentialMaps:
     """Make the maps of the particle that is shown, of so many first and last frames."""
     series, particle = result.series, result.particle
     truth = series.truth
-    still = np.broadcast_to(truth.yx[0], truth.yx.shape)
-    found = {name: one.paths for name, one in result.measured.items()}
-    paths = {name: path[:, [particle]] for name, path in {UNALIGNED: still, **found}.items()}
+    paths = {name: one.paths for name, one in result.measured.items()}
     frames = np.arange(truth.n_frames)
     spans = frames[:average], frames[-average:]
-    return differential_maps(series.od, paths, spans, sides_of(truth.radius[[particle]]), ORACLE)
+    return differential_maps(series.od, truth, particle, paths, spans, ORACLE)
 
 
 def _maps(figure: Any, maps: DifferentialMaps, average: int) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from ...errors import FrameError
 from ...io.importers import import_documents
 from ..evaluate.matching import MEASURED, of_revision, where
 from ..evaluate.raw import od_stack
+from .detection import detect_one
 from .harness import Column, Progress, ResultRows, Table, new_figure, no_progress, plain, show_image
 from .real_stack import present, process_found
 from .ruler import SimilarityTransform, fit_similarity, follow_edges
@@ -228,13 +228,10 @@ def _common(positions: Array, whole: NDArray[np.bool_]) -> Array:
 
 def _whole(positions: Array, images: NDArray[np.float32], settings: Settings) -> NDArray[np.bool_]:
     """Tell which of P particles are detected next to their position, uncut, wherever measured."""
-    device = resolve_device(settings.process.device)
-    detector = make_detector(settings.detect, device)
+    detector = make_detector(settings.detect, resolve_device(settings.process.device))
     whole = np.ones(positions.shape[1], dtype=np.bool_)
     for places, image in zip(positions, images, strict=True):
-        od = torch.from_numpy(np.nan_to_num(image))[None, None].to(device)
-        valid = torch.from_numpy(np.isfinite(image))[None, None].to(device)
-        (found,) = detector.detect(od, valid)
+        found, _ = detect_one(detector, image)
         away = np.hypot(*(places[:, None] - found.yx[None]).transpose(2, 0, 1))
         away = np.where(np.isnan(away), np.inf, away)
         nearest = away.argmin(axis=1)
