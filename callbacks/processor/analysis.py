@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from ...models.detector import Detector
-from ...models.threshold.detector import collect
+from ...models.detector import Detections, Detector
 from ...streamer.config import Settings
 from ...streamer.core import documents, quality, xanes
 from ...streamer.core.frames import NamedDocument
@@ -216,7 +215,7 @@ class FrameAnalysis:
         if not verdict:  # particles coast over a frame that shows nothing of their places
             self._log.warn(uid, "frames blurred", f"frame {frame.frame}: {verdict.message}")
             frame = replace(frame, blurred=True)
-            detections = collect([], frame.od.shape)
+            detections = Detections.empty(frame.od.shape)
         free = state.samples.next_free_id(run.sample)
         pipeline, result = self._pipeline.update(run.pipeline, frame, detections, free)
         samples = state.samples.reserve_ids(run.sample, self._pipeline.next_particle(pipeline))

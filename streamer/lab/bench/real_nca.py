@@ -27,7 +27,7 @@ from ...core.frames import NamedDocument
 from ...errors import FrameError
 from ...io.importers import import_documents
 from ..evaluate.matching import MEASURED, of_revision, where
-from ..evaluate.raw import od_stack
+from ..evaluate.similarity import od_stack
 from .detection import detect_one
 from .harness import Column, Progress, ResultRows, Table, new_figure, no_progress, plain, show_image
 from .real_stack import present, process_found

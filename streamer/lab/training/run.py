@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....models.networks import ood
 from ....models.networks.nets import Generator
-from ....models.networks.weights import SHIPPED, store
+from ....models.networks.weights import SHIPPED, feature_distance, fit_features, store
 from ...config import load_settings
 from ...errors import TrainingError
 from .job import Job, read_start
@@ -264,9 +263,9 @@ class _Run:
         seen = torch.from_numpy(self._data.train.frames)
         if self._recorded is not None:
             seen = torch.cat([seen, torch.from_numpy(self._recorded)])
-        tensors = ood.fit(features_of(network, seen, self._device))
+        tensors = fit_features(features_of(network, seen, self._device))
         held_out = torch.from_numpy(self._data.held_out.frames)
-        away = ood.distance(features_of(network, held_out, self._device), tensors)
+        away = feature_distance(features_of(network, held_out, self._device), tensors)
         return tensors, float((away > tensors["ood.threshold"]).float().mean())
 
 
