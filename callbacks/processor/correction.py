@@ -39,11 +39,13 @@ class FrameCorrection:
         verdict : why the frame cannot be used, if so.
         """
         sample = frame.role is Role.SAMPLE
-        if sample:
-            run, verdict = self._check_arrival(run, frame)
-            if not verdict:
-                return run, (), verdict
         try:
+            if sample:  # what is no picture at all would look blank
+                correct.check_pixels(frame, self._settings.correct)
+                arrival, good = quality.check_arrival(run.arrival, frame, self._settings.quality)
+                run = replace(run, arrival=arrival)
+                if not good:
+                    return run, (), good
             corrector, corrections = correct.update(run.corrector, frame, self._settings.correct)
             if sample:
                 self._store.put((uid, run.corrector.count), frame.image)
@@ -72,11 +74,3 @@ class FrameCorrection:
         if correction.final:
             self._store.drop(key)
         return frame
-
-    def _check_arrival(self, run: RunState, frame: Frame) -> tuple[RunState, Verdict]:
-        try:  # what is no picture at all would look blank
-            correct.check_pixels(frame, self._settings.correct)
-        except correct.BadFrameError as error:
-            return run, Verdict(error.reason, str(error))
-        arrival, verdict = quality.check_arrival(run.arrival, frame, self._settings.quality)
-        return replace(run, arrival=arrival), verdict

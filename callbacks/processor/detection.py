@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,6 @@ from ...models.threshold.detector import collect
 from ...streamer.core.frames import (
     DetectionEffort,
     DetectionMode,
-    NamedDocument,
     OpticalDensityFrame,
 )
 from ...streamer.core.pipeline import search
@@ -25,7 +24,7 @@ from ...streamer.core.pipeline.search import LadderState, QueueStatus
 from .log import OncePerKindLogger
 
 CLASSICAL = "threshold"
-_BRING_FRAMES = frozenset({"event", "event_page", "stream_datum", "datum", "datum_page"})
+BRING_FRAMES = frozenset({"event", "event_page", "stream_datum", "datum", "datum_page"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +74,6 @@ class Backlog:
     since: float | None = None
     to_come: int = 0
 
-    @classmethod
-    def of(cls, documents: Iterable[NamedDocument], now: float) -> Backlog:
-        """Count documents that have come in now; how many frames follow is known of sequences."""
-        known = documents if isinstance(documents, Sequence) else ()
-        return cls(since=now, to_come=sum(name in _BRING_FRAMES for name, _ in known))
-
-    def after(self, name: str) -> Backlog:
-        """Return the backlog while a document of that name is processed."""
-        return replace(self, to_come=max(0, self.to_come - (name in _BRING_FRAMES)))
-
 
 class Detection:
     """Finds the particles of frames in the best mode that works and is in time.
@@ -102,6 +91,7 @@ class Detection:
     ----------
     detector : that of the best mode.
     modes : those that there are, the best first.
+    batched : frames are detected together: not if followed, or made in advance.
     """
 
     def __init__(
@@ -126,11 +116,7 @@ class Detection:
         hurried = settings.deadline_s is not None  # what a frame costs must then show in its mode
         alone = device.type == "cpu" and self._follower is None and not hurried
         self._thread = DetectionPrefetch(detector, device) if alone else None
-
-    @property
-    def batched(self) -> bool:
-        """Return whether frames are detected together: not if followed, or made in advance."""
-        return self._follower is None and self._thread is None
+        self.batched = self._follower is None and self._thread is None
 
     def close(self) -> None:
         """End what runs in the background."""
@@ -242,22 +228,17 @@ class Detection:
         found: dict[int, Detections | None] = {}
         groups: dict[tuple[int, ...], list[int]] = {}
         for n, queued in enumerate(frames):
-            ready = self._prefetched(queued) if detector is self.detector else None
-            if ready is not None:
-                found[n] = ready
-            else:
-                groups.setdefault(queued.frame.od.shape, []).append(n)
+            if queued.prefetched is not None and detector is self.detector:
+                try:
+                    found[n] = queued.prefetched.result()
+                    continue
+                except Exception as error:  # noqa: BLE001 - it is tried again, alone
+                    self._failed(detector, [queued], error, ", in advance")
+            groups.setdefault(queued.frame.od.shape, []).append(n)
         for group in groups.values():
             batch = self._batch(detector, [frames[n] for n in group])
             found |= dict(zip(group, batch, strict=True))
         return [found[n] for n in range(len(frames))]
-
-    def _prefetched(self, queued: QueuedFrame) -> Detections | None:
-        try:
-            return None if queued.prefetched is None else queued.prefetched.result()
-        except Exception as error:  # noqa: BLE001 - it is tried again, alone
-            self._failed(self.detector, [queued], error, ", in advance")
-            return None
 
     def _batch(self, detector: Detector, frames: list[QueuedFrame]) -> list[Detections | None]:
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...streamer.core import assemble
-from ...streamer.core.assemble.chunks import exposures, frames_from_chunk
+from ...streamer.core.assemble.chunks import frames_from_chunk
 from ...streamer.core.frames import Frame, FrameRef
 from ...streamer.errors import AssetError, AssetLocked, AssetNotReady, FrameError
 from ...streamer.io.assets import AssetStore
@@ -66,7 +66,8 @@ class ImageReader:
             return ImageReading(ref=ref, reason=error.reason, message=str(error), waits=waits)
         except Exception as error:  # noqa: BLE001 - it must not be in the way of others
             return ImageReading(ref=ref, reason="internal_error", message=str(error), fault=error)
-        averaged = ref.chunk == "mean" and frames[0].n_averaged < exposures(pixels)
+        count = 1 if pixels.ndim == 2 else pixels.shape[-3]
+        averaged = ref.chunk == "mean" and frames[0].n_averaged < count
         mismatch = None if ref.asset is None else assemble.shape_mismatch(ref, pixels)
         return ImageReading(ref=ref, frames=frames, nan_exposure=averaged, mismatch=mismatch or "")
 

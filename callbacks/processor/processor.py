@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ...streamer.io.wire.losses import DROPPED
 from ..subscribers import Callback, Subscribers
 from .analysis import FrameAnalysis, QueuedResult, Step
 from .correction import FrameCorrection
-from .detection import Backlog, QueuedFrame
+from .detection import BRING_FRAMES, Backlog, QueuedFrame
 from .images import ImageReader, ImageReading, file_may_be_closed
 from .log import OncePerKindLogger
 
@@ -126,10 +126,13 @@ class StreamProcessor:
 
         The result does not depend on how documents are grouped, unless there is a deadline.
         """
-        self._backlog = Backlog.of(documents, self._timer())
+        known = documents if isinstance(documents, Sequence) else ()
+        to_come = sum(name in BRING_FRAMES for name, _ in known)
+        self._backlog = Backlog(since=self._timer(), to_come=to_come)
         with bounded_threads(self.settings.process.thread_count):
             for name, doc in documents:
-                self._backlog = self._backlog.after(name)
+                to_come = max(0, self._backlog.to_come - (name in BRING_FRAMES))
+                self._backlog = replace(self._backlog, to_come=to_come)
                 if name == DROPPED:
                     self._handle_all(*assemble.count_dropped(self._state.assembler, doc))
                 else:

@@ -138,14 +138,6 @@ class Samples:
     states: Mapping[str, PipelineState] = field(default_factory=dict)
     next_ids: Mapping[str, int] = field(default_factory=dict)
 
-    def next_free_id(self, sample: str) -> int:
-        """Return the smallest identity that no particle of a sample has."""
-        return self.next_ids.get(sample, 0)
-
-    def reserve_ids(self, sample: str, end: int) -> Samples:
-        """Note that the identities below `end` are taken."""
-        return replace(self, next_ids={**self.next_ids, sample: end})
-
     def remember(self, sample: str, state: PipelineState, most: int) -> Samples:
         """Keep the particles of a run that is over, and those of the `most` latest samples."""
         states = {name: s for name, s in self.states.items() if name != sample} | {sample: state}

@@ -65,11 +65,6 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     return [_frame(ref, _mean(kept), ref.key.index, len(kept), noise_of_mean(kept))]
 
 
-def exposures(pixels: NDArray[Any]) -> int:
-    """Return how many images there are in the pixels of an event."""
-    return 1 if pixels.ndim == 2 else int(pixels.shape[-3])
-
-
 def _mean(chunk: NDArray[Any]) -> NDArray[np.float32]:
     # Sums of up to 256 16-bit counts are exact in float32, at half the cost.
     exact = chunk.dtype.kind in "bui" and chunk.dtype.itemsize <= 2 and len(chunk) <= 256
@@ -109,7 +104,13 @@ def noise_of_mean(chunk: NDArray[Any]) -> float:
     if len(differences) == 0:
         return 0.0
     differences -= median(differences, axis=(1, 2), keepdims=True)
-    deviations = np.abs(_tiles(differences))
+    # at most 8 x 8 tiles, as rows of their pixels; the rest is cropped
+    count, height, width = differences.shape
+    rows, columns = min(_TILES, height), min(_TILES, width)
+    h, w = height // rows, width // columns
+    cropped = differences[:, : rows * h, : columns * w].reshape(count, rows, h, columns, w)
+    tiles = cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, count * h * w)
+    deviations = np.abs(tiles)
     deviations = deviations[np.isfinite(deviations).any(axis=1)]
     sigma = median(deviations, axis=1) * _MAD_TO_SIGMA
     # Where counts are so few that most differences are 0, the plain rms is all there is.
@@ -147,12 +148,3 @@ def _frame(
         n_averaged=n_averaged,
         noise=noise,
     )
-
-
-def _tiles(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut a (n, H, W) stack to (tiles, pixels), at most 8 x 8 tiles; the rest is cropped."""
-    n, height, width = stack.shape
-    rows, columns = min(_TILES, height), min(_TILES, width)
-    h, w = height // rows, width // columns
-    cropped = stack[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w)
-    return cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, n * h * w)
