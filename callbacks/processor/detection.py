@@ -289,17 +289,15 @@ class DetectionPrefetch:
         frame is then detected when it is asked for.
         """
         try:
-            return self._thread.submit(self._detect, frame)
+            return self._thread.submit(
+                lambda: self._detector.detect(*tensors([frame], self._device))[0]
+            )
         except RuntimeError:
             return None
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(cancel_futures=True)
-
-    def _detect(self, frame: OpticalDensityFrame) -> Detections:
-        (found,) = self._detector.detect(*tensors([frame], self._device))
-        return found
 
 
 def tensors(frames: list[OpticalDensityFrame], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -294,9 +294,6 @@ def _move(event: Mapping[str, Any]) -> StageMove | None:
     time = number(event.get("time"))
     if number(data.get("acted")) != 1 or time is None:
         return None
-    y, x, sigma = (_or_nan(number(data.get(key))) for key in ("move_y", "move_x", "sigma"))
+    known = (number(data.get(key)) for key in ("move_y", "move_x", "sigma"))
+    y, x, sigma = (float("nan") if value is None else value for value in known)
     return StageMove(time=time, move=(y, x), sigma=sigma, reason=optional_text(data, "reason")[:40])
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
