@@ -143,8 +143,17 @@ class Detection:
         backlog : that the frames are part of, `to_come` counted from the first of them.
         """
         modes: list[DetectionMode] = []
+        deadline, since = self._settings.deadline_s, backlog.since
         for queued in frames:
-            state, mode = self._choose(state, queued, known[queued.run], backlog)
+            mode = state.modes[0]
+            if deadline is not None and since is not None:
+                now = QueueStatus(
+                    deadline=deadline,
+                    spent=self._timer() - since,
+                    queued=backlog.to_come,
+                    known=Pipeline.can_coast(known[queued.run], queued.frame),
+                )
+                state, mode = search.update(state, now)
             modes.append(mode)
         found: dict[int, DetectedFrame] = {}
         for mode in dict.fromkeys(modes):
@@ -156,20 +165,6 @@ class Detection:
                 frame = replace(frames[n].frame, effort=effort)
                 found[n] = DetectedFrame(frame, detections, mode, cost)
         return state, [found[n] for n in range(len(frames))]
-
-    def _choose(
-        self, state: LadderState, queued: QueuedFrame, known: PipelineState, backlog: Backlog
-    ) -> tuple[LadderState, DetectionMode]:
-        deadline = self._settings.deadline_s
-        if deadline is None or backlog.since is None:
-            return state, state.modes[0]
-        now = QueueStatus(
-            deadline=deadline,
-            spent=self._timer() - backlog.since,
-            queued=backlog.to_come,
-            known=Pipeline.can_coast(known, queued.frame),
-        )
-        return search.update(state, now)
 
     def _attempt(
         self,

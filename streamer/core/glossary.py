@@ -51,7 +51,10 @@ GLOSSARY: tuple[Term, ...] = (
     Term("white line", "energy and height of the first maximum above the edge"),
     Term("ledger", "received = aligned + degraded + skipped + dropped; it must balance"),
     Term("advice", "an alert or a recommended stage move; nothing moves by it alone"),
-    Term("sink", "where result documents go: Tiled, 0MQ, a file; with a thread and a queue of its own"),
+    Term(
+        "sink",
+        "where result documents go: Tiled, 0MQ, a file; with a thread and a queue of its own",
+    ),
     Term("journal", "every received document on disk before anything else is done with it"),
     Term("checkpoint", "the state of the processor at a position of the journal"),
     Term("shift", "what is added to a moving image to land on the reference, (y, x) px"),

@@ -189,9 +189,17 @@ def assess(
     """
     if settings.min_sharpness == 0 or corrected.estimated:
         return state, GOOD
-    now = _measure(corrected, detections)
-    if now is None:
+    along = [_along(axis, corrected, detections.labels) for axis in (0, 1)]
+    if along[0] is None or along[1] is None:
         return state, GOOD
+    share, error, step = np.array(along).T
+    now = Sharpness(
+        energy=float("nan") if corrected.energy is None else corrected.energy,
+        provisional=corrected.provisional,
+        share=share,
+        error=error,
+        step=step,
+    )
     usual = _usual(state, now, settings.sharpness_frames)
     if usual is not None:
         low = now.share < settings.min_sharpness * usual
@@ -220,16 +228,6 @@ def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
     away = np.abs(np.nan_to_num([f.energy - now.energy for f in kept]))
     nearest = np.argsort(away, kind="stable")[:count]
     return cast("Array", np.median([kept[i].share for i in nearest], axis=0))
-
-
-def _measure(corrected: OpticalDensityFrame, detections: Detections) -> Sharpness | None:
-    along = [_along(axis, corrected, detections.labels) for axis in (0, 1)]
-    if along[0] is None or along[1] is None:
-        return None
-    share, error, step = np.array(along).T
-    energy = float("nan") if corrected.energy is None else corrected.energy
-    provisional = corrected.provisional
-    return Sharpness(energy=energy, provisional=provisional, share=share, error=error, step=step)
 
 
 def _along(
