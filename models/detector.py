@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .arrays import Array
 
 if TYPE_CHECKING:
     import torch
@@ -128,6 +131,31 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.yx)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> Detections:
+        """Return the detections of a frame (H, W) that shows no particle."""
+        return cls.from_rows(np.zeros(shape, np.int32), [])
+
+    @classmethod
+    def from_rows(cls, labels: NDArray[np.int32], rows: Sequence[Sequence[float]]) -> Detections:
+        """Make detections of N rows of 13 values: yx, area, moments, bbox, contrast, score, cut."""
+        table = np.array(rows, dtype=np.float64).reshape(-1, 13)
+        return cls(
+            labels=labels,
+            yx=table[:, 0:2].copy(),
+            area=table[:, 2].copy(),
+            moments=table[:, 3:6].copy(),
+            bbox=table[:, 6:10].astype(np.int64),
+            contrast=table[:, 10].copy(),
+            score=table[:, 11].copy(),
+            cut=table[:, 12].astype(bool),
+        )
+
+
+def soft_step(value: Array | float, middle: Array | float, width: Array | float) -> Array:
+    """Rise from 0 to 1 around a value (logistic), for scores."""
+    return 1 / (1 + np.exp(np.clip((middle - value) / np.maximum(width, 1e-9), -50.0, 50.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

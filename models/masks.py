@@ -58,11 +58,27 @@ def without_tendrils_each(masks: Mask, thickness: NDArray[np.integer]) -> Mask:
     return out
 
 
+def bounds(mask: Mask) -> tuple[slice, slice]:
+    """Find the rows and columns that a mask (h, w) reaches over; one of each if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0, 1), slice(0, 1)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def components(mask: Mask, structure: Mask | None = None) -> tuple[NDArray[np.int32], int]:
     """Label the connected components; labels from 1, and how many there are."""
     labels = np.empty(mask.shape, np.int32)
     count = label(mask, _FOUR if structure is None else structure, labels)
     return labels, int(count)  # pyright: ignore[reportArgumentType]
+
+
+def bounding_box(mask: Mask, top: int, left: int) -> tuple[int, int, int, int]:
+    """Return the half-open bounds (y0, x0, y1, x1) of a mask (h, w) that begins at (top, left)."""
+    if not mask.any():
+        return (top, left, top, left)
+    y, x = bounds(mask)
+    return (top + y.start, left + x.start, top + y.stop, left + x.stop)
 
 
 def main_parts(masks: Mask) -> Mask:

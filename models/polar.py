@@ -64,10 +64,6 @@ class Polar:
     typical: Image
     mean_radius: Image
 
-    def spread(self, sectors: Sectors) -> Image:
-        """Spread values per sector (n, SECTORS) to cells (n, h, w), linear in between."""
-        return _spread(sectors, self.turn)
-
     def mean(self, values: Image, where: NDArray[np.bool_], prior: float) -> Sectors:
         """Average over the cells `where`, a smooth function of direction, (n, SECTORS).
 
@@ -124,11 +120,12 @@ def polar(share: Image) -> Polar:
         turn=turn,
         sector=sector,
         distance=np.sqrt(distance, out=distance),
-        radius=_spread(reach, turn),
-        typical=_spread(typical, turn),
+        radius=spread(reach, turn),
+        typical=spread(typical, turn),
         mean_radius=mean_radius,
     )
 
 
-def _spread(sectors: Sectors, turn: NDArray[np.int32]) -> Image:
+def spread(sectors: Sectors, turn: NDArray[np.int32]) -> Image:
+    """Spread values per sector (n, SECTORS) to cells (n, h, w), linear in between."""
     return (sectors.astype(np.float32) @ _BETWEEN).take(turn)

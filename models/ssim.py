@@ -67,7 +67,11 @@ def smooth(images: Tensor) -> Smoothed:
     bad = images - images != 0  # NaN or infinite, at half the cost of isfinite
     image = images.masked_fill(bad, 0.0)
     mean, square = _means(torch.cat([image, image * image], dim=1)).split(1, dim=1)
-    whole = _all_of_eleven(_all_of_eleven(~bad, 2), 3)
+    whole = ~bad  # a pixel and the next ten along both axes
+    for axis in (2, 3):
+        for step in (1, 2, 4, 3):  # 2, 4, 8, 11 pixels
+            size = whole.shape[axis] - step
+            whole = whole.narrow(axis, 0, size) & whole.narrow(axis, step, size)
     return Smoothed(image, mean, square.addcmul(mean, mean, value=-1), whole)
 
 
@@ -122,11 +126,3 @@ def _window(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     for i, weight in enumerate(kernel):
         matrix.diagonal(i).fill_(weight)
     return matrix
-
-
-def _all_of_eleven(good: Tensor, axis: int) -> Tensor:
-    """Tell whether a pixel and the next ten along an axis are all good, ten shorter."""
-    for step in (1, 2, 4, 3):  # 2, 4, 8, 11 pixels
-        size = good.shape[axis] - step
-        good = good.narrow(axis, 0, size) & good.narrow(axis, step, size)
-    return good

@@ -43,9 +43,20 @@ def resample(
     known = (images - images).add_(images)  # NaN for all that is not finite
     if valid is not None:
         known.masked_fill_(~valid, torch.nan)
-    return torch.stack([_resample_one(k, yx) for k, yx in zip(known[:, 0], yx_map, strict=True)])[
-        :, None
-    ]
+    found = []
+    for image, yx in zip(known[:, 0], yx_map, strict=True):
+        sample = point_sampler(image[None, None])
+        # bands keep the temporaries of a CPU in its cache; a GPU wants all at once
+        rows = max(1, _BAND // max(yx.shape[1], 1)) if image.device.type == "cpu" else len(yx)
+        out = torch.cat([sample(band) for band in yx.split(max(rows, 1))])
+        # samples at pixel centres need less than the sixteen pixels around: ask them again
+        row, column = out.isnan().nonzero(as_tuple=True)
+        again = yx[row, column]
+        on_pixel = ((again - again.round()).abs_() <= _SNAP).any(dim=1)
+        if bool(on_pixel.any()):
+            out[row[on_pixel], column[on_pixel]] = _on_pixels(image, again[on_pixel])
+        found.append(out)
+    return torch.stack(found)[:, None]
 
 
 def crop(image: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
@@ -73,8 +84,16 @@ def crop(image: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
     some = bool(bad.any())
     out = raw.masked_fill_(bad, 0.0) if some else raw
     for axis in (1, 2):
-        out = _combined(out, taps[:, axis - 1].to(out.dtype), axis)
-        bad = _spread(bad, lone[:, axis - 1], axis) if some else bad
+        size = out.shape[axis] - 3
+        weights = taps[:, axis - 1].to(out.dtype)[:, :, None, None]
+        total = out.narrow(axis, 0, size) * weights[:, 0]
+        for i in (1, 2, 3):
+            total.addcmul_(out.narrow(axis, i, size), weights[:, i])
+        out = total
+        if some:  # one of four along the axis is bad, or the pixel itself where it is lone
+            one, own, three, four = (bad.narrow(axis, i, bad.shape[axis] - 3) for i in range(4))
+            alone = lone[:, axis - 1, None, None]
+            bad = torch.where(alone, own, one | own | three | four)
     return (out.masked_fill_(bad, torch.nan) if some else out)[:, None]
 
 
@@ -93,22 +112,7 @@ def point_sampler(
     Takes places (N, M, 2) float32, px, and gives (N, M) float32; NaN where one of the 4 x 4 pixels
     around is outside or NaN, needed or not. Fastest where y and x lie apart in memory.
     """
-    return _sampler(_framed(image), lattice)
-
-
-def _framed(image: torch.Tensor) -> torch.Tensor:
-    """Put an image (1, 1, H, W) into a frame of NaN, which answers for what lies outside.
-
-    It is a pixel wide, or more: with equal sides, places are scaled by one number.
-    """
-    height, width = image.shape[-2:]
-    side = max(height, width) + 2
-    framed = image.new_full((1, 1, side, side), torch.nan)
-    framed[..., 1 : height + 1, 1 : width + 1] = image
-    return framed
-
-
-def _sampler(framed: torch.Tensor, lattice: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    framed = _framed(image)
     scale = 2.0 / (framed.shape[-1] - 1)
     first = framed.new_tensor(scale - 1.0)
     # grid_sample wants (x, y): (y, x) of the transposed image, whose kernel is the same
@@ -128,26 +132,23 @@ def _sampler(framed: torch.Tensor, lattice: bool) -> Callable[[torch.Tensor], to
     return sample
 
 
-def _resample_one(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
-    framed = _framed(image[None, None])
-    sample = _sampler(framed, lattice=False)
-    # bands keep the temporaries of a CPU in its cache; a GPU wants all at once
-    rows = max(1, _BAND // max(yx.shape[1], 1)) if image.device.type == "cpu" else len(yx)
-    out = torch.cat([sample(band) for band in yx.split(max(rows, 1))])
-    # samples at pixel centres need less than the sixteen pixels around: ask them again
-    row, column = out.isnan().nonzero(as_tuple=True)
-    again = yx[row, column]
-    on_pixel = ((again - again.round()).abs_() <= _SNAP).any(dim=1)
-    if bool(on_pixel.any()):
-        out[row[on_pixel], column[on_pixel]] = _on_pixels(framed, image.shape, again[on_pixel])
-    return out
+def _framed(image: torch.Tensor) -> torch.Tensor:
+    """Put an image (1, 1, H, W) into a frame of NaN, which answers for what lies outside.
+
+    It is a pixel wide, or more: with equal sides, places are scaled by one number.
+    """
+    height, width = image.shape[-2:]
+    side = max(height, width) + 2
+    framed = image.new_full((1, 1, side, side), torch.nan)
+    framed[..., 1 : height + 1, 1 : width + 1] = image
+    return framed
 
 
-def _on_pixels(framed: torch.Tensor, shape: torch.Size, yx: torch.Tensor) -> torch.Tensor:
-    """Sample at places (N, 2) of which some need one row or column of pixels only."""
+def _on_pixels(image: torch.Tensor, yx: torch.Tensor) -> torch.Tensor:
+    """Sample an image (H, W) at places (N, 2) of which some need one row or column only."""
     pixel, taps, _ = _weights(yx)
-    row, column = _neighbours(pixel, 1, shape).unbind(1)
-    values = framed[0, 0, row[:, :, None], column[:, None, :]]
+    row, column = _neighbours(pixel, 1, image.shape).unbind(1)
+    values = _framed(image[None, None])[0, 0, row[:, :, None], column[:, None, :]]
     weight = taps[:, 0, :, None] * taps[:, 1, None, :]
     return (values.where(weight != 0, 0.0) * weight).sum((1, 2))
 
@@ -193,19 +194,3 @@ def _correction(fraction: torch.Tensor) -> torch.Tensor:
     torch.addcmul(c[0], factor, both, out=factor)
     factor.mul_(both)
     return factor.addcmul_(factor, fraction, value=-2)
-
-
-def _combined(windows: torch.Tensor, taps: torch.Tensor, axis: int) -> torch.Tensor:
-    """Sum up, weighted, four neighbours along an axis of (P, h, w), three shorter; taps (P, 4)."""
-    size = windows.shape[axis] - 3
-    weights = taps[:, :, None, None]
-    out = windows.narrow(axis, 0, size) * weights[:, 0]
-    for i in (1, 2, 3):
-        out.addcmul_(windows.narrow(axis, i, size), weights[:, i])
-    return out
-
-
-def _spread(bad: torch.Tensor, lone: torch.Tensor, axis: int) -> torch.Tensor:
-    """Tell whether a needed pixel is bad: one of four along an axis, or the pixel where lone."""
-    one, own, three, four = (bad.narrow(axis, i, bad.shape[axis] - 3) for i in range(4))
-    return torch.where(lone[:, None, None], own, one | own | three | four)

@@ -24,7 +24,7 @@ from .core.register.settings import RegisterSettings
 from .core.xanes.settings import XanesSettings
 from .errors import ConfigError
 from .io.assets.settings import AssetSettings
-from .io.journal.settings import JournalSettings
+from .io.journal.writer import JournalSettings
 from .io.tiled.settings import TiledSettings
 
 # these decide the result; the others only where things lie and how fast they go

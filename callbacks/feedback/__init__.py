@@ -5,11 +5,11 @@ holds the RunEngine; both listen to result documents, in the process or, with `R
 from 0MQ.
 """
 
+from .decision import FeedbackSettings
 from .holding import HoldOnAdvice
 from .latest import LatestFrame, LatestResults, ResultListener
 from .matrix import StageMatrix
 from .recentring import Recentring
-from .settings import FeedbackSettings
 
 __all__ = [
     "FeedbackSettings",

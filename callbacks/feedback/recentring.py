@@ -15,11 +15,21 @@ from numpy.typing import ArrayLike
 
 from ...models.arrays import Array
 from ...streamer.errors import FeedbackError
-from . import response
-from .decision import KEPT, Decision, LoopState, MoveRecord, Moves, ahead, decide
+from .decision import KEPT, Decision, FeedbackSettings, LoopState, MoveRecord, Moves, ahead, decide
 from .latest import LatestFrame, LatestResults
-from .matrix import StageMatrix, check_against, fit_matrix
-from .settings import FeedbackSettings
+from .matrix import (
+    KEPT_PAIRS,
+    Pair,
+    Response,
+    StageMatrix,
+    check_against,
+    first_move,
+    fit_matrix,
+    pair_of,
+    proven,
+    refused,
+    respond,
+)
 
 logger = logging.getLogger(__name__)
 Plan = Generator[Any, Any, Any]
@@ -74,7 +84,7 @@ class Recentring:
         self._moves = Moves()
         self._proven = self._matrix is not None and self._matrix.measured
         self._refused = ""
-        self._pairs: tuple[response.Pair, ...] = ()
+        self._pairs: tuple[Pair, ...] = ()
         self._frames: tuple[LatestFrame, ...] = ()
         self._course: tuple[tuple[float, Array], ...] = ()
         self._since: float | None = None
@@ -200,13 +210,13 @@ class Recentring:
         self._frames = (*self._frames, measured)[-3:]
         own = measured.drift - self._moves.between(float("-inf"), measured.time)
         self._course = (*self._course, (measured.time, own))[-KEPT:]
-        pair = response.pair_of(self._frames, self._moves)
+        pair = pair_of(self._frames, self._moves)
         if pair is None:
             return
-        self._pairs = (*self._pairs, pair)[-response.KEPT :]
+        self._pairs = (*self._pairs, pair)[-KEPT_PAIRS:]
         seen = self._response()
-        self._proven = self._proven or response.proven(seen)
-        if not self._refused and (why := response.refused(seen, self.settings)):
+        self._proven = self._proven or proven(seen)
+        if not self._refused and (why := refused(seen, self.settings)):
             self._refused = why
             logger.error(
                 "%s: the images follow the moves by a factor of %.1f%+.1fi with an error of %.1f, "
@@ -217,9 +227,9 @@ class Recentring:
                 seen.sigma,
             )
 
-    def _response(self) -> response.Response:
+    def _response(self) -> Response:
         measured = self._matrix is not None and self._matrix.measured
-        return response.respond(self._pairs, self.settings, measured=measured)
+        return respond(self._pairs, self.settings, measured=measured)
 
     def _decide(self, measured: LatestFrame | None) -> Decision:
         now = self._clock()
@@ -232,7 +242,7 @@ class Recentring:
             since=since,
             total=self._moves.total,
             now=now,
-            least=0.0 if self._proven else response.first_move(self._response(), self.settings),
+            least=0.0 if self._proven else first_move(self._response(), self.settings),
         )
         decision = decide(known, self.settings)
         if self._refused:

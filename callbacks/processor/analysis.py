@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from ...models.detector import Detector
-from ...models.threshold.detector import collect
+from ...models.detector import Detections, Detector
 from ...streamer.config import Settings
 from ...streamer.core import documents, quality, xanes
 from ...streamer.core.frames import NamedDocument
@@ -208,7 +207,7 @@ class FrameAnalysis:
         if not verdict:  # particles coast over a frame that shows nothing of their places
             self._log.warn(uid, "frames blurred", f"frame {frame.frame}: {verdict.message}")
             frame = replace(frame, blurred=True)
-            detections = collect([], frame.od.shape)
+            detections = Detections.empty(frame.od.shape)
         ids = state.samples.next_ids
         free = ids.get(run.sample, 0)
         pipeline, result = self._pipeline.update(run.pipeline, frame, detections, free)

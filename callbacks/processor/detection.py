@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ...models.detector import Detections, Detector, IncrementalDetector, make_detector
 from ...models.settings import DetectSettings
-from ...models.threshold.detector import collect
 from ...streamer.core.frames import (
     DetectionEffort,
     DetectionMode,
@@ -180,7 +179,7 @@ class Detection:
             effort = DetectionEffort(mode, why)
             return [(effort, found) for found in self._search(self._classical, frames)]
         effort = DetectionEffort(mode, why, searched=False)
-        return [(effort, collect([], queued.frame.od.shape)) for queued in frames]
+        return [(effort, Detections.empty(queued.frame.od.shape)) for queued in frames]
 
     def _best(
         self, frames: list[QueuedFrame], known: Mapping[str, PipelineState]

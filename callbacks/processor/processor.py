@@ -18,7 +18,7 @@ from ...streamer.core.run import ProcessorState, RunState, ScanMemory, moves_of,
 from ...streamer.errors import ConfigError
 from ...streamer.io.checkpoint import Blobs
 from ...streamer.io.frame_store import FrameStore
-from ...streamer.io.wire.losses import DROPPED
+from ...streamer.io.wire.queue import DROPPED
 from ..subscribers import Callback, Subscribers
 from .analysis import FrameAnalysis, QueuedResult, Step
 from .detection import BRING_FRAMES, Backlog, QueuedFrame

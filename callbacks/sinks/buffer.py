@@ -132,7 +132,11 @@ class BufferedSink:
         done = sink.confirmed - self._given_before if isinstance(sink, ConfirmingSink) else None
         with self._changed:
             self._cursor.acknowledge(self._delivered if done is None else done)
-            return self._cursor.confirmed(self._oldest())
+            if not self._waiting():
+                return self._cursor.confirmed(None)
+            return self._cursor.confirmed(
+                self._queue[0][0] if self._spool is None else self._last + 1
+            )
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until the sink has taken and finished everything; False if it took too long."""
@@ -208,7 +212,10 @@ class BufferedSink:
                 self._changed.notify_all()
                 # no one says when a congested sink is free again: look every second
                 watched = wait is None and self._congestible
-                self._changed.wait_for(self._has_work, timeout=1.0 if watched else wait)
+                self._changed.wait_for(
+                    lambda: self._available() or (self._closing and not self._waiting()),
+                    timeout=1.0 if watched else wait,
+                )
                 if self._closing and (not self._waiting() or time.monotonic() > self._stop_by):
                     break
                 entry = self._take()
@@ -220,18 +227,9 @@ class BufferedSink:
             wait = self._tick()
         self._finish()
 
-    def _has_work(self) -> bool:
-        return self._available() or (self._closing and not self._waiting())
-
     def _waiting(self) -> int:
         """Count the documents that the sink was not given yet."""
         return len(self._queue) + self._spooled + (self._moving is not None)
-
-    def _oldest(self) -> int | None:
-        """Return the number of the first of them, None if there is none."""
-        if not self._waiting():
-            return None
-        return self._queue[0][0] if self._spool is None else self._last + 1
 
     def _available(self) -> bool:
         """Tell whether a document can be given to the sink now."""
@@ -290,7 +288,11 @@ class BufferedSink:
                 bare, held = self._spool.append(name, doc)
             except Exception:  # noqa: BLE001 - whatever it is, the document is still here
                 _log.exception("%s: the spool failed; documents stay in memory", self._mover.name)
-                self._put_back(self._moving)
+                with self._changed:
+                    self._queue.appendleft(self._moving)
+                    self._moving = None
+                    self._bump(errors=1)
+                    self._changed.notify_all()
                 return
             with self._changed:
                 self._moving = None
@@ -299,13 +301,6 @@ class BufferedSink:
                 if self._counts.queued_bytes <= self.max_bytes // 2:
                     self._patient = True
                 self._changed.notify_all()
-
-    def _put_back(self, entry: Entry) -> None:
-        with self._changed:
-            self._queue.appendleft(entry)
-            self._moving = None
-            self._bump(errors=1)
-            self._changed.notify_all()
 
     def _too_many(self) -> bool:
         return bool(self._queue) and self._counts.queued_bytes > self.max_bytes // 2

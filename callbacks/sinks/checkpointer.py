@@ -20,6 +20,7 @@ import torch
 from ...streamer.errors import CheckpointError
 from ...streamer.io.checkpoint import Blobs, Checkpoint, CheckpointFiles, decode, encode
 from ...streamer.io.checkpoint.files import pack
+from .protocols import ConfirmingSink
 
 logger = logging.getLogger(__name__)
 
@@ -48,20 +49,6 @@ class Resumable(Protocol):
 
     def restore(self, state: Any, blobs: Blobs) -> None:
         """Go on from a snapshot."""
-        ...
-
-
-class Confirming(Protocol):
-    """A sink that knows what of it is safe."""
-
-    @property
-    def received(self) -> int:
-        """Documents given to it so far."""
-        ...
-
-    @property
-    def confirmed(self) -> int:
-        """The first so many of them are safe."""
         ...
 
 
@@ -105,7 +92,7 @@ class Checkpointer:
     def __init__(
         self,
         processor: Resumable,
-        sinks: Sequence[Confirming],
+        sinks: Sequence[ConfirmingSink],
         folder: Path,
         target: str = "",
         *,

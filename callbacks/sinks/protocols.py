@@ -183,12 +183,8 @@ def weight(name: str, doc: Mapping[str, Any]) -> int:
 def stripped(name: str, doc: Mapping[str, Any]) -> dict[str, Any]:
     """Copy an event without its arrays: they become None."""
     bare = None if name == "event" else [None] * len(doc.get("seq_num", ()))
-    data = {key: bare if _has_array(value) else value for key, value in doc["data"].items()}
+    data = {k: bare if any(True for _ in _arrays([v])) else v for k, v in doc["data"].items()}
     return {**doc, "data": data}
-
-
-def _has_array(value: Any) -> bool:
-    return any(True for _ in _arrays([value]))
 
 
 def _arrays(values: Any) -> Iterator[np.ndarray[Any, Any]]:

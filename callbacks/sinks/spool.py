@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,13 +50,6 @@ class _Segment:
         self.reader.close()
 
 
-@dataclass(slots=True, eq=False)
-class _Held:
-    """Documents that the disk did not take."""
-
-    documents: deque[Named] = field(default_factory=deque)
-
-
 class Spool:
     """A queue of documents on disk, bounded in bytes; may be used from two threads.
 
@@ -90,7 +83,8 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._reserve_bytes = reserve_bytes
         self._lock = threading.Lock()
-        self._pieces: deque[_Segment | _Held] = deque()
+        # a deque in it: documents that the disk did not take
+        self._pieces: deque[_Segment | deque[Named]] = deque()
         self._bytes = 0
         self._serial = 0
         self._folder: Path | None = None
@@ -141,9 +135,9 @@ class Spool:
         """
         with self._lock:
             piece = self._pieces[0]
-            if isinstance(piece, _Held):
-                name, doc = piece.documents.popleft()
-                if not piece.documents:
+            if isinstance(piece, deque):
+                name, doc = piece.popleft()
+                if not piece:
                     self._pieces.popleft()
                 return (name, doc), weight(name, doc)
             try:
@@ -217,11 +211,11 @@ class Spool:
         segment.waiting += 1
 
     def _hold(self, name: str, doc: Mapping[str, Any]) -> None:
-        if not self._pieces or not isinstance(self._pieces[-1], _Held):
-            self._pieces.append(_Held())
-        last = self._pieces[-1]
-        assert isinstance(last, _Held)
-        last.documents.append((name, doc))
+        last = self._pieces[-1] if self._pieces else None
+        if isinstance(last, deque):
+            last.append((name, doc))
+        else:
+            self._pieces.append(deque([(name, doc)]))
 
     def _own_folder(self) -> Path:
         if self._folder is None:

@@ -14,8 +14,7 @@ import numpy as np
 from bluesky_tiled_plugins.clients.bluesky_event_stream import BlueskyEventStreamV3
 from tiled.client.container import Container
 
-from .columns import STAMP, TABLE, Coder, Column, array_keys, decode, scalar_columns
-from .rows import ROWS
+from .rows import ROWS, STAMP, TABLE, Coder, Column, array_keys, decode, scalar_columns
 
 if TYPE_CHECKING:
     import pandas as pd

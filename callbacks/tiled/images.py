@@ -30,9 +30,8 @@ from ...streamer.io.tiled.connection import (
     structure_of,
 )
 from ...streamer.io.tiled.settings import TiledSettings
-from .columns import ArrayKey
 from .frame_file import DATASET, FrameFile
-from .rows import ranges
+from .rows import ArrayKey, ranges
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from tiled.queries import Key, SpecsQuery
 
 from ...streamer.core.view import LiveView, Phase, init, start, stop, take_rows
 from ...streamer.io.tiled.key import without_key
-from .columns import RESERVED, SEQ_NUM
-from .rows import ranges
+from .rows import RESERVED, SEQ_NUM, ranges
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,9 +16,8 @@ from tiled.structures.core import Spec
 
 from ...streamer.io.tiled.connection import TiledConnection, new_array, put_block, structure_of
 from ...streamer.io.tiled.settings import TiledSettings
-from .columns import TABLE, array_keys, scalar_columns, table_of, write_table
 from .images import FrameRoute, FrameSeries
-from .rows import ROWS, RowSeries
+from .rows import ROWS, TABLE, RowSeries, array_keys, scalar_columns, table_of, write_table
 
 STREAM_SPECS = (
     Spec("OperandoStream", "1.0"),

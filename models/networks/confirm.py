@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Array, Mask
+from ..detector import soft_step
 from ..polar import SECTORS, Polar, polar
 from .contours import Contours
 
@@ -178,11 +179,11 @@ def confidence(contours: Contours, found: Rims, least_t: float) -> Array:
     doubtful = _HESITANT[0] + (_HESITANT[1] - _HESITANT[0]) * clear
     return (
         probability
-        * _soft(probability, doubtful, 0.012)
-        * _soft(found.t, least_t, 0.12 * least_t)
-        * _soft(found.closed, _CLOSED, 0.06)
-        * _soft(found.known, _KNOWN, 0.04)
-        * _soft(found.sharpness, np.interp(contours.diameter, *_SHARP), 0.01)
+        * soft_step(probability, doubtful, 0.012)
+        * soft_step(found.t, least_t, 0.12 * least_t)
+        * soft_step(found.closed, _CLOSED, 0.06)
+        * soft_step(found.known, _KNOWN, 0.04)
+        * soft_step(found.sharpness, np.interp(contours.diameter, *_SHARP), 0.01)
     )
 
 
@@ -198,8 +199,4 @@ def beside_densest(score: Array, contrast: Array, owner: NDArray[np.int64], leas
     sure = score > _SURE
     np.maximum.at(densest, owner[sure], contrast[sure])
     limit = least * densest[owner]
-    return score * _soft(contrast, limit, 0.15 * limit)
-
-
-def _soft(value: Array, middle: Array | float, width: Array | float) -> Array:
-    return 1 / (1 + np.exp(((middle - value) / np.maximum(width, 1e-9)).clip(-50.0, 50.0)))
+    return score * soft_step(contrast, limit, 0.15 * limit)

@@ -69,14 +69,6 @@ class Contours:
         """Return some of them."""
         return Contours(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
-    def with_rows(self, rows: NDArray[np.intp], others: Contours) -> Contours:
-        """Return them with some replaced."""
-        merged = {}
-        for f in fields(self):
-            merged[f.name] = getattr(self, f.name).copy()
-            merged[f.name][rows] = getattr(others, f.name)
-        return Contours(**merged)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracer:
@@ -114,7 +106,10 @@ class Tracer:
             return first
         better = first.diameter[rows].clip(0.5 * diameters[rows], 2 * diameters[rows])
         again = self.once(od, valid, owner[rows], first.yx[rows], better, prior[rows])
-        return first.with_rows(rows, again)
+        merged = {f.name: getattr(first, f.name).copy() for f in fields(first)}
+        for name, values in merged.items():
+            values[rows] = getattr(again, name)
+        return Contours(**merged)
 
     def once(
         self,

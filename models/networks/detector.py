@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from ..detector import Detections, Expected
 from ..masks import fill_defects
 from ..settings import DetectSettings
-from . import ood
 from .confirm import beside_densest, confidence, rims
 from .contours import Contours, Tracer
 from .nets import DualUNet, Generator, folded, half_pays
 from .paint import find_pairs, others, paint, without_duplicates
 from .search import FrameFeatures, Search
-from .weights import Weights, WeightsError, fetch
+from .weights import FEATURES, Weights, WeightsError, feature_distance, feature_statistics, fetch
 
 _SIZES = (0.8, 1.2)  # of the least and of the largest diameter that are asked for
 _FOLLOWED = (0.7, 1.4)  # found over expected diameter of a particle that is followed
@@ -62,7 +61,7 @@ class NetworksDetector:
         self.device = device
         half = half_pays(device) if s.half is None else s.half
         first, second = fetch("generator", s.generator), fetch("dual_unet", s.dual_unet)
-        self._known = ood.statistics(first.tensors, device)
+        self._known = feature_statistics(first.tensors, device)
         self._search = Search(
             generator=folded(_loaded(Generator, first), device, half=half),
             threshold=s.threshold,
@@ -121,7 +120,7 @@ class NetworksDetector:
     def _doubts(self, frames: FrameFeatures) -> list[str]:
         if self._known is None:
             return [""] * len(frames.features)
-        far = ood.distance(frames.features, self._known) > self._known["ood.threshold"]
+        far = feature_distance(frames.features, self._known) > self._known["ood.threshold"]
         # an empty frame is not like others, but there is nothing in it to be wrong about
         far &= frames.spread > _EMPTY
         return [_OUT if one else "" for one in far.tolist()]
@@ -130,8 +129,11 @@ class NetworksDetector:
         self, contours: Contours, shape: tuple[int, int], doubts: list[str]
     ) -> list[Detections]:
         """Rate contours; return what is confirmed, by frame, in their order."""
-        s = self.settings
-        contours = contours.pick(self._sized(contours))
+        s, diameter = self.settings, contours.diameter
+        fits = (diameter >= _SIZES[0] * s.min_diameter_px) & (
+            diameter <= _SIZES[1] * s.max_diameter_px
+        )
+        contours = contours.pick(fits & (contours.presence >= s.networks.min_presence))
         pairs = find_pairs(contours)
         apart = pairs.pick(pairs.inside <= s.networks.max_overlap)
         found = rims(contours, others(contours, apart) > np.maximum(contours.share, 0.5))
@@ -144,12 +146,6 @@ class NetworksDetector:
             paint(contours.pick(which), found.pick(which), score[which], shape, doubt)
             for which, doubt in zip(rows, doubts, strict=True)
         ]
-
-    def _sized(self, contours: Contours) -> NDArray[np.bool_]:
-        s, diameter = self.settings, contours.diameter
-        fits = diameter >= _SIZES[0] * s.min_diameter_px
-        fits &= diameter <= _SIZES[1] * s.max_diameter_px
-        return fits & (contours.presence >= s.networks.min_presence)
 
 
 def _common_shift(seen: Contours, expected: Expected) -> NDArray[np.float64]:
@@ -171,7 +167,7 @@ def _is_where_expected(
 
 def _loaded(kind: type[Network], weights: Weights) -> Network:
     """Load a network with its weights; what else is in the file is not for it."""
-    own = {k: t for k, t in weights.tensors.items() if not k.startswith(ood.PREFIX)}
+    own = {k: t for k, t in weights.tensors.items() if not k.startswith(FEATURES)}
     try:
         network = kind(**weights.about["arguments"])
         network.load_state_dict(own)

@@ -12,7 +12,7 @@ from torch.nn.functional import grid_sample
 
 from ..arrays import Array, Image
 from ..detector import Detections
-from ..masks import grow
+from ..masks import bounding_box, grow
 from .confirm import Rims
 from .contours import Contours
 from .inputs import ROI_CELLS
@@ -47,7 +47,10 @@ def paint(
                 inside &= (target != n) | (chance > _part(drawn[n - 1], box))
         target[inside] = i + 1
         drawn.append((box, chance))
-    found_in = [_bounds(labels, i + 1, box) for i, (box, _) in enumerate(drawn)]
+    found_in = [
+        bounding_box(labels[box] == n, box[0].start, box[1].start)
+        for n, (box, _) in enumerate(drawn, 1)
+    ]
     bounds = np.array(found_in, np.int64).reshape(-1, 4)
     shown = bounds[:, 2] > bounds[:, 0]
     if not shown.all():
@@ -104,15 +107,6 @@ def _part(drawn: tuple[Box, Image], box: Box) -> Image:
             y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start
         ]
     return out
-
-
-def _bounds(labels: NDArray[np.int32], n: int, box: Box) -> tuple[int, int, int, int]:
-    mask = labels[box] == n
-    y, x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, left = box[0].start, box[1].start
-    if not len(y):
-        return (top, left, top, left)
-    return (top + int(y[0]), left + int(x[0]), top + int(y[-1]) + 1, left + int(x[-1]) + 1)
 
 
 def _contrast(contours: Contours, found: Rims) -> Array:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..arrays import Array, Image, Labels, Mask
 from ..masks import grow, main_parts, without_holes, without_tendrils_each
-from ..polar import SECTORS, Polar, polar
+from ..polar import SECTORS, Polar, polar, spread
 from .pyramid import USABLE, CoarseBackground, Level, gaussian
 
 # Lengths relative to the radius in a direction; all by eye.
@@ -136,7 +136,7 @@ def _contour(windows: Windows, levels: _RimLevels, rim_level: float, gradient: I
     at, q, contrast = levels.polar, levels.q, levels.contrast[:, None]
     step = levels.inside - levels.outside
     step = np.minimum(np.maximum(step, _STEP[0] * contrast), _STEP[1] * contrast)
-    excess = windows.flat - at.spread(levels.outside + rim_level * step)
+    excess = windows.flat - spread(levels.outside + rim_level * step, at.turn)
     core = windows.own & (q < _CORE)
     near = (q < _REACH) & (at.distance < _PROTRUSION * at.typical)
     inner = core | (windows.own & (excess > 0) & near)
@@ -316,11 +316,14 @@ class CandidateScene:
             level = self.levels[p.k]
             rows = slice(max(top, 0), min(top + height, level.value.shape[0]))
             columns = slice(max(left, 0), min(left + width, level.value.shape[1]))
-            y, x = slice(rows.start - top, rows.stop - top), columns.start - left
-            to = np.s_[i, y, x : columns.stop - left]
+            to = np.s_[
+                i, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+            ]
             value[to] = level.value[rows, columns]
             valid[to] = level.weight[rows, columns] > USABLE
-            owner[to] = self._owner(rows, columns, level.step)
+            x = _centres(self.regions.shape[1], self.unit, level.step)[columns]
+            y = _centres(self.regions.shape[0], self.unit, level.step)[rows]
+            owner[to] = self.regions[y[0] : y[-1] + 1].take(x, axis=1)[y - y[0]]
             base[to] = self.background.at(rows, columns, level.step)
             corners.append((top, left))
         rough = [i for i, p in enumerate(places) if p.k == 0]
@@ -338,13 +341,6 @@ class CandidateScene:
             least=self.least,
         )
         return windows, mine, corners
-
-    def _owner(self, rows: slice, columns: slice, step: int) -> Labels:
-        """Return the region at the centre of each cell of a level."""
-        height, width = self.regions.shape
-        y = _centres(height, self.unit, step)[rows]
-        x = _centres(width, self.unit, step)[columns]
-        return self.regions[y[0] : y[-1] + 1].take(x, axis=1)[y - y[0]]
 
 
 @lru_cache(maxsize=64)

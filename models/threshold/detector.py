@@ -7,7 +7,7 @@ particle), `contour` (its mask), and the score that is given here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, exp, hypot, log2, pi, sqrt
+from math import ceil, hypot, log2, pi, sqrt
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from ..arrays import Image, Labels, Mask
-from ..detector import Detections
-from ..masks import fill_defects, grow
+from ..detector import Detections, soft_step
+from ..masks import bounding_box, bounds, fill_defects, grow
 from ..settings import DetectSettings
 from .contour import CandidateScene, CandidateWindow, RefinedMask, refine
 from .pyramid import (
@@ -25,6 +25,7 @@ from .pyramid import (
     Pyramids,
     estimate_background,
     gaussian,
+    refined,
     refined_part,
 )
 from .regions import find_regions
@@ -68,21 +69,27 @@ class ThresholdDetector:
     def _detect_one(self, levels: list[Level], shape: tuple[int, int]) -> Detections:
         background = estimate_background(levels[self._coarse + 2], self.settings.background_px)
         if background is None:
-            return collect([], shape)
+            return Detections.empty(shape)
         scene = self._scene(levels, background)
         found = [(c, self._score(c, scene.noise)) for c in self._candidates(scene)]
-        return collect(self._select(found), shape)
+        labels = np.zeros(shape, np.int32)
+        rows = [
+            (*c.yx, c.area, *c.moments, *_paint(labels, c, n), c.rim.contrast, score, c.cut)
+            for n, (c, score) in enumerate(self._select(found), 1)
+        ]
+        return Detections.from_rows(labels, rows)
 
     def _scene(self, levels: list[Level], background: CoarseBackground) -> CandidateScene:
         """Find the coarse regions of a frame."""
         s = self.settings
         fine, wide = levels[self._coarse], levels[self._coarse + 1]
-        fine_valid, wide_valid = fine.valid, wide.valid
-        rough = (fine.value - background.over(fine)) * fine_valid
-        broad = (wide.value - background.over(wide)) * wide_valid
+        rough, broad = (
+            (level.value - refined(background.value, background.step // level.step)) * level.valid
+            for level in (fine, wide)
+        )
         flat = gaussian(rough, 1.5, 2.5)
-        limit = max(s.snr * _noise(flat[fine_valid]), s.min_contrast)
-        noise = _noise(broad[wide_valid])
+        limit = max(s.snr * _noise(flat[fine.valid]), s.min_contrast)
+        noise = _noise(broad[wide.valid])
         limit_broad = max(s.snr * noise, s.min_contrast)
         peak = (broad > limit_broad).repeat(2, 0).repeat(2, 1) | (flat > 2 * limit)
         area = 0.25 * np.pi * (s.min_diameter_px / fine.step) ** 2
@@ -153,7 +160,9 @@ class ThresholdDetector:
         s = self.settings
         sure = [c.rim.contrast for c, score in found if score > _SURE]
         least = s.min_relative_contrast * max(sure, default=0.0)
-        rated = [(c, score * _soft(c.rim.contrast, least, 0.15 * least)) for c, score in found]
+        rated = [
+            (c, float(score * soft_step(c.rim.contrast, least, 0.15 * least))) for c, score in found
+        ]
         # the sure ones first: a doubtful one takes no pixel of theirs
         rated.sort(key=lambda one: one[1] <= _SURE)
         return [(c, score) for c, score in rated if score >= s.min_score]
@@ -178,11 +187,11 @@ class ThresholdDetector:
         compact = s.min_compactness + 0.2 * min(max((7.5 - clear) / 3, 0.0), 1.0)
         texture = s.max_texture + 0.075 * (clear - 4.5)
         return float(
-            _soft(rim.sharpness, sharp, 0.04 * s.min_sharpness)
-            * _soft(clear, 3.0, 0.2)
-            * _soft(rim.closed, 0.7, 0.08)
-            * _soft(rim.compact, compact, 0.04)
-            * _soft(texture, rim.texture, 0.02)
+            soft_step(rim.sharpness, sharp, 0.04 * s.min_sharpness)
+            * soft_step(clear, 3.0, 0.2)
+            * soft_step(rim.closed, 0.7, 0.08)
+            * soft_step(rim.compact, compact, 0.04)
+            * soft_step(texture, rim.texture, 0.02)
         )
 
 
@@ -198,11 +207,6 @@ def _noise(values: Image) -> float:
         low = values[values < 4 * sigma]
         sigma = float(np.sqrt(low @ low / len(low)))
     return sigma
-
-
-def _soft(value: float, middle: float, width: float) -> float:
-    """Rise from 0 to 1 around a value (logistic)."""
-    return 1 / (1 + exp(min(max((middle - value) / max(width, 1e-9), -50.0), 50.0)))
 
 
 # Refined particles, and how they become detections.
@@ -255,36 +259,10 @@ def _candidate(rim: RefinedMask, corner: tuple[int, int], step: int, cut: bool) 
     )
 
 
-def collect(found: list[tuple[Candidate, float]], shape: tuple[int, int]) -> Detections:
-    """Put refined particles together to the detections of a frame.
-
-    Parameters
-    ----------
-    found : candidates and their scores.
-    shape : frame (H, W).
-    """
-    labels = np.zeros(shape, np.int32)
-    rows = []
-    for n, (c, score) in enumerate(found, 1):
-        box = _paint(labels, c, n)
-        rows.append((*c.yx, c.area, *c.moments, *box, c.rim.contrast, score, c.cut))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 13)
-    return Detections(
-        labels=labels,
-        yx=table[:, 0:2].copy(),
-        area=table[:, 2].copy(),
-        moments=table[:, 3:6].copy(),
-        bbox=table[:, 6:10].astype(np.int64),
-        contrast=table[:, 10].copy(),
-        score=table[:, 11].copy(),
-        cut=table[:, 12].astype(bool),
-    )
-
-
 def _paint(labels: Labels, candidate: Candidate, n: int) -> tuple[int, int, int, int]:
     """Draw a mask at full resolution where nothing is yet; return its bounds."""
     share, step = candidate.rim.share, candidate.step
-    rows, columns = (_fine_rows(share.max(axis), step) for axis in (1, 0))
+    rows, columns = (slice(s.start * step, s.stop * step) for s in bounds(share > 0))
     fine = refined_part(share, step, rows, columns) if step > 1 else share[rows, columns]
     top, left = candidate.corner[0] * step + rows.start, candidate.corner[1] * step + columns.start
     y0, x0 = max(top, 0), max(left, 0)
@@ -293,20 +271,4 @@ def _paint(labels: Labels, candidate: Candidate, n: int) -> tuple[int, int, int,
     target = labels[y0:y1, x0:x1]
     mask = (fine[y0 - top : y1 - top, x0 - left : x1 - left] > 0.5) & (target == 0)
     target[mask] = n
-    inner_y, inner_x = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(inner_y):
-        return (y0, x0, y0, x0)
-    return (
-        y0 + int(inner_y[0]),
-        x0 + int(inner_x[0]),
-        y0 + int(inner_y[-1]) + 1,
-        x0 + int(inner_x[-1]) + 1,
-    )
-
-
-def _fine_rows(most: Image, step: int) -> slice:
-    """Return the fine rows or columns whose largest share (n,) is not 0."""
-    inside = np.flatnonzero(most > 0)
-    if not len(inside):
-        return slice(0, 0)
-    return slice(int(inside[0]) * step, (int(inside[-1]) + 1) * step)
+    return bounding_box(mask, y0, x0)

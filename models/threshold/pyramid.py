@@ -222,22 +222,14 @@ class CoarseBackground:
 
     def at(self, rows: slice, columns: slice, step: int) -> Image:
         """Interpolate at some rows and columns of a level with cells of `step` px, OD."""
-        if step > self.step:
-            return self._coarse(step)[rows, columns]
-        return refined_part(self.value, self.step // step, rows, columns)
-
-    def over(self, level: Level) -> Image:
-        """Interpolate on the whole grid of a level, OD."""
-        return refined(self.value, self.step // level.step)
-
-    def _coarse(self, step: int) -> Image:
-        """Average on the grid of a level that is coarser than its own, OD."""
+        if step <= self.step:
+            return refined_part(self.value, self.step // step, rows, columns)
+        # Bilinear at the centre of a cell is the mean of the four cells around it.
         factor = step // self.step
         height, width = (n // factor for n in self.value.shape)
-        # Bilinear at the centre of a cell is the mean of the four cells around it.
         middle = self.value.reshape(height, factor, width, factor)
         near = slice(factor // 2 - 1, factor // 2 + 1)
-        return middle[:, near, :, near].mean((1, 3))
+        return middle[:, near, :, near].mean((1, 3))[rows, columns]
 
 
 def estimate_background(level: Level, scale_px: float) -> CoarseBackground | None:

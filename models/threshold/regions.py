@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt, find_objects
 from skimage.segmentation import watershed
 
 from ..arrays import Array, Image, Labels, Mask
-from ..masks import components, grow, without_holes, without_tendrils
+from ..masks import bounds, components, grow, without_holes, without_tendrils
 
 Box = tuple[slice, slice]
 Cut = tuple[Labels, list[float]]
@@ -82,7 +82,9 @@ def _pieces(
             chunky = np.pi * depth**2 / area
             if chunky <= _COMPACT:
                 for inner, part in _components(piece & (flat[box] > _RAISE * low), min_area):
-                    again.append((_within(box, inner), part))
+                    (y, x), (dy, dx) = box, inner
+                    rows = slice(y.start + dy.start, y.start + dy.stop)
+                    again.append(((rows, slice(x.start + dx.start, x.start + dx.stop)), part))
                     owners.append((i, len(found[i]), inner))
             found[i].append([piece] if chunky > _CHUNKY else [])
     if again:
@@ -104,12 +106,6 @@ def _replace(
         better.setdefault((i, slot), []).extend(placed)
     for (i, slot), subs in better.items():
         found[i][slot] = subs or found[i][slot]
-
-
-def _within(outer: Box, inner: Box) -> Box:
-    """Place a box of a box in the frame."""
-    y, x = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, inner, strict=True))
-    return y, x
 
 
 def _placed(part: Mask, box: Box, shape: tuple[int, ...]) -> Mask:
@@ -233,7 +229,7 @@ def _sheet(views: list[Mask]) -> _Sheet:
 def _split(masks: list[Mask], neck: float) -> list[Cut]:
     strides = [2 if max(mask.shape) > _LARGE else 1 for mask in masks]
     views = [mask[::n, ::n] for mask, n in zip(masks, strides, strict=True)]
-    boxes = [_bounds(view) for view in views]
+    boxes = [bounds(view) for view in views]
     sheet = _sheet([view[box] for view, box in zip(views, boxes, strict=True)])
     raw = np.asarray(distance_transform_edt(sheet.mask))
     radii = [float(sheet.part(raw, i).max()) for i in range(len(masks))]
@@ -317,13 +313,6 @@ def _highest(image: Array, reach: int) -> Array:
         np.maximum(image[:, 1:], rows[:, :-1], out=image[:, 1:])
         np.maximum(image[:, :-1], rows[:, 1:], out=image[:, :-1])
     return image
-
-
-def _bounds(mask: Mask) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return slice(0, 1), slice(0, 1)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _seeds(sheet: _Sheet, depth: Array, radii: dict[int, float]) -> Labels:

@@ -157,7 +157,7 @@ def _report(run: Any, truth_file: Path, work: Path, console: Console) -> None:
 
 def _chemistry(run: Any, particles: Any, truth: Any, console: Console) -> None:
     from ..config import load_settings
-    from ..lab.evaluate.chemistry import score_chemistry
+    from ..lab.evaluate.accuracy import score_chemistry
 
     if "spectra" not in run:
         return
@@ -202,8 +202,8 @@ def _table(final: Any) -> Table:
 def _picture(run: Any, truth: Any, final: Any, work: Path) -> Path:
     from ..config import load_settings
     from ..io.recording.reader import read_documents
-    from ..lab.evaluate.raw import od_stack
     from ..lab.evaluate.report import ReportData, save_report
+    from ..lab.evaluate.similarity import od_stack
 
     recorded = ((item.name, item.doc) for item in read_documents(work / "raw"))
     frames = run["frames"].read()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Self
 
 from ...callbacks.processor.processor import StreamProcessor
@@ -19,8 +17,7 @@ from ..service.backfill import Backfill, Backfilled, make_provider
 from ..service.keeper import JournalSupervisor
 from ..service.operation.http import parse_address
 from ..service.operation.metrics import Family
-from ..service.operation.monitor import CheckResult, Monitor, Watched
-from ..service.operation.reachable import watch_tiled
+from ..service.operation.monitor import CheckResult, Monitor, Watched, watch_tiled
 from ..service.operation.systemd import notify
 from ..service.service import Processor, Service
 from .network import listening_with
@@ -100,7 +97,8 @@ class LiveService:
 
     def _follow(self, outputs: Outputs, watched: Watched, stop: threading.Event) -> None:
         summary = outputs.summary
-        with self._source, _recorder(self._options.record) as recorder:
+        folder = self._options.record
+        with self._source, RecordingWriter(folder) if folder else nullcontext() as recorder:
             raw = recorder.write if recorder is not None else None
             stage = self._with_backfill(watched, outputs.processor)
             self._turn(Service(self._source, stage, raw=raw), outputs, stop)
@@ -153,22 +151,6 @@ def _source(options: ProcessOptions) -> Source:
 def _keeper_options(options: ProcessOptions) -> list[str]:
     given = ["--profile", options.profile] if options.profile else []
     return given + (["--keys", str(options.keys)] if options.keys else [])
-
-
-def _recorder(folder: Path | None) -> AbstractContextManager[RecordingWriter | None]:
-    return nullcontext() if folder is None else RecordingWriter(folder)
-
-
-@dataclass(frozen=True, slots=True)
-class JournalCounts:
-    """Numbers of a journal, for metrics.
-
-    Attributes
-    ----------
-    checkpoints : written since the start.
-    """
-
-    checkpoints: int
 
 
 class Journalled:
@@ -227,9 +209,9 @@ class Journalled:
         self._supervisor.check()
 
     @property
-    def counts(self) -> JournalCounts:
-        """Return what was done so far."""
-        return JournalCounts(self._checkpointer.written)
+    def checkpoints(self) -> int:
+        """Return the number of checkpoints written since the start."""
+        return self._checkpointer.written
 
     def _finish(self) -> None:
         say("writing the checkpoint from which the next start goes on")
@@ -250,9 +232,15 @@ def watch_journal(monitor: Monitor, journal: Journalled) -> None:
         details = {"kept": kept, "state": source.status, "behind_bytes": source.behind}
         return CheckResult(kept, details)
 
+    checkpoints = Family(
+        name="operando_journal_checkpoints",
+        help="checkpoints of the journal",
+        read=lambda: float(journal.checkpoints),
+        kind="counter",
+    )
     behind = Family(
         name="operando_journal_behind_bytes",
         help="Bytes of the journal that were not processed yet",
         read=lambda: float(source.behind),
     )
-    monitor.add_part("journal", [lambda: journal.counts], [behind], check)
+    monitor.add_part("journal", families=[checkpoints, behind], check=check)

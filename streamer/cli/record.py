@@ -24,7 +24,7 @@ def record(
     """
     from ..io.recording.writer import RecordingWriter
     from ..io.sources import make_source
-    from ..io.wire.losses import DROPPED
+    from ..io.wire.queue import DROPPED
     from .network import listening_with
     from .progress import Connection
     from .terminal import console, say, stop_at_signals

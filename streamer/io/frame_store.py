@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.run import StoredImage
-from .checkpoint.blobs import Blobs, link_or_copy
+from .checkpoint.files import Blobs, link_or_copy
 
 StoreKey = tuple[str, int]
 """Uid of the raw run, and number of the frame in it."""

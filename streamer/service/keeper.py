@@ -17,11 +17,10 @@ from typing import Any
 from ..core.frames import Document
 from ..errors import JournalError
 from ..io.journal.segments import JournalFolder, to_message
-from ..io.journal.settings import JournalSettings
-from ..io.journal.writer import JournalWriter
+from ..io.journal.writer import JournalSettings, JournalWriter
 from ..io.sources.zmq import ZmqSource
-from ..io.wire.losses import Losses
 from ..io.wire.message import Received
+from ..io.wire.queue import Losses
 
 logger = logging.getLogger(__name__)
 # all by eye

@@ -11,8 +11,8 @@ from typing import Protocol
 from ..core.frames import Document, NamedDocument
 from ..errors import OperandoError
 from ..io.sources import Source
-from ..io.wire.losses import DROPPED
 from ..io.wire.message import Received
+from ..io.wire.queue import DROPPED
 
 logger = logging.getLogger(__name__)
 _OPEN_RESULT_RUNS = 64  # bounds what is remembered of runs whose stop never comes; by eye

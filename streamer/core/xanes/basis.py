@@ -10,7 +10,7 @@ from scipy.interpolate import Akima1DInterpolator
 
 from ....models.arrays import Array
 from ...errors import ConfigError
-from .curve import SpectrumOperators, find_edges, make_operators, pre_edge_line, steepest
+from .curve import edge_line, find_edges, make_operators, steepest
 from .settings import XanesSettings
 
 SIGMA = 0.01
@@ -65,7 +65,11 @@ def make_reference(name: str, energy: Array, mu: Array, settings: XanesSettings)
         raise ConfigError(
             f"{name}: {energy[0]:.0f} to {energy[-1]:.0f} eV does not span the edge at {near:.0f}"
         )
-    raw = PhaseReference(name=name, energy=energy, mu=mu, edge=_edge(name, operators, mu))
+    rises = float(operators.step @ mu) > 0
+    edge = float(find_edges(operators, mu[:, None], 0.0).energy[0]) if rises else np.nan
+    if not np.isfinite(edge):
+        raise ConfigError(f"{name}: has no edge near {operators.edge:.0f} eV")
+    raw = PhaseReference(name=name, energy=energy, mu=mu, edge=edge)
     return _normalised(raw, settings) if settings.normalise_references else raw
 
 
@@ -77,17 +81,9 @@ def digest(references: tuple[PhaseReference, ...]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _edge(name: str, operators: SpectrumOperators, mu: Array) -> float:
-    step = float(operators.step @ mu)
-    energy = float(find_edges(operators, mu[:, None], 0.0).energy[0]) if step > 0 else float("nan")
-    if not np.isfinite(energy):
-        raise ConfigError(f"{name}: has no edge near {operators.edge:.0f} eV")
-    return energy
-
-
 def _normalised(raw: PhaseReference, settings: XanesSettings) -> PhaseReference:
     operators = make_operators(raw.energy, raw.edge, settings)
-    line = pre_edge_line(raw.energy, raw.energy, raw.edge, settings)
+    line = edge_line(raw.energy, raw.edge, -settings.pre_edge, raw.energy)
     if operators is None or line is None:
         raise ConfigError(f"{raw.name}: does not span its edge at {raw.edge:.0f} eV")
     step = float(operators.step @ raw.mu)

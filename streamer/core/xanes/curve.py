@@ -115,8 +115,8 @@ def make_operators(
     grid = np.arange(
         max(edge - _BELOW_EV, energies.min()), min(edge + _ABOVE_EV, energies.max()), GRID_EV
     )
-    before = pre_edge_line(energies, np.append(grid, edge), edge, settings)
-    after = _line(energies, edge, settings.post_edge, np.array([edge]))
+    before = edge_line(energies, edge, -settings.pre_edge, np.append(grid, edge))
+    after = edge_line(energies, edge, settings.post_edge, np.array([edge]))
     if before is None or after is None:
         return None
     value, slope = local_quadratic(energies, grid, settings.smooth)
@@ -129,23 +129,14 @@ def make_operators(
     )
 
 
-def pre_edge_line(energies: Array, at: Array, edge: float, settings: XanesSettings) -> Array | None:
-    """Set up the (m, n) operator to the line below the edge, None with fewer than two energies.
-
-    Parameters
-    ----------
-    energies : (n,) eV. at : (m,) where the line is wanted, eV. edge : eV.
-    """
-    return _line(energies, edge, -settings.pre_edge, at)
-
-
-def _line(energies: Array, edge: float, away: float, at: Array) -> Array | None:
+def edge_line(energies: Array, edge: float, away: float, at: Array) -> Array | None:
     """Set up the (m, n) operator to the line on one side of the edge.
 
-    It is a constant where energies are few.
+    It is a constant where energies are few, and None with fewer than two of them.
 
     Parameters
     ----------
+    energies : (n,) eV. edge : eV. at : (m,) where the line is wanted, eV.
     away : distance from the edge, eV, negative below it; somewhat nearer if no energies lie there.
     """
     for limit in (edge + away, edge + _NARROW * away):

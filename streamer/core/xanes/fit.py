@@ -144,7 +144,9 @@ def mean_fractions(rows: Array, weight: Array, od: Array, pixels: Array, time: A
     steady = fractions(coefficients, covariance, steady_scale)
     if np.count_nonzero(rows.any(axis=1)) <= rows.shape[1] + 1:
         return steady
-    change = _change_column(rows, time)
+    difference = rows[:, -1] - rows[:, -2]
+    since = time - np.average(time, weights=difference**2) if difference.any() else time * 0.0
+    change = difference * since / max(float(np.ptp(time)), 1e-9)  # a fraction that rises by 1
     coefficients, covariance, scale = _fit(np.column_stack([change, rows]), weight, od, pixels)
     # not all of the misfit that the further column took away was a change of the fraction
     scale = np.sqrt(scale * np.maximum(steady_scale, scale))
@@ -153,13 +155,6 @@ def mean_fractions(rows: Array, weight: Array, od: Array, pixels: Array, time: A
         trust = 1.0 - _DOUBT * (scale * covariance[:, 0, 0]) / coefficients[0] ** 2
     trust = np.where(np.isfinite(trust), np.maximum(trust, 0.0), 0.0)
     return _between(steady, moving, trust)
-
-
-def _change_column(rows: Array, time: Array) -> Array:
-    """Return the column (n,) of a fraction that rises by 1 over the scan."""
-    difference = rows[:, -1] - rows[:, -2]
-    since = time - np.average(time, weights=difference**2) if difference.any() else time * 0.0
-    return difference * since / max(float(np.ptp(time)), 1e-9)
 
 
 def _between(steady: Fractions, moving: Fractions, trust: Array) -> Fractions:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import AssetError, AssetMissing, ConfigError
-from .paths import allowed, local_path
-from .settings import AssetSettings
+from .settings import AssetSettings, allowed, local_path
 
 _HDF5 = "operando.streamer.io.assets.hdf5:Hdf5Reader"
 _TIFF = "operando.streamer.io.assets.sequences:TiffReader"

@@ -7,8 +7,7 @@ disk such that a crash at any moment leaves a whole checkpoint behind.
 
 from __future__ import annotations
 
-from .blobs import Blobs
-from .files import Checkpoint, CheckpointFiles
+from .files import Blobs, Checkpoint, CheckpointFiles
 from .state import decode, encode
 
 __all__ = ["Blobs", "Checkpoint", "CheckpointFiles", "decode", "encode"]

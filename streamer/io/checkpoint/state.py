@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel
 
 from ...errors import CheckpointError
-from .blobs import SMALLEST, Blobs
+from .files import SMALLEST, Blobs
 from .schema import SCHEMA, Schema
 
 _PLAIN = (bool, int, float, str, bytes, type(None))

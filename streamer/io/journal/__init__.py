@@ -17,7 +17,6 @@ A position is the number of bytes before a record, counted over all segments sin
 from __future__ import annotations
 
 from .reader import JournalReader
-from .settings import JournalSettings
-from .writer import JournalWriter
+from .writer import JournalSettings, JournalWriter
 
 __all__ = ["JournalReader", "JournalSettings", "JournalWriter"]

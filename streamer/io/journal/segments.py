@@ -22,8 +22,8 @@ from typing import IO, Any
 from ...core.frames import Document, NamedDocument
 from ...errors import JournalError
 from ..wire.codec import dumps, loads
-from ..wire.losses import DROPPED
 from ..wire.message import pack, unpack
+from ..wire.queue import DROPPED
 
 _DIGITS = 20
 _SUFFIX = ".journal"

@@ -26,7 +26,7 @@ SOURCES = {
     "zmq": "operando.streamer.io.sources.zmq:ZmqSource",
     "journal": "operando.streamer.io.sources.journal:JournalSource",
     "recording": "operando.streamer.io.sources.files:RecordingSource",
-    "memory": "operando.streamer.io.sources.memory:MemorySource",
+    "memory": "operando.streamer.io.sources.files:MemorySource",
 }
 """Kinds of sources; a dotted path ``package.module:Class`` needs no entry."""
 

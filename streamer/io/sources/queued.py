@@ -12,9 +12,8 @@ from typing import Self
 
 from ...core.frames import Document
 from ...errors import OperandoError
-from ..wire.losses import Losses
 from ..wire.message import ESSENTIAL, Received
-from ..wire.queue import ByteQueue, WhenFull
+from ..wire.queue import ByteQueue, Losses, WhenFull
 from . import SourceCounters
 
 _BATCH = 256

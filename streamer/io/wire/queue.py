@@ -1,12 +1,16 @@
-"""A thread-safe queue that is bounded by bytes, because frames differ in size a thousandfold."""
+"""A thread-safe queue bounded by bytes, and what had to be given up for want of room.
+
+Bytes, not items, because frames differ in size a thousandfold.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from dataclasses import dataclass
-from time import monotonic
 from typing import Generic, Literal, TypeVar
+
+from ...core.frames import Document, NamedDocument
 
 T = TypeVar("T")
 
@@ -72,12 +76,6 @@ class ByteQueue(Generic[T]):
                 self._changed.notify_all()
             return [item for item, _ in taken]
 
-    def wait_empty(self, timeout: float) -> bool:
-        """Wait up to `timeout` s until all items were taken; return whether they were."""
-        deadline = monotonic() + timeout
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._items, deadline - monotonic())
-
     def close(self) -> None:
         """Refuse further items and wake everybody; what is queued can still be taken."""
         with self._changed:
@@ -104,3 +102,51 @@ class ByteQueue(Generic[T]):
         self._dropped += 1
         self._dropped_bytes += nbytes
         return False
+
+
+DROPPED = "dropped"
+"""Name under which the processor is told of events that a source gave up. No publisher can send
+it: on the wire only the names of the event model are let through."""
+
+OVERLOAD = "overload"
+"""Reason of the ledger: more came than could be processed, and there was no room to keep it."""
+
+
+class Losses:
+    """Events that were given up and not passed on yet, as ranges of their numbers."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[str, list[list[int]]] = {}
+
+    def __bool__(self) -> bool:
+        """Return whether there is something to pass on."""
+        return bool(self._ranges)
+
+    def add(self, name: str, doc: Document) -> None:
+        """Note a document that was given up; what is no event is for others to count."""
+        for number in _numbers(name, doc):
+            ranges = self._ranges.setdefault(str(doc.get("descriptor", "")), [])
+            if ranges and ranges[-1][1] + 1 == number:
+                ranges[-1][1] = number
+            else:
+                ranges.append([number, number])
+
+    def documents(self) -> tuple[NamedDocument, ...]:
+        """Return one document for each descriptor whose events were given up."""
+        return tuple(
+            (DROPPED, {"descriptor": key, "seq_nums": ranges, "reason": OVERLOAD})
+            for key, ranges in self._ranges.items()
+        )
+
+    def clear(self) -> None:
+        """Forget what has been passed on."""
+        self._ranges = {}
+
+
+def _numbers(name: str, doc: Document) -> list[int]:
+    numbers = doc.get("seq_num")
+    if name == "event":
+        numbers = [numbers]
+    elif name != "event_page" or not isinstance(numbers, list | tuple):
+        return []
+    return [n for n in numbers if isinstance(n, int) and not isinstance(n, bool) and n > 0]

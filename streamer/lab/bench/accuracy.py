@@ -15,11 +15,9 @@ from ....models.arrays import Array
 from ...config import Settings
 from ...core.frames import NamedDocument
 from ..evaluate import Score
-from ..evaluate.bound import Bound, cramer_rao, rms_over_bound
-from ..evaluate.calibration import calibration
+from ..evaluate.bound import Bound, calibration, cramer_rao, rms_over_bound
 from ..evaluate.identity import identity
-from ..evaluate.raw import od_stack
-from ..evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim, sides_of
+from ..evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim, od_stack, sides_of
 from ..simulate import SimSettings, Simulator, Truth, simulate_documents
 from .estimates import (
     Estimate,

@@ -14,7 +14,7 @@ from ....models.warp import crop
 from ...config import Settings
 from ...core.frames import Document
 from ...errors import FrameError
-from ..evaluate.chemistry import score_chemistry, telling_frame
+from ..evaluate.accuracy import score_chemistry, telling_frame
 from ..simulate import SimSettings, Simulator, simulate_documents
 from .harness import Column, Progress, Table, no_progress, process, tracked
 

@@ -20,7 +20,7 @@ from ....models.settings import DetectSettings
 from ...config import Settings
 from ...errors import ConfigError
 from ..evaluate.detection import DetectionScore, Judged, best_threshold, judge, score_detections
-from ..evaluate.raw import od_stack
+from ..evaluate.similarity import od_stack
 from ..simulate import SimSettings, Simulator, simulate_documents
 from .harness import Progress, no_progress
 from .regimes import DetectionRegime

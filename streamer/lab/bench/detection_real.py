@@ -22,7 +22,7 @@ from ...config import Settings
 from ...core import assemble
 from ...core.frames import FrameRef, NamedDocument, Role
 from ...io.importers import import_documents
-from ..evaluate.raw import od_stack
+from ..evaluate.similarity import od_stack
 from .detection import Spent, detect_one, detector_named
 from .harness import Column, Progress, Table, new_figure, no_progress, show_image
 from .real_nca import FOLDER

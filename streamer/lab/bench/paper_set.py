@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from ....models.arrays import Array
 from ...config import Settings
 from ...core.frames import NamedDocument
-from ..evaluate.raw import od_stack
-from ..evaluate.similarity import adjacent_ssim
+from ..evaluate.similarity import adjacent_ssim, od_stack
 from ..simulate import SimSettings, Simulator, Truth, simulate_documents
 from .estimates import true_paths
 from .harness import Progress, no_progress, tracked

@@ -28,7 +28,7 @@ from ...core.frames import NamedDocument
 from ...errors import FrameError
 from ...io.importers import import_documents
 from ..evaluate.matching import MEASURED, of_revision, where
-from ..evaluate.raw import od_stack
+from ..evaluate.similarity import od_stack
 from .harness import (
     Column,
     Progress,

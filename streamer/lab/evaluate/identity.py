@@ -8,8 +8,7 @@ of true particles that are cut by the frame, and the results that lie on them, c
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -132,10 +131,6 @@ class Identity:
     duplicates_per_frame: float
     hidden: Reacquisition
     missed: Reacquisition
-
-    def summary(self) -> dict[str, Any]:
-        """Return plain numbers, for JSON."""
-        return asdict(self)
 
 
 def identity(

@@ -7,8 +7,8 @@ changes with the energy: even the oracle does not reach a similarity of 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +18,12 @@ from torch import Tensor
 
 from ....models.arrays import Array, Mask
 from ....models.ssim import ssim
+from ...config import Settings
+from ...core import assemble, correct
+from ...core.assemble.chunks import frames_from_chunk
+from ...core.frames import FrameKey, FrameRef, NamedDocument, Role
 from ...core.register.images import crop_rois
+from ...errors import FrameError
 from ..simulate.simulator import Simulator
 
 _SIDE_RADII = 2.8
@@ -43,10 +48,6 @@ class AlignedSsim:
     variance: float
     oracle_mean: float
     oracle_variance: float
-
-    def summary(self) -> dict[str, float]:
-        """Return plain numbers, for JSON."""
-        return asdict(self)
 
 
 def sides_of(radius: Array) -> NDArray[np.int64]:
@@ -149,10 +150,6 @@ class DifferentialMaps:
     n: int
     residual: float
     oracle: float
-
-    def summary(self) -> dict[str, float]:
-        """Return plain numbers, for JSON."""
-        return asdict(self)
 
 
 def compare_maps(
@@ -265,3 +262,55 @@ def _residual(first: Array, last: Array, depth: Array) -> float:
     gain, offset = np.linalg.lstsq(design, last[fitted], rcond=None)[0]
     squares = (last - gain * first - offset) ** 2
     return float(np.sqrt(squares[rim].mean() / squares[inside].mean()))
+
+
+# Raw documents as a stack of optical density, without detection or alignment.
+
+
+def od_stack(documents: Iterable[NamedDocument], settings: Settings) -> NDArray[np.float32]:
+    """Correct every sample frame of one run, with its own flat where there is one.
+
+    Parameters
+    ----------
+    documents : one run with in-line images.
+    settings : of `assemble` and `correct`.
+
+    Returns
+    -------
+    (F, H, W) float32, optical density, NaN where invalid, by frame; all NaN if it is of no use.
+    """
+    assembler, corrector = assemble.init(settings.assemble), correct.init()
+    images: dict[FrameKey, NDArray[np.float32]] = {}
+    stack: dict[int, NDArray[np.float32]] = {}
+    for name, doc in documents:
+        assembler, outputs = assemble.update(assembler, name, doc)
+        for ref in (o for o in outputs if isinstance(o, FrameRef)):
+            for frame in frames_from_chunk(ref, np.asarray(ref.array)):
+                sample = frame.role is Role.SAMPLE
+                try:
+                    corrector, jobs = correct.update(corrector, frame, settings.correct)
+                except FrameError:
+                    if sample:
+                        corrector, number = correct.skip(corrector)
+                        stack[number] = np.full(frame.image.shape, np.nan, np.float32)
+                    continue
+                if sample:
+                    images[frame.key] = frame.image
+                stack.update(_apply(jobs, images, settings))
+    corrector, jobs = correct.finish(corrector, settings.correct)
+    stack.update(_apply(jobs, images, settings))
+    return np.stack([stack[number] for number in sorted(stack)])
+
+
+def _apply(
+    jobs: Iterable[correct.Correction],
+    images: dict[FrameKey, NDArray[np.float32]],
+    settings: Settings,
+) -> dict[int, NDArray[np.float32]]:
+    done = {}
+    for job in jobs:
+        frame = correct.apply(images[job.key], job, settings.correct)
+        done[frame.frame] = np.where(frame.valid, frame.od, np.float32(np.nan))
+        if job.final:
+            del images[job.key]
+    return done

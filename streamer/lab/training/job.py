@@ -9,8 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from ....models.networks.ood import PREFIX
-from ....models.networks.weights import WeightsError, fetch
+from ....models.networks.weights import FEATURES, WeightsError, fetch
 from ...errors import ConfigError
 
 NetworkName = Literal["dual-unet", "cyclegan"]
@@ -165,7 +164,7 @@ def read_start(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         found = fetch("generator", path)
     except WeightsError as error:
         raise ConfigError(f"--start: {error}") from error
-    own = {k: t for k, t in found.tensors.items() if not k.startswith(PREFIX)}
+    own = {k: t for k, t in found.tensors.items() if not k.startswith(FEATURES)}
     return own, found.about["arguments"]
 
 

@@ -16,7 +16,7 @@ from ...core.frames import NamedDocument
 from ...errors import RecordingError
 from ...io.importers import import_documents
 from ...io.recording.reader import list_recordings, read_documents
-from ..evaluate.raw import od_stack
+from ..evaluate.similarity import od_stack
 from .pool import CELLS, Pool
 from .sets import IGNORED, FrameSet
 

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....models.networks import ood
 from ....models.networks.nets import Generator
-from ....models.networks.weights import SHIPPED, store
+from ....models.networks.weights import SHIPPED, feature_distance, fit_features, store
 from ...config import load_settings
 from ...errors import TrainingError
 from .job import Job, read_start
@@ -380,6 +379,6 @@ def familiar(seen: Tensor, held_out: Tensor) -> tuple[dict[str, Tensor], float]:
     -------
     Tensors for the file of weights, and the share of held-out frames beyond their threshold.
     """
-    tensors = ood.fit(seen)
-    beyond = ood.distance(held_out, tensors) > tensors["ood.threshold"]
+    tensors = fit_features(seen)
+    beyond = feature_distance(held_out, tensors) > tensors["ood.threshold"]
     return tensors, float(beyond.float().mean())

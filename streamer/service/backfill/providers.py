@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from ...core.frames import NamedDocument
 from ...errors import ConfigError, RecordingError
 from ...io.recording.dialects import read_file
-from ...io.recording.reader import list_recordings
-from ...io.recording.tiled_run import cleaned, read_tiled_run, tiled_run
+from ...io.recording.reader import cleaned, list_recordings, read_tiled_run, tiled_run
 from ...io.tiled.key import without_key
 from .fill import Provider
 

@@ -17,7 +17,7 @@ from ....callbacks.tiled.rows import ROWS
 from ....callbacks.tiled.stream import preview_names
 from ...io.tiled.reads import TiledReads
 from . import messages
-from .board import StreamBoard, first_missing, place, unknown_words
+from .messages import StreamBoard, first_missing, place, unknown_words
 
 _FAST_S, _SLOW_S = 0.4, 4.0
 _STREAMS_S = 1.0

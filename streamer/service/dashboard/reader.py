@@ -151,11 +151,7 @@ class Reader:
         while True:
             try:
                 left = deadline - time.monotonic()
-                item = (
-                    self._inbox.get(timeout=max(left, 0.0))
-                    if left > 0
-                    else self._inbox.get(block=False)
-                )
+                item = self._inbox.get(left > 0, max(left, 0.0))
             except queue.Empty:
                 return True
             if item is None:

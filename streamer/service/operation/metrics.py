@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ...core.frames import Document
+from ...core.streams import stream_of
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # buckets, by eye: from a fast frame to what no beamline would wait for
@@ -103,9 +104,10 @@ class Metrics:
 
     def _event(self, doc: Document) -> None:
         data = doc["data"]
-        if "state" in data:  # a row of particles; only rows of frames have a latency
+        stream = stream_of(data)
+        if stream == "particles":
             self._rows.inc()
-        elif "latency" in data:
+        elif stream == "frames":
             if data["revision"] > 0:
                 self._revised.inc()
                 return

@@ -14,9 +14,11 @@ from typing import Any
 
 from starlette.responses import Response
 
+from ....callbacks.sinks.buffer import BufferedSink
 from ...core.frames import Document, NamedDocument
 from ...io.redact import redacted
 from ...io.sources import Source
+from ...io.tiled.status import Reachable
 from ..service import Processor
 from .http import StatusServer, as_json
 from .metrics import CONTENT_TYPE, Family, Metrics, gpu_families, of_counts
@@ -334,3 +336,26 @@ class Heartbeat:
                 documents=self._documents,
                 seconds=self._seconds,
             )
+
+
+def watch_tiled(monitor: Monitor, uri: str, sink: BufferedSink) -> None:
+    """Have the monitor tell whether Tiled answers, and what waits to go there."""
+    server = Reachable(uri)
+
+    def writer() -> Any:
+        return sink.sink.counts  # pyright: ignore[reportAttributeAccessIssue]
+
+    def check() -> CheckResult:
+        trouble, documents, rows = server.trouble(), sink.counts, writer()
+        details: dict[str, Any] = {
+            "reachable": not trouble,
+            "backlog_documents": documents.queued,
+            "backlog_bytes": documents.queued_bytes,
+            "backlog_rows": getattr(rows, "pending", 0),
+            "errors": getattr(rows, "errors", 0),
+        }
+        if trouble:
+            details["trouble"] = redacted(trouble)
+        return CheckResult(not trouble, details)
+
+    monitor.add_part("tiled", [lambda: sink.counts, writer], check=check)

@@ -7,8 +7,16 @@ import pytest
 
 from operando.callbacks.feedback import FeedbackSettings, LatestFrame, LatestResults, StageMatrix
 from operando.callbacks.feedback.decision import LoopState, Moves, ahead, decide
-from operando.callbacks.feedback.matrix import check_against, fit_matrix
-from operando.callbacks.feedback.response import Pair, first_move, pair_of, proven, refused, respond
+from operando.callbacks.feedback.matrix import (
+    Pair,
+    check_against,
+    first_move,
+    fit_matrix,
+    pair_of,
+    proven,
+    refused,
+    respond,
+)
 from operando.streamer.errors import FeedbackError
 
 SETTINGS = FeedbackSettings()

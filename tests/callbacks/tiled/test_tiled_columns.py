@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operando.callbacks.tiled.columns import Coder, array_keys, decode, scalar_columns
+from operando.callbacks.tiled.rows import Coder, array_keys, decode, scalar_columns
 
 KEYS: dict[str, Any] = {
     "particle": {"dtype": "integer", "shape": []},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from operando.streamer.core.xanes import PhaseReference, XanesSettings, make_basis
-from operando.streamer.core.xanes.curve import find_edges, make_operators, pre_edge_line
+from operando.streamer.core.xanes.curve import edge_line, find_edges, make_operators
 from operando.streamer.core.xanes.fit import inverse
 from operando.streamer.core.xanes.state import ROW, fixed_rows
 
@@ -46,7 +46,7 @@ def test_linear_combination(answers):
     normal = {}
     for name, (energy, mu) in SPECTRA.items():
         curve = make_operators(energy, EDGE, settings)
-        line = pre_edge_line(energy, energy, EDGE, settings) @ mu
+        line = edge_line(energy, EDGE, -settings.pre_edge, energy) @ mu
         normal[name] = (mu - line) / (curve.step @ mu)
     phases = tuple(
         PhaseReference(name=name, energy=SPECTRA[name][0], mu=normal[name], edge=EDGE)

@@ -6,7 +6,7 @@ import pytest
 
 from operando.streamer.errors import AssetForbidden
 from operando.streamer.io.assets import AssetSettings, PathPrefix
-from operando.streamer.io.assets.paths import local_path, mapped, path_of
+from operando.streamer.io.assets.settings import local_path, mapped, path_of
 
 
 @pytest.mark.parametrize(

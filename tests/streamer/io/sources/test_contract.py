@@ -10,7 +10,7 @@ import pytest
 from operando.streamer.errors import ConfigError, RecordingError
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.io.sources import SOURCES, Source, make_source
-from operando.streamer.io.sources.memory import MemorySource
+from operando.streamer.io.sources.files import MemorySource
 from operando.streamer.io.wire.message import Received
 
 DOCUMENTS = [
@@ -91,7 +91,7 @@ def test_every_kind_is_a_source(kind, tmp_path):
 
 def test_a_dotted_path_needs_no_entry():
     assert isinstance(
-        make_source("operando.streamer.io.sources.memory:MemorySource", documents=[]), MemorySource
+        make_source("operando.streamer.io.sources.files:MemorySource", documents=[]), MemorySource
     )
 
 

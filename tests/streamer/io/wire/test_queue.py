@@ -76,15 +76,6 @@ def test_close_wakes_the_blocked_and_keeps_what_is_queued():
     assert queue.take(5, timeout=None) == []
 
 
-def test_wait_empty():
-    queue = ByteQueue[int](100)
-    assert queue.wait_empty(0.0)
-    queue.put(0, 1)
-    assert not queue.wait_empty(0.05)
-    queue.take()
-    assert queue.wait_empty(0.0)
-
-
 def test_many_producers_lose_nothing_and_keep_their_order():
     queue = ByteQueue[tuple[int, int]](50, "block")
 

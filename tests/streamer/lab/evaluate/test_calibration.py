@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from operando.streamer.lab.evaluate.calibration import calibration, summary
+from operando.streamer.lab.evaluate.bound import calibration
 
 
 def drawn(n_particles=40, n_frames=60, seed=0, spread=(0.05, 1.0)):
@@ -85,8 +85,3 @@ def test_rows_that_tell_nothing_are_left_out():
     assert np.isnan(calibration(errors.iloc[:0])["overall"].nees)
     with pytest.raises(ValueError, match=r"\['sigma_x'\] are missing"):
         calibration(errors.drop(columns="sigma_x"))
-
-
-def test_summary_is_plain_numbers():
-    found = summary(calibration(drawn()))
-    assert {type(v) for one in found.values() for v in one.values()} <= {int, float}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from operando.streamer.core.xanes import XanesSettings
-from operando.streamer.lab.evaluate.chemistry import score_chemistry, telling_frame
+from operando.streamer.lab.evaluate.accuracy import score_chemistry, telling_frame
 from operando.streamer.lab.simulate import SimSettings, Simulator
 from operando.streamer.lab.simulate.spectra import OXIDISED, REDUCED, absorption
 

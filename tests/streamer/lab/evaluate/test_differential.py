@@ -54,7 +54,6 @@ def test_a_step_between_first_and_last_shows_on_the_rim(rigid):
     yx[:6, :, 0] += 0.5
     found = compare_maps(od, yx, sim, average=4)
     assert found.residual > 1.5 * found.oracle
-    assert found.summary()["residual"] == found.residual
 
 
 def test_particles_with_too_few_frames_are_left_out(rigid):

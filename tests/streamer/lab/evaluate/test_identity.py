@@ -149,7 +149,7 @@ def test_a_loss_that_ends_in_hiding_is_not_found_again(truth):
 def test_nothing_measured(truth):
     found = identity(rows_of(truth).iloc[:0], truth)
     assert (found.idf1, found.hota, found.false_per_frame) == (0, 0, 0)
-    assert found.summary()["hidden"]["n"] == 0
+    assert found.hidden.n == 0
 
 
 def test_association_settles_which_result_is_taken():

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from operando.models.networks import ood
 from operando.models.networks.nets import DualUNet, Generator
-from operando.models.networks.weights import fetch
+from operando.models.networks.weights import FEATURES, feature_distance, feature_statistics, fetch
 from operando.streamer.errors import ConfigError, TrainingError
 from operando.streamer.io.recording.writer import RecordingWriter
 from operando.streamer.lab.simulate import SimSettings, simulate_documents
@@ -110,16 +109,16 @@ def test_a_generator_that_knows_its_frames(train, tmp_path, pools):
     this = job("cyclegan")
     outcome = train(this, tmp_path)
     found = fetch("generator", outcome.weights)
-    own = {k: t for k, t in found.tensors.items() if not k.startswith(ood.PREFIX)}
+    own = {k: t for k, t in found.tensors.items() if not k.startswith(FEATURES)}
     generator = Generator(**found.about["arguments"])
     generator.load_state_dict(own)
     generator.eval()
-    known = ood.statistics(found.tensors, CPU)
+    known = feature_statistics(found.tensors, CPU)
     assert known is not None
     frames = torch.from_numpy(make_data(this, pools, 1, lambda *_: None).train.frames).float()
     with torch.inference_mode():
-        near = ood.distance(generator.translate(frames)[1], known)
-        far = ood.distance(generator.translate(torch.full((1, 1, 128, 128), 0.9))[1], known)
+        near = feature_distance(generator.translate(frames)[1], known)
+        far = feature_distance(generator.translate(torch.full((1, 1, 128, 128), 0.9))[1], known)
     assert (near < known["ood.threshold"]).float().mean() > 0.7
     assert far > near.max()
     assert 0 <= found.about["unfamiliar_held_out"] <= 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operando.callbacks.tiled.columns import Coder, scalar_columns
-from operando.streamer.service.dashboard.board import (
+from operando.callbacks.tiled.rows import Coder, scalar_columns
+from operando.streamer.service.dashboard.messages import (
     StreamBoard,
     first_missing,
     place,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from operando.streamer.service.dashboard.hub import Hub
+from operando.streamer.service.dashboard.web import Hub
 
 
 def test_a_viewer_that_does_not_read_is_sent_away_and_the_others_get_everything():

@@ -8,7 +8,7 @@ import numpy as np
 
 from operando.streamer.io.tiled.status import TiledStatus
 from operando.streamer.service.dashboard import messages
-from operando.streamer.service.dashboard.board import StreamBoard
+from operando.streamer.service.dashboard.messages import StreamBoard
 
 
 def strict(text: str) -> dict:

@@ -38,13 +38,13 @@ def blind(tmp_path_factory):
     """A detector from elsewhere that never sees anything."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "operando_blind.py").write_text(
-        "from operando.models.threshold.detector import collect\n"
+        "from operando.models.detector import Detections\n"
         "class BlindDetector:\n"
         "    name = 'blind'\n"
         "    def __init__(self, settings, device):\n"
         "        pass\n"
         "    def detect(self, od, valid):\n"
-        "        return [collect([], tuple(od.shape[-2:])) for _ in od]\n"
+        "        return [Detections.empty(tuple(od.shape[-2:])) for _ in od]\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))

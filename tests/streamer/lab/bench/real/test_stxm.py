@@ -17,7 +17,7 @@ from operando.streamer.lab.bench.real_stack import (
     stack_documents,
     stxm_settings,
 )
-from operando.streamer.lab.evaluate.raw import od_stack
+from operando.streamer.lab.evaluate.similarity import od_stack
 
 
 def blob(centre: tuple[float, float]) -> np.ndarray:

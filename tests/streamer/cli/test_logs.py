@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
+from operando.streamer.cli.terminal import JsonFormatter
 from operando.streamer.io.redact import RedactingFormatter, redacted
-from operando.streamer.service.operation.logs import JsonFormatter
 
 UID = "270ef592-5a37-4c89-8067-3b44c6216d8f"
 
