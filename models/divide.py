@@ -180,10 +180,7 @@ def _select(detections: Detections, rows: NDArray[np.intp]) -> Detections:
 
 
 def _with_parts(
-    detections: Detections,
-    row: int,
-    labels: NDArray[np.int32],
-    parts: dict[str, NDArray[Any]],
+    detections: Detections, row: int, labels: NDArray[np.int32], parts: dict[str, NDArray[Any]]
 ) -> Detections:
     """Replace a row by the first of its parts and put the others at the end."""
     extra = len(parts["area"]) - 1

@@ -14,7 +14,6 @@ Sectors = NDArray[np.float64]
 SECTORS = 32  # a few pixels of the rim of a small particle each; by eye
 
 _FINE = 8  # directions per sector that cells are told apart by; a power of two
-
 _STEPS = SECTORS * _FINE  # a power of two
 
 
@@ -35,11 +34,8 @@ def _interpolation() -> Image:
 
 # weights of a sector and its neighbours, falling linearly; by eye
 _WIDE = _circulant((0.3, 0.2, 0.1, 0.05))
-
 _NARROW = _circulant((0.5, 0.25))
-
 _BETWEEN = _interpolation()
-
 _QUARTER = np.add.outer(np.arange(SECTORS), np.arange(-4, 5)) % SECTORS
 
 

@@ -32,20 +32,14 @@ _FEW = 4  # one point in so many finds the neighbourhood, all of them the place;
 
 # thinning, rounds, px that the next step would be; by eye
 _STAGES = ((_FEW, 10, 0.05), (1, 8, 2e-3))
-
 _SETTLED = 0.05  # px, last step of a fit that is believed; by eye
-
 _STEP = 1.5  # px, longest step: about the width of a rim, over which images are linear; by eye
-
 _RELAX = (0.25, 2.5)  # bounds of the relaxation; by eye
-
 _HUBER = 2.0  # standard deviations from which a pixel counts less; by eye
 
 # prior of how much the gain varies over a radius, in units of itself: hardly any; by eye
 _GAIN_GRADIENT = 1.0
-
 _UNKNOWNS = 8
-
 _KEPT = 4  # sets of rims: of two branches, each with those that are sought again
 
 

@@ -21,8 +21,7 @@ class NetworkSettings(BaseModel):
         description="weights of the Dual U-net, a safetensors file; none for the shipped ones",
     )
     half: bool | None = Field(
-        default=None,
-        description="compute in bfloat16; none for where the device is faster for it",
+        default=None, description="compute in bfloat16; none for where the device is faster for it"
     )
     step: int = Field(
         default=2, ge=1, le=8, description="finest resolution of the search, px per cell"

@@ -11,9 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _RADIUS = 5  # px, and the window's sigma: as Wang et al. 2004 have it
-
 _SIGMA = 1.5
-
 _BLOCK = 32  # rows or columns smoothed by one product; by eye
 
 

@@ -12,9 +12,7 @@ _BAND = 16384  # px, whose temporaries fit into the cache of a CPU; by eye
 # px; closer to a pixel than this is that pixel, its neighbours are not needed; it is below the
 # error of `_INVERSE`
 _SNAP = 1e-4
-
 _INVERSE = (-0.31706868, -1.1268279, 4.78433048, -23.104755)  # fitted, see `_correction`
-
 _A = -0.75  # of the kernel of grid_sample
 
 

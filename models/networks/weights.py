@@ -208,8 +208,4 @@ def _moments(features: Tensor) -> dict[str, Tensor]:
     covariance = standard.T @ standard / len(standard)
     shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * torch.eye(len(covariance)).double()
     values, vectors = torch.linalg.eigh(shrunk)
-    return {
-        "ood.mean": mean,
-        "ood.spread": spread,
-        "ood.whitening": vectors / values.sqrt(),
-    }
+    return {"ood.mean": mean, "ood.spread": spread, "ood.whitening": vectors / values.sqrt()}

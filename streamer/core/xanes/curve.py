@@ -121,11 +121,7 @@ def make_operators(
         return None
     value, slope = local_quadratic(energies, grid, settings.smooth)
     return SpectrumOperators(
-        edge=edge,
-        grid=grid,
-        smooth=value - before[:-1],
-        slope=slope,
-        step=after[0] - before[-1],
+        edge=edge, grid=grid, smooth=value - before[:-1], slope=slope, step=after[0] - before[-1]
     )
 
 
@@ -294,10 +290,7 @@ def _vertex(
     with np.errstate(invalid="ignore", divide="ignore"):
         place, height = -c1 / (2 * c2), c0 - c1**2 / (4 * c2)
         inside = (c2 < 0) & (np.abs(place) <= reach * GRID_EV)
-    return (
-        np.where(inside, grid[middle] + place, np.nan),
-        np.where(inside, height, np.nan),
-    )
+    return (np.where(inside, grid[middle] + place, np.nan), np.where(inside, height, np.nan))
 
 
 @lru_cache

@@ -8,21 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....models.arrays import Array, Image, Mask
-from .basis import SIGMA, Basis, background_noise
 from .curve import Edges, find_edges, make_operators
-from .fit import Fractions, background_variance, excess, fractions, inverse
+from .fit import (
+    SIGMA,
+    Basis,
+    Fractions,
+    background_noise,
+    background_variance,
+    excess,
+    fractions,
+    inverse,
+)
 from .settings import XanesSettings
 from .spectrum import SpectrumFeatures, offsets
-from .state import (
-    INVALID,
-    PIXEL,
-    ROW,
-    MapsRow,
-    Particle,
-    Sampling,
-    XanesState,
-    apply_pending,
-)
+from .state import INVALID, PIXEL, ROW, MapsRow, Particle, Sampling, XanesState, apply_pending
 
 Pixels = NDArray[np.float32]
 

@@ -44,10 +44,7 @@ class XanesSettings(BaseModel):
         "false: they are absorption per metal atom on one scale already",
     )
     energy_shift: float = Field(
-        default=0.0,
-        gt=-100,
-        lt=100,
-        description="is added to the energies of the references, eV",
+        default=0.0, gt=-100, lt=100, description="is added to the energies of the references, eV"
     )
     degree: int = Field(
         default=1, ge=0, le=3, description="degree in energy of the background under a spectrum, 1"

@@ -11,9 +11,8 @@ from scipy.ndimage import distance_transform_cdt, gaussian_filter
 from skimage.measure import label as connected
 
 from ....models.arrays import Array, Mask
-from .basis import Basis
 from .curve import Edges, SpectrumOperators, distinct, find_edges, make_operators, steepest
-from .fit import mean_fractions
+from .fit import Basis, mean_fractions
 from .settings import XanesSettings
 from .state import INVALID, PIXEL, ROW, FrameRois, Particle, XanesState, apply_pending
 

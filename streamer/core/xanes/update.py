@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ....models.arrays import Array
 from ..results import FrameResult, ParticleResult, Status
-from .basis import SIGMA, Basis, weights
+from .fit import SIGMA, Basis, weights
 from .maps import make_maps
 from .settings import XanesSettings
 from .spectrum import SpectrumFeatures, analyse_spectra, update_spectra
@@ -216,11 +216,7 @@ def _with_frame(sampling: Sampling, frame: int, new: Sampling, place: int | None
 
 
 def _spectrum_row(
-    number: int,
-    particle: Particle,
-    index: int,
-    features: SpectrumFeatures,
-    settings: XanesSettings,
+    number: int, particle: Particle, index: int, features: SpectrumFeatures, settings: XanesSettings
 ) -> SpectrumRow:
     sampling, pixels = particle.sampling, int(np.count_nonzero(particle.mask))
     frame = int(sampling.frame[index])

@@ -129,8 +129,8 @@ def time_stages(
 
 def _documents(result: FrameResult, update: xanes.XanesUpdate) -> list[dict[str, Any]]:
     rows = [data_keys.particle_data(result, particle) for particle in result.particles]
-    rows += [data_keys.spectrum_data(row) for row in update.spectra]
-    rows += [data_keys.map_data(item) for item in update.maps]
+    rows += [data_keys.xanes_data(row) for row in update.spectra]
+    rows += [data_keys.xanes_data(item) for item in update.maps]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
     return [*rows, data_keys.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 

@@ -124,6 +124,7 @@ def score(
     matches = match_rows(measured, truth, gate)
     hits = _instances(matches, truth.whole)
     errors = position_errors(matches, measured, truth)
+    apart = within_sides(errors)
     wanted = max(int(truth.whole.sum()), 1)
     coasting = match_rows(where(rows, rows["state"].isin([*MEASURED, "coasting"])), truth, gate)
     tracked = set(measured.loc[measured["state"] == "tracked", "particle"])
@@ -131,7 +132,7 @@ def score(
         overall=_spread(errors, ""),
         raw=_spread(errors, "raw_"),
         regions={name: _spread(where(errors, errors["region"] == name), "") for name in _REGIONS},
-        within=_within(errors),
+        within={s: _spread(where(apart, apart["region"] == s), "") for s in ("below", "above")},
         step=float(np.sqrt(_steps(errors).pow(2).sum(axis=1).mean())),
         common=_common(errors),
         recall=int(hits.sum()) / wanted,
@@ -164,12 +165,6 @@ def _spread(errors: pd.DataFrame, prefix: str) -> Spread:
         median=float(np.median(distance)),
         p95=float(np.percentile(distance, 95)),
     )
-
-
-def _within(errors: pd.DataFrame) -> dict[str, Spread]:
-    """Measure the spread on either side of the edge, without offsets of particle and side."""
-    table = within_sides(errors)
-    return {side: _spread(where(table, table["region"] == side), "") for side in ("below", "above")}
 
 
 def _steps(errors: pd.DataFrame) -> pd.DataFrame:

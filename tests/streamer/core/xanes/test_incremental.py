@@ -9,7 +9,7 @@ import pytest
 
 from operando.streamer.core import xanes
 from operando.streamer.core.results import Status
-from operando.streamer.core.xanes.basis import weights
+from operando.streamer.core.xanes.fit import weights
 from operando.streamer.core.xanes.state import apply_pending, exact_product
 
 from .conftest import SETTINGS, Scene
