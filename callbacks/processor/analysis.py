@@ -155,8 +155,14 @@ class FrameAnalysis:
         """Detect in frames; a fault of ours costs these, not those that are queued after them."""
         try:
             known: dict[str, PipelineState] = {}
-            for item in frames:
-                state, known[item.run] = self._begin(state, item.run)
+            for uid in {item.run: None for item in frames}:
+                run = state.runs[uid]
+                first = run.pipeline
+                if first is None:  # its sample may have been seen before
+                    seen = state.samples.states.get(run.sample)
+                    first = self._pipeline.start_run(seen) if seen else self._pipeline.init()
+                    state = state.with_run(uid, replace(run, pipeline=first))
+                known[uid] = first
             after, detected = self.detection.detect(state.ladder, frames, known, backlog)
         except Exception as error:  # noqa: BLE001 - a fault of ours costs one frame
             for item in frames:
@@ -164,44 +170,30 @@ class FrameAnalysis:
             return state, [None] * len(frames)
         return replace(state, ladder=after), [*detected]
 
-    def _begin(self, state: ProcessorState, uid: str) -> tuple[ProcessorState, PipelineState]:
-        """Make a run ready for its first frame; its sample may have been seen before."""
-        run = state.runs[uid]
-        if run.pipeline is not None:
-            return state, run.pipeline
-        known = state.samples.states.get(run.sample)
-        first = self._pipeline.init() if known is None else self._pipeline.start_run(known)
-        return state.with_run(uid, replace(run, pipeline=first)), first
-
     def _conclude(
         self, state: ProcessorState, item: QueuedFrame, detected: DetectedFrame | None
     ) -> Step:
         """Analyse a frame and emit its result."""
         if detected is None:
             return self._fail(state, item)
-        begin = self._timer()
-        state, emitted = self._follow(state, item, detected)
-        cost = detected.cost + self._timer() - begin
-        return replace(state, ladder=search.timed(state.ladder, detected.mode, cost)), emitted
-
-    def _follow(self, state: ProcessorState, item: QueuedFrame, detected: DetectedFrame) -> Step:
-        uid, frame = item.run, detected.frame
+        begin, uid, frame = self._timer(), item.run, detected.frame
         try:
             advanced = self._advance(state, uid, detected)
         except Exception as error:  # noqa: BLE001 - one odd frame must not end the service
             self._log.warn(uid, "frames failed", f"frame {frame.frame} failed", error)
             advanced = None
         if advanced is None:
-            return self._fail(state, item)
-        state, result = advanced
-        state, rows = self._add_spectra(state, uid, result)
-        step = self._emit(state, uid, result, item.received, rows)
-        try:
-            pipeline = state.runs[uid].pipeline
-            self.rescan.keep(frame, pipeline and pipeline.record)
-        except OSError as error:
-            self._log.warn(uid, "frames not kept", f"frame {frame.frame} is not revised", error)
-        return step
+            state, emitted = self._fail(state, item)
+        else:
+            state, rows = self._add_spectra(advanced[0], uid, advanced[1])
+            state, emitted = self._emit(state, uid, advanced[1], item.received, rows)
+            try:
+                pipeline = state.runs[uid].pipeline
+                self.rescan.keep(frame, pipeline and pipeline.record)
+            except OSError as error:
+                self._log.warn(uid, "frames not kept", f"frame {frame.frame} is not revised", error)
+        cost = detected.cost + self._timer() - begin
+        return replace(state, ladder=search.timed(state.ladder, detected.mode, cost)), emitted
 
     def _advance(
         self, state: ProcessorState, uid: str, detected: DetectedFrame
@@ -216,11 +208,12 @@ class FrameAnalysis:
             self._log.warn(uid, "frames blurred", f"frame {frame.frame}: {verdict.message}")
             frame = replace(frame, blurred=True)
             detections = Detections.empty(frame.od.shape)
-        free = state.samples.next_free_id(run.sample)
+        ids = state.samples.next_ids
+        free = ids.get(run.sample, 0)
         pipeline, result = self._pipeline.update(run.pipeline, frame, detections, free)
-        samples = state.samples.reserve_ids(run.sample, self._pipeline.next_particle(pipeline))
-        run = replace(run, sharpness=sharpness, pipeline=pipeline)
-        return replace(state.with_run(uid, run), samples=samples), result
+        ids = {**ids, run.sample: self._pipeline.next_particle(pipeline)}
+        state = replace(state, samples=replace(state.samples, next_ids=ids))
+        return state.with_run(uid, replace(run, sharpness=sharpness, pipeline=pipeline)), result
 
     def _fail(self, state: ProcessorState, item: QueuedFrame) -> Step:
         """Account for a frame that we could not process."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,6 @@ from ...models.settings import DetectSettings
 from ...streamer.core.frames import (
     DetectionEffort,
     DetectionMode,
-    NamedDocument,
     OpticalDensityFrame,
 )
 from ...streamer.core.pipeline import search
@@ -24,7 +23,7 @@ from ...streamer.core.pipeline.search import LadderState, QueueStatus
 from .log import OncePerKindLogger
 
 CLASSICAL = "threshold"
-_BRING_FRAMES = frozenset({"event", "event_page", "stream_datum", "datum", "datum_page"})
+BRING_FRAMES = frozenset({"event", "event_page", "stream_datum", "datum", "datum_page"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +73,6 @@ class Backlog:
     since: float | None = None
     to_come: int = 0
 
-    @classmethod
-    def of(cls, documents: Iterable[NamedDocument], now: float) -> Backlog:
-        """Count documents that have come in now; how many frames follow is known of sequences."""
-        known = documents if isinstance(documents, Sequence) else ()
-        return cls(since=now, to_come=sum(name in _BRING_FRAMES for name, _ in known))
-
-    def after(self, name: str) -> Backlog:
-        """Return the backlog while a document of that name is processed."""
-        return replace(self, to_come=max(0, self.to_come - (name in _BRING_FRAMES)))
-
 
 class Detection:
     """Finds the particles of frames in the best mode that works and is in time.
@@ -101,6 +90,7 @@ class Detection:
     ----------
     detector : that of the best mode.
     modes : those that there are, the best first.
+    batched : frames are detected together: not if followed, or made in advance.
     """
 
     def __init__(
@@ -125,11 +115,7 @@ class Detection:
         hurried = settings.deadline_s is not None  # what a frame costs must then show in its mode
         alone = device.type == "cpu" and self._follower is None and not hurried
         self._thread = DetectionPrefetch(detector, device) if alone else None
-
-    @property
-    def batched(self) -> bool:
-        """Return whether frames are detected together: not if followed, or made in advance."""
-        return self._follower is None and self._thread is None
+        self.batched = self._follower is None and self._thread is None
 
     def close(self) -> None:
         """End what runs in the background."""
@@ -156,8 +142,17 @@ class Detection:
         backlog : that the frames are part of, `to_come` counted from the first of them.
         """
         modes: list[DetectionMode] = []
+        deadline, since = self._settings.deadline_s, backlog.since
         for queued in frames:
-            state, mode = self._choose(state, queued, known[queued.run], backlog)
+            mode = state.modes[0]
+            if deadline is not None and since is not None:
+                now = QueueStatus(
+                    deadline=deadline,
+                    spent=self._timer() - since,
+                    queued=backlog.to_come,
+                    known=Pipeline.can_coast(known[queued.run], queued.frame),
+                )
+                state, mode = search.update(state, now)
             modes.append(mode)
         found: dict[int, DetectedFrame] = {}
         for mode in dict.fromkeys(modes):
@@ -169,20 +164,6 @@ class Detection:
                 frame = replace(frames[n].frame, effort=effort)
                 found[n] = DetectedFrame(frame, detections, mode, cost)
         return state, [found[n] for n in range(len(frames))]
-
-    def _choose(
-        self, state: LadderState, queued: QueuedFrame, known: PipelineState, backlog: Backlog
-    ) -> tuple[LadderState, DetectionMode]:
-        deadline = self._settings.deadline_s
-        if deadline is None or backlog.since is None:
-            return state, state.modes[0]
-        now = QueueStatus(
-            deadline=deadline,
-            spent=self._timer() - backlog.since,
-            queued=backlog.to_come,
-            known=Pipeline.can_coast(known, queued.frame),
-        )
-        return search.update(state, now)
 
     def _attempt(
         self,
@@ -241,22 +222,17 @@ class Detection:
         found: dict[int, Detections | None] = {}
         groups: dict[tuple[int, ...], list[int]] = {}
         for n, queued in enumerate(frames):
-            ready = self._prefetched(queued) if detector is self.detector else None
-            if ready is not None:
-                found[n] = ready
-            else:
-                groups.setdefault(queued.frame.od.shape, []).append(n)
+            if queued.prefetched is not None and detector is self.detector:
+                try:
+                    found[n] = queued.prefetched.result()
+                    continue
+                except Exception as error:  # noqa: BLE001 - it is tried again, alone
+                    self._failed(detector, [queued], error, ", in advance")
+            groups.setdefault(queued.frame.od.shape, []).append(n)
         for group in groups.values():
             batch = self._batch(detector, [frames[n] for n in group])
             found |= dict(zip(group, batch, strict=True))
         return [found[n] for n in range(len(frames))]
-
-    def _prefetched(self, queued: QueuedFrame) -> Detections | None:
-        try:
-            return None if queued.prefetched is None else queued.prefetched.result()
-        except Exception as error:  # noqa: BLE001 - it is tried again, alone
-            self._failed(self.detector, [queued], error, ", in advance")
-            return None
 
     def _batch(self, detector: Detector, frames: list[QueuedFrame]) -> list[Detections | None]:
         try:
@@ -307,17 +283,15 @@ class DetectionPrefetch:
         frame is then detected when it is asked for.
         """
         try:
-            return self._thread.submit(self._detect, frame)
+            return self._thread.submit(
+                lambda: self._detector.detect(*tensors([frame], self._device))[0]
+            )
         except RuntimeError:
             return None
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(cancel_futures=True)
-
-    def _detect(self, frame: OpticalDensityFrame) -> Detections:
-        (found,) = self._detector.detect(*tensors([frame], self._device))
-        return found
 
 
 def tensors(frames: list[OpticalDensityFrame], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from ...streamer.io.frame_store import FrameStore
 from ...streamer.io.wire.queue import DROPPED
 from ..subscribers import Callback, Subscribers
 from .analysis import FrameAnalysis, QueuedResult, Step
-from .correction import FrameCorrection
-from .detection import Backlog, QueuedFrame
-from .images import ImageReader, ImageReading, file_may_be_closed
+from .detection import BRING_FRAMES, Backlog, QueuedFrame
+from .images import FrameCorrection, ImageReader, ImageReading, file_may_be_closed
 from .log import OncePerKindLogger
 
 logger = logging.getLogger(__name__)
@@ -126,15 +125,22 @@ class StreamProcessor:
 
         The result does not depend on how documents are grouped, unless there is a deadline.
         """
-        self._backlog = Backlog.of(documents, self._timer())
+        known = documents if isinstance(documents, Sequence) else ()
+        to_come = sum(name in BRING_FRAMES for name, _ in known)
+        self._backlog = Backlog(since=self._timer(), to_come=to_come)
         with bounded_threads(self.settings.process.thread_count):
             for name, doc in documents:
-                self._backlog = self._backlog.after(name)
+                to_come = max(0, self._backlog.to_come - (name in BRING_FRAMES))
+                self._backlog = replace(self._backlog, to_come=to_come)
                 if name == DROPPED:
                     self._handle_all(*assemble.count_dropped(self._state.assembler, doc))
                 else:
                     self._handle_all(*assemble.update(self._state.assembler, name, doc))
-                self._note_moves(name, doc)
+                for uid, move in moves_of(self._state.assembler, name, doc):
+                    run = self._state.runs.get(uid)
+                    if run is not None:
+                        output = replace(run.output, advice=advice.moved(run.output.advice, move))
+                        self._state = self._state.with_run(uid, replace(run, output=output))
             self._flush()
 
     def snapshot(self, blobs: Blobs) -> ProcessorState:
@@ -207,16 +213,11 @@ class StreamProcessor:
                 logger.warning("run %s: %s", output.run or "?", output.message)
             case assemble.Missing():
                 run = self._run(output.run)
-                self._put(output.run, replace(run, missing=(*run.missing, output)))
+                self._state = self._state.with_run(
+                    output.run, replace(run, missing=(*run.missing, output))
+                )
             case assemble.RunStopped():
                 self._stop(output)
-
-    def _note_moves(self, name: str, doc: Document) -> None:
-        for uid, move in moves_of(self._state.assembler, name, doc):
-            run = self._state.runs.get(uid)
-            if run is not None:
-                output = replace(run.output, advice=advice.moved(run.output.advice, move))
-                self._put(uid, replace(run, output=output))
 
     def _run(self, uid: str) -> RunState:
         """Return the run of an image; results begin with its first image."""
@@ -225,12 +226,9 @@ class StreamProcessor:
             output, opening = documents.open_run(start, self._analysis.provenance)
             sample = sample_name(start, self.settings.process.sample_key)
             self._state = self._state.without_run(uid)
-            self._put(uid, RunState(sample=sample, output=output))
+            self._state = self._state.with_run(uid, RunState(sample=sample, output=output))
             self._send(opening)
         return self._state.runs[uid]
-
-    def _put(self, uid: str, run: RunState) -> None:
-        self._state = self._state.with_run(uid, run)
 
     # From images to the queue.
 
@@ -241,7 +239,7 @@ class StreamProcessor:
         self._state = self._state.announce(uid, ref.role)
         run = self._state.runs[uid]
         unread = (*run.unread, ref)  # frames are numbered and linked in order: none may overtake
-        self._put(uid, replace(run, unread=unread))
+        self._state = self._state.with_run(uid, replace(run, unread=unread))
         if len(unread) == 1:
             self._take_reading(self._images.read(ref))
         elif file_may_be_closed(unread[0], ref):
@@ -258,7 +256,7 @@ class StreamProcessor:
             self._state = self._state.note(uid, reading.reason)
             return
         run = self._run(uid)
-        self._put(uid, replace(run, unread=run.unread[1:]))
+        self._state = self._state.with_run(uid, replace(run, unread=run.unread[1:]))
         if reading.reason:
             if reading.fault is not None:
                 what = f"image {ref.key.seq_num} failed"
@@ -278,7 +276,7 @@ class StreamProcessor:
         """Correct a frame; a fault of ours costs that one, not those of the chunk after it."""
         try:
             run, due, verdict = self._correction.take(uid, self._run(uid), frame)
-            self._put(uid, run)
+            self._state = self._state.with_run(uid, run)
             if verdict:
                 self._queue_corrected(uid, due)
             else:
@@ -297,7 +295,7 @@ class StreamProcessor:
             return
         run = self._run(uid)
         corrector, number = correct.skip(run.corrector)
-        self._put(uid, replace(run, corrector=corrector))
+        self._state = self._state.with_run(uid, replace(run, corrector=corrector))
         result = skipped(what.key, number, what.energy, what.time, reason)
         self._enqueue(QueuedResult(uid, result, run.ledger.received))
 
@@ -365,14 +363,14 @@ class StreamProcessor:
         try:
             self._take_waiting(uid, last=True)
             run, due = self._correction.finish(self._run(uid))
-            self._put(uid, run)
+            self._state = self._state.with_run(uid, run)
             self._queue_corrected(uid, due)
             self._flush()
             run = self._run(uid)
             ledger = run.ledger
             for item in run.missing:
                 ledger = ledger.lose(item.role, item.count, item.reason)
-            self._put(uid, run.with_ledger(ledger.close()))
+            self._state = self._state.with_run(uid, run.with_ledger(ledger.close()))
             self._take_steps(self._analysis.revise(self._state, uid))
         finally:  # nor does it count for what comes after
             self._backlog = replace(self._backlog, since=self._timer())

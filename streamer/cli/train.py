@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import (
@@ -18,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .options import Device, Profile
+from .options import Device, Profile, takes
 from .terminal import console, say
 
 if TYPE_CHECKING:
@@ -29,114 +30,100 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Train the networks on simulated scenes, from seed to weights."
 )
-Out = Annotated[
-    Path,
-    typer.Option("-o", "--out", metavar="DIR", help="Gets checkpoint.pt, log.csv and the weights."),
-]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of everything. Default: 0.")]
-Scenes = Annotated[
-    int | None, typer.Option(min=16, help="Simulated scenes to train on. Default: 20000.")
-]
-HeldOut = Annotated[
-    int | None, typer.Option(min=4, help="Simulated scenes to score on. Default: 500.")
-]
-ScoreEvery = Annotated[int | None, typer.Option(min=1, help="Steps between scores. Default: 250.")]
-Patience = Annotated[
-    int | None,
-    typer.Option(min=1, help="Scores in a row that are not the best, then end. Default: 12."),
-]
-Mixed = Annotated[
-    bool | None,
-    typer.Option(
-        "--mixed/--no-mixed",
-        help="Compute in bfloat16 where the device is faster for it. Default: yes.",
-    ),
-]
-Pools = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Where scenes are kept, for other trainings on the same ones: about 100 kB per "
-        "scene. Default: with the results.",
-        show_default=False,
-    ),
-]
-Threads = Annotated[
-    int, typer.Option(min=0, help="Threads, and processes that simulate; 0: one per core.")
-]
-Smoke = Annotated[
-    bool, typer.Option("--smoke", help="So small that it ends within a minute on one core.")
-]
-Resume = Annotated[
-    bool,
-    typer.Option("--resume", help="Go on with the training in DIR, with the settings it has."),
-]
 _AIMS = {"dual-unet": "quality", "cyclegan": "f1"}
 
 
-@app.command("dual-unet")
-def dual_unet(
-    out: Out,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps. Default: 8000.")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="ROIs per step. Default: 32.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Highest rate. Default: 0.002.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Options of both trainings; those of a `Job` that are None stay as usual."""
+
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="DIR", help="Gets checkpoint.pt, log.csv and the weights."
+        ),
+    ]
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images per step. Default: 32 ROIs or 16 crops.")
+    ] = None
     width: Annotated[
-        int | None, typer.Option(min=1, help="Channels at full resolution. Default: 8.")
-    ] = None,
-    seed: Seed = None,
-    scenes: Scenes = None,
-    held_out: HeldOut = None,
-    score_every: ScoreEvery = None,
-    patience: Patience = None,
-    mixed: Mixed = None,
-    pools: Pools = None,
-    device: Device = "auto",
-    threads: Threads = 0,
-    smoke: Smoke = False,
-    resume: Resume = False,
-) -> None:
-    """Train the Dual U-net: from ROIs to clean particles, and on to their contours."""
-    given = {
-        "steps": steps,
-        "batch": batch,
-        "rate": rate,
-        "width": width,
-        "seed": seed,
-        "scenes": scenes,
-        "held_out": held_out,
-        "score_every": score_every,
-        "patience": patience,
-        "mixed": mixed,
-    }
-    _train("dual-unet", out, given, smoke, resume, pools, device, threads)
+        int | None,
+        typer.Option(
+            min=1, help="Channels at full resolution. Default: 8 for ROIs, 16 for frames."
+        ),
+    ] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything. Default: 0.")] = None
+    scenes: Annotated[
+        int | None, typer.Option(min=16, help="Simulated scenes to train on. Default: 20000.")
+    ] = None
+    held_out: Annotated[
+        int | None, typer.Option(min=4, help="Simulated scenes to score on. Default: 500.")
+    ] = None
+    score_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between scores. Default: 250.")
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Scores in a row that are not the best, then end. Default: 12."),
+    ] = None
+    mixed: Annotated[
+        bool | None,
+        typer.Option(
+            "--mixed/--no-mixed",
+            help="Compute in bfloat16 where the device is faster for it. Default: yes.",
+        ),
+    ] = None
+    pools: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where scenes are kept, for other trainings on the same ones: about 100 kB per "
+            "scene. Default: with the results.",
+            show_default=False,
+        ),
+    ] = None
+    device: Device = "auto"
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads, and processes that simulate; 0: one per core.")
+    ] = 0
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="So small that it ends within a minute on one core.")
+    ] = False
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the training in DIR, with the settings it has."),
+    ] = False
 
 
-@app.command("cyclegan")
-def cyclegan(
-    out: Out,
+@dataclass(frozen=True, kw_only=True)
+class DualUnetOptions(TrainOptions):
+    """Options of ``train dual-unet``."""
+
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps. Default: 8000.")] = None
+    rate: Annotated[float | None, typer.Option(help="Highest rate. Default: 0.002.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleganOptions(TrainOptions):
+    """Options of ``train cyclegan``."""
+
     steps: Annotated[
         int | None,
         typer.Option(min=0, help="Steps without pairs, after the warm start. Default: 1000."),
-    ] = None,
+    ] = None
     paired_steps: Annotated[
         int | None,
         typer.Option(min=0, help="Steps of the warm start. Default: 8000; 0 with --start."),
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Crops per step. Default: 16.")] = None,
+    ] = None
     rate: Annotated[
         float | None, typer.Option(help="Highest rate without pairs. Default: 0.0002.")
-    ] = None,
+    ] = None
     paired_rate: Annotated[
         float | None, typer.Option(help="Highest rate of the warm start. Default: 0.002.")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Channels at full resolution. Default: 16.")
-    ] = None,
+    ] = None
     blocks: Annotated[
         int | None, typer.Option(min=1, help="Residual blocks of the generators. Default: 4.")
-    ] = None,
+    ] = None
     start: Annotated[
         Path | None,
         typer.Option(
@@ -144,7 +131,7 @@ def cyclegan(
             help="Weights of the generator to begin with, *.safetensors.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     recording: Annotated[
         Path | None,
         typer.Option(
@@ -153,97 +140,72 @@ def cyclegan(
             "`operando import` reads.",
             show_default=False,
         ),
-    ] = None,
-    profile: Profile = None,
-    seed: Seed = None,
-    scenes: Scenes = None,
-    held_out: HeldOut = None,
-    score_every: ScoreEvery = None,
-    patience: Patience = None,
-    mixed: Mixed = None,
-    pools: Pools = None,
-    device: Device = "auto",
-    threads: Threads = 0,
-    smoke: Smoke = False,
-    resume: Resume = False,
-) -> None:
+    ] = None
+    profile: Profile = None
+
+
+@app.command("dual-unet")
+@takes(DualUnetOptions)
+def dual_unet(options: DualUnetOptions) -> None:
+    """Train the Dual U-net: from ROIs to clean particles, and on to their contours."""
+    _train("dual-unet", options)
+
+
+@app.command("cyclegan")
+@takes(CycleganOptions)
+def cyclegan(options: CycleganOptions) -> None:
     """Train the Cycle-GAN: from frames to masks of particles.
 
     First with pairs of simulated frames and masks, then without: on frames and masks that do not
     belong together, or on recorded frames and simulated masks.
     """
-    given = {
-        "steps": steps,
-        "paired_steps": paired_steps,
-        "batch": batch,
-        "rate": rate,
-        "paired_rate": paired_rate,
-        "width": width,
-        "blocks": blocks,
-        "start": None if start is None else str(start),
-        "recording": None if recording is None else str(recording),
-        "profile": profile,
-        "seed": seed,
-        "scenes": scenes,
-        "held_out": held_out,
-        "score_every": score_every,
-        "patience": patience,
-        "mixed": mixed,
-    }
-    _train("cyclegan", out, given, smoke, resume, pools, device, threads)
+    _train("cyclegan", options)
 
 
-def _train(
-    network: NetworkName,
-    out: Path,
-    options: dict[str, Any],
-    smoke: bool,
-    resume: bool,
-    pools: Path | None,
-    device: str | None,
-    threads: int,
-) -> None:
+def _train(network: NetworkName, options: TrainOptions) -> None:
     from ...models.device import bounded_threads, resolve_device
     from ..errors import ConfigError
     from ..lab.training.run import Watch, read_checkpoint, run
-    from .terminal import say, stop_at_signals
+    from .terminal import stop_at_signals
 
     try:
-        where = resolve_device(device or "auto")
+        where = resolve_device(options.device or "auto")
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    given = {name: value for name, value in options.items() if value is not None}
-    checkpoint = read_checkpoint(out) if resume else None
-    job = _job(network, given, smoke, checkpoint)
+    checkpoint = read_checkpoint(options.out) if options.resume else None
+    job = _job(network, options, checkpoint)
     stop = stop_at_signals("ending with a checkpoint; once more ends without")
-    count = threads or os.cpu_count() or 1
+    count = options.threads or os.cpu_count() or 1
     with bounded_threads(count), TrainProgress(job, stop) as shown:
         outcome = run(
             job,
-            out,
+            options.out,
             device=where,
             workers=count,
-            pools=pools,
+            pools=options.pools,
             resume=checkpoint,
             watch=Watch(data=shown.data, report=shown.report, stop=stop.is_set),
         )
     if outcome.weights is None:
-        say(f"stopped; go on with: operando train {network} --out {out} --resume", "yellow")
+        say(f"stopped; go on with: operando train {network} --out {options.out} --resume", "yellow")
         raise typer.Abort
     for name, value in outcome.scores.items():
         typer.echo(f"{name:14} {value:.4f}")
     say(f"wrote {outcome.weights}")
 
 
-def _job(
-    network: NetworkName, given: dict[str, Any], smoke: bool, checkpoint: TrainingCheckpoint | None
-) -> Job:
+def _job(network: NetworkName, options: TrainOptions, checkpoint: TrainingCheckpoint | None) -> Job:
     """Return the job of the options, or that of the checkpoint, which they must not contradict."""
     from ..errors import ConfigError
-    from ..lab.training.job import make_job, parse_job
+    from ..lab.training.job import Job, make_job, parse_job
 
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if name in Job.model_fields and value is not None
+    }
     if checkpoint is None:
-        return make_job(network, given, smoke=smoke)
+        return make_job(network, given, smoke=options.smoke)
     stored = dict(checkpoint.job)
     for name, value in {"network": network, **given}.items():
         if stored.get(name) != value:

@@ -236,14 +236,11 @@ def particle_data(result: FrameResult, particle: ParticleResult) -> dict[str, An
     }
 
 
-def spectrum_data(row: SpectrumRow) -> dict[str, Any]:
-    """Fill one event of ``spectra``."""
-    return {name: getattr(row, name) for name in _SPECTRUM_KEYS}
-
-
-def map_data(row: MapsRow) -> dict[str, Any]:
-    """Fill one event of ``maps``."""
-    return {name: getattr(row, name) for name in (*_MAP_KEYS, *_ARRAYS["maps"])}
+def xanes_data(row: SpectrumRow | MapsRow) -> dict[str, Any]:
+    """Fill one event of ``spectra`` or of ``maps``."""
+    maps = (*_MAP_KEYS, *_ARRAYS["maps"])
+    names = _SPECTRUM_KEYS if isinstance(row, SpectrumRow) else maps
+    return {name: getattr(row, name) for name in names}
 
 
 def _vector(prefix: str, yx: Any) -> dict[str, float]:

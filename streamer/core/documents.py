@@ -205,10 +205,10 @@ def _frame(
 
 def _emit_rows(emitted: Emitted, rows: XanesUpdate) -> Emitted:
     for row in rows.spectra:
-        emitted = _event(emitted, "spectra", data_keys.spectrum_data(row), row.time, (0, 0))
+        emitted = _event(emitted, "spectra", data_keys.xanes_data(row), row.time, (0, 0))
     for item in rows.maps:
         height, width = item.fraction.shape
-        emitted = _event(emitted, "maps", data_keys.map_data(item), item.time, (height, width))
+        emitted = _event(emitted, "maps", data_keys.xanes_data(item), item.time, (height, width))
     return emitted
 
 

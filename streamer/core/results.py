@@ -188,7 +188,8 @@ class Ledger:
 
     def announce(self, role: Role, n: int = 1) -> Ledger:
         """Count announced images."""
-        return self._count(**{_BOOKS[role]: n})
+        book = _BOOKS[role]
+        return replace(self, **{book: getattr(self, book) + n})
 
     def note(self, kind: str, n: int = 1) -> Ledger:
         """Count something odd that cost no frame."""
@@ -198,16 +199,14 @@ class Ledger:
         """Count images of which no document ever came."""
         if role is not Role.SAMPLE:
             return self.note(f"{role}_{reason}", n)
-        received = self._count(received=n)
-        return replace(received, dropped=_added(self.dropped, reason, n))
+        return replace(self.announce(role, n), dropped=_added(self.dropped, reason, n))
 
     def book(self, result: FrameResult) -> Ledger:
         """Enter the result of a frame."""
-        if result.revision > 0:
-            return self._count(revised=1)
-        if result.status == Status.SKIPPED:
+        if result.revision == 0 and result.status == Status.SKIPPED:
             return replace(self, skipped=_added(self.skipped, result.reason))
-        return self._count(**{str(result.status): 1})
+        book = str(result.status) if result.revision == 0 else "revised"
+        return replace(self, **{book: getattr(self, book) + 1})
 
     def close(self) -> Ledger:
         """Account for what has been received and will get no result any more."""
@@ -234,9 +233,6 @@ class Ledger:
             "darks": self.darks,
             "notices": dict(self.notices),
         }
-
-    def _count(self, **changes: int) -> Ledger:
-        return replace(self, **{k: getattr(self, k) + v for k, v in changes.items()})
 
 
 def _added(entries: Mapping[str, int], reason: str, n: int = 1) -> dict[str, int]:

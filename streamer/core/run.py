@@ -138,14 +138,6 @@ class Samples:
     states: Mapping[str, PipelineState] = field(default_factory=dict)
     next_ids: Mapping[str, int] = field(default_factory=dict)
 
-    def next_free_id(self, sample: str) -> int:
-        """Return the smallest identity that no particle of a sample has."""
-        return self.next_ids.get(sample, 0)
-
-    def reserve_ids(self, sample: str, end: int) -> Samples:
-        """Note that the identities below `end` are taken."""
-        return replace(self, next_ids={**self.next_ids, sample: end})
-
     def remember(self, sample: str, state: PipelineState, most: int) -> Samples:
         """Keep the particles of a run that is over, and those of the `most` latest samples."""
         states = {name: s for name, s in self.states.items() if name != sample} | {sample: state}
@@ -302,9 +294,6 @@ def _move(event: Mapping[str, Any]) -> StageMove | None:
     time = number(event.get("time"))
     if number(data.get("acted")) != 1 or time is None:
         return None
-    y, x, sigma = (_or_nan(number(data.get(key))) for key in ("move_y", "move_x", "sigma"))
+    known = (number(data.get(key)) for key in ("move_y", "move_x", "sigma"))
+    y, x, sigma = (float("nan") if value is None else value for value in known)
     return StageMove(time=time, move=(y, x), sigma=sigma, reason=optional_text(data, "reason")[:40])
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -174,7 +174,8 @@ def _raised(
     latch: Latch | None, advice: Advice, settings: AdviceSettings
 ) -> tuple[Latch, list[Advice]]:
     fresh = Latch(severity=advice.severity, given=advice.time, move=advice.move)
-    if latch is None or advice.severity.rank > latch.severity.rank:
+    rank = list(Severity).index
+    if latch is None or rank(advice.severity) > rank(latch.severity):
         return fresh, [advice]
     # a clock that was set back must not silence anything
     again = not 0 <= advice.time - latch.given < settings.repeat_s

@@ -33,16 +33,11 @@ class Kind(StrEnum):
 
 
 class Severity(StrEnum):
-    """Urgency of an advice."""
+    """Urgency of an advice, ascending."""
 
     INFO = "info"
     WARNING = "warning"
     ALARM = "alarm"
-
-    @property
-    def rank(self) -> int:
-        """Return 0 for `INFO`, more for what is worse."""
-        return list(Severity).index(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,22 +52,30 @@ def frames_from_chunk(ref: FrameRef, pixels: NDArray[Any]) -> list[Frame]:
     except MalformedDocument as error:
         raise FrameError(f"{where}: {error}; assemble.image_key may name the wrong key") from error
     chunk = chunk[np.newaxis] if chunk.ndim == 2 else chunk
-    if ref.chunk == "split":  # each is a frame of its own, and refused as such if it is no good
-        first = ref.key.index
-        return [_frame(ref, np.array(c, np.float32), first + i) for i, c in enumerate(chunk)]
-    # The first pixel of a good image is a number, which saves the look at all others.
-    bad = [bool(np.isnan(image[0, 0])) and bool(np.isnan(image).all()) for image in chunk]
-    if all(bad):
-        raise NanError(f"{where}: all pixels are NaN; check the detector's output")
-    kept = chunk[~np.array(bad)] if any(bad) else chunk
-    if len(kept) == 1:
-        return [_frame(ref, np.array(kept[0], np.float32), ref.key.index)]
-    return [_frame(ref, _mean(kept), ref.key.index, len(kept), noise_of_mean(kept))]
-
-
-def exposures(pixels: NDArray[Any]) -> int:
-    """Return how many images there are in the pixels of an event."""
-    return 1 if pixels.ndim == 2 else int(pixels.shape[-3])
+    n_averaged = 1
+    if ref.chunk == "mean":
+        # The first pixel of a good image is a number, which saves the look at all others.
+        bad = [bool(np.isnan(image[0, 0])) and bool(np.isnan(image).all()) for image in chunk]
+        if all(bad):
+            raise NanError(f"{where}: all pixels are NaN; check the detector's output")
+        chunk = chunk[~np.array(bad)] if any(bad) else chunk
+        n_averaged = len(chunk)
+    # if split, each is a frame of its own, and refused as such if it is no good
+    averaged = n_averaged > 1
+    images = [_mean(chunk)] if averaged else [np.array(image, np.float32) for image in chunk]
+    return [
+        Frame(
+            key=replace(ref.key, index=ref.key.index + i),
+            role=ref.role,
+            energy=ref.energy,
+            exposure=ref.exposure,
+            time=ref.time,
+            image=image,
+            n_averaged=n_averaged,
+            noise=noise_of_mean(chunk) if averaged else None,
+        )
+        for i, image in enumerate(images)
+    ]
 
 
 def _mean(chunk: NDArray[Any]) -> NDArray[np.float32]:
@@ -109,7 +117,13 @@ def noise_of_mean(chunk: NDArray[Any]) -> float:
     if len(differences) == 0:
         return 0.0
     differences -= median(differences, axis=(1, 2), keepdims=True)
-    deviations = np.abs(_tiles(differences))
+    # at most 8 x 8 tiles, as rows of their pixels; the rest is cropped
+    count, height, width = differences.shape
+    rows, columns = min(_TILES, height), min(_TILES, width)
+    h, w = height // rows, width // columns
+    cropped = differences[:, : rows * h, : columns * w].reshape(count, rows, h, columns, w)
+    tiles = cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, count * h * w)
+    deviations = np.abs(tiles)
     deviations = deviations[np.isfinite(deviations).any(axis=1)]
     sigma = median(deviations, axis=1) * _MAD_TO_SIGMA
     # Where counts are so few that most differences are 0, the plain rms is all there is.
@@ -128,31 +142,3 @@ def shape_mismatch(ref: FrameRef, pixels: NDArray[Any]) -> str | None:
         f"{key.data_key!r} of stream {key.stream!r} is declared {tuple(ref.declared)} "
         f"but holds images of {actual}; using what it holds"
     )
-
-
-def _frame(
-    ref: FrameRef,
-    image: NDArray[np.float32],
-    index: int,
-    n_averaged: int = 1,
-    noise: float | None = None,
-) -> Frame:
-    return Frame(
-        key=replace(ref.key, index=index),
-        role=ref.role,
-        energy=ref.energy,
-        exposure=ref.exposure,
-        time=ref.time,
-        image=image,
-        n_averaged=n_averaged,
-        noise=noise,
-    )
-
-
-def _tiles(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut a (n, H, W) stack to (tiles, pixels), at most 8 x 8 tiles; the rest is cropped."""
-    n, height, width = stack.shape
-    rows, columns = min(_TILES, height), min(_TILES, width)
-    h, w = height // rows, width // columns
-    cropped = stack[:, : rows * h, : columns * w].reshape(n, rows, h, columns, w)
-    return cropped.transpose(1, 3, 0, 2, 4).reshape(rows * columns, n * h * w)

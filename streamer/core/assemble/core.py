@@ -70,7 +70,14 @@ def update(
         after, out = handler(state, doc)
     except MalformedDocument as error:
         after, out = _malformed(state, _run_of(state, doc), name, str(error))
-    return _touch(after, _run_of(after, doc), doc), out
+    run = after.runs.get(_run_of(after, doc))
+    if run is None:
+        return after, out
+    stamp = doc.get("time")
+    pages = sequence(stamp)
+    time = number(pages[-1] if len(pages) else stamp)
+    latest = run.latest if time is None else max(run.latest, time)
+    return with_run(after, replace(run, latest=latest, newest=after.count)), out
 
 
 def _malformed(state: AssemblerState, run: str, name: str, why: str) -> Outcome:
@@ -81,18 +88,6 @@ def _run_of(state: AssemblerState, doc: Mapping[Any, Any]) -> str:
     """Return the uid of the run of a document as far as it is known, else ""."""
     stream = state.streams.get(optional_text(doc, "descriptor"))
     return stream.run if stream is not None else optional_text(doc, "run_start")
-
-
-def _touch(state: AssemblerState, run: str, doc: Mapping[str, Any]) -> AssemblerState:
-    """Remember that a document of a run has come, and the time in it."""
-    known = state.runs.get(run)
-    if known is None:
-        return state
-    stamp = doc.get("time")
-    pages = sequence(stamp)
-    time = number(pages[-1] if len(pages) else stamp)
-    latest = known.latest if time is None else max(known.latest, time)
-    return with_run(state, replace(known, latest=latest, newest=state.count))
 
 
 def _on_start(state: AssemblerState, doc: Mapping[str, Any]) -> Outcome:

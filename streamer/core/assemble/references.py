@@ -242,21 +242,6 @@ def _from_datum(
     return accept(state, key, context, image, asset)
 
 
-def _shape_notice(
-    state: AssemblerState, key: FrameKey, image: ImageKey, actual: tuple[int, ...]
-) -> Outcome:
-    """Say once that the pixels have another shape than the descriptor declares."""
-    if image.declared is None or image.declared == tuple(actual):
-        return state, ()
-    return notify(
-        state,
-        key.run,
-        "shape",
-        f"{key.data_key!r} of stream {key.stream!r} is declared {image.declared} "
-        f"but holds images of {tuple(actual)}; using what it holds",
-    )
-
-
 def resource_state(doc: Mapping[str, Any], run: str) -> ResourceState:
     """Read a Resource or StreamResource document, of the present or of earlier schemas.
 

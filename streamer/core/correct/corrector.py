@@ -225,20 +225,19 @@ def _first(
     flat = nearest(state, pending.energy)
     if flat is not None and flat.reference is not None:
         scaled = not (state.flats_first and is_single(state, settings))
-        own = _correction(state, pending, flat.reference, settings, revision=0, scaled=scaled)
-        own = replace(
-            _noted(own, f"flat of {flat.energy} eV for {own.energy} eV"),
-            provisional=scaled,
-            final=False,
+        note = f"flat of {flat.energy} eV for {pending.energy} eV"
+        own = _correction(
+            state, pending, flat.reference, settings, revision=0, scaled=scaled, note=note
         )
-        return state, own, flat.serial
+        return state, replace(own, provisional=scaled, final=False), flat.serial
     memory, coefficients, level = illumination.observe(
         state.illumination, pending.coarse, settings.illumination_order
     )
     assert state.shape is not None  # set by update
     surface = illumination.evaluate(coefficients, level, state.shape, pending.coarse.shape)
-    own = _correction(state, pending, prepare_estimate(surface, settings), settings, revision=0)
-    own = replace(_noted(own, "no flat yet"), provisional=True, final=False)
+    reference = prepare_estimate(surface, settings)
+    own = _correction(state, pending, reference, settings, revision=0, note="no flat yet")
+    own = replace(own, provisional=True, final=False)
     return replace(state, illumination=memory), own, -1
 
 
@@ -248,8 +247,10 @@ def _last(state: CorrectorState, pending: Pending, settings: CorrectSettings) ->
     if flat is None or flat.reference is None or flat.serial == pending.serial:
         return None
     revision, scaled = pending.revision + 1, not is_single(state, settings)
-    own = _correction(state, pending, flat.reference, settings, revision=revision, scaled=scaled)
-    return _noted(own, f"flat of {flat.energy} eV for {own.energy} eV") if scaled else own
+    note = f"flat of {flat.energy} eV for {pending.energy} eV" if scaled else ""
+    return _correction(
+        state, pending, flat.reference, settings, revision=revision, scaled=scaled, note=note
+    )
 
 
 def _correction(
@@ -260,6 +261,7 @@ def _correction(
     *,
     revision: int,
     scaled: bool = False,
+    note: str = "",
 ) -> Correction:
     """Divide a frame by a reference.
 
@@ -278,7 +280,7 @@ def _correction(
         dark=None if dark is None else dark.image,
         reference=reference,
         log_scale=0.0,
-        note="no dark" if dark is None else "",
+        note="; ".join(part for part in ("no dark" if dark is None else "", note) if part),
     )
     if scaled:
         return replace(own, log_scale=_brightness(pending.coarse, own) - state.background)
@@ -296,7 +298,3 @@ def _brightness(coarse: NDArray[np.float32], own: Correction) -> float:
         return 0.0
     logs = np.log(coarse[lit]) - reference.coarse_log[lit]
     return float(np.percentile(logs, _BACKGROUND_PERCENTILE)) - own.log_scale
-
-
-def _noted(own: Correction, remark: str) -> Correction:
-    return replace(own, note="; ".join(note for note in (own.note, remark) if note))

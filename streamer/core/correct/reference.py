@@ -151,7 +151,14 @@ def matching(state: CorrectorState, energy: float | None, settings: CorrectSetti
 def nearest(state: CorrectorState, energy: float | None) -> Mean | None:
     """Return the prepared flat of the nearest energy, the latest of equals; None without flats."""
     known = [flat for flat in state.flats if flat.reference is not None]
-    return min(known, key=lambda flat: (_distance(flat.energy, energy), -flat.serial), default=None)
+    return min(
+        known,
+        key=lambda flat: (
+            0.0 if flat.energy is None or energy is None else abs(flat.energy - energy),
+            -flat.serial,
+        ),
+        default=None,
+    )
 
 
 def is_single(state: CorrectorState, settings: CorrectSettings) -> bool:
@@ -168,18 +175,6 @@ def same_energy(one: float | None, other: float | None, settings: CorrectSetting
 def rate(level: float, exposure: float | None, settings: CorrectSettings) -> float:
     """Return counts per second where the exposure is known and wanted, else the counts."""
     return level / exposure if settings.normalise_exposure and exposure else level
-
-
-def brightest_rate(state: CorrectorState, settings: CorrectSettings) -> float | None:
-    """Return the bright level of the latest flat, counts/s (counts without exposure)."""
-    if not state.flats:
-        return None
-    last = state.flats[-1]
-    return rate(bright_level(last.coarse), last.exposure, settings)
-
-
-def _distance(one: float | None, other: float | None) -> float:
-    return 0.0 if one is None or other is None else abs(one - other)
 
 
 def _started(frame: Frame, *, serial: int) -> Mean:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -23,8 +22,6 @@ from ..register.particle import UNKNOWN, ParticleShift, PositionMeasurement
 from ..register.settings import RegisterSettings
 from ..register.templates import TemplateSet, learn_frame
 from ..results import NO_OUTLINE, FrameResult, ParticleResult, Status
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +117,13 @@ def register(
     living = {track.particle for track in branch.link.tracks}
     after = Branch(
         link=branch.link,
-        motion=replace(motion, particles=_only(living, motion.particles)),
-        rois=_only(living, {**branch.rois, **fresh}),
-        moments=_only(living, moments),
+        motion=replace(
+            motion, particles={p: m for p, m in motion.particles.items() if p in living}
+        ),
+        rois={p: roi for p, roi in {**branch.rois, **fresh}.items() if p in living},
+        moments={p: m for p, m in moments.items() if p in living},
         misses={m.particle: branch.misses.get(m.particle, 0) + 1 for m in measured if not m.seen},
-        templates=_only(living, templates),
+        templates={p: known for p, known in templates.items() if p in living},
         unsearched=0 if corrected.effort.searched else branch.unsearched + 1,
     )
     empty = np.zeros((0, 0), np.float32)
@@ -164,10 +163,6 @@ def compare(
         new = now if len(rows) == len(values) else joined([now.row(i) for i in rows])
         values[rows] = similarity(old, new, data_range).cpu().numpy()
     return values, {m.particle: now.row(i) for i, m in enumerate(field.moved)}
-
-
-def _only(living: set[int], entries: dict[int, T]) -> dict[int, T]:
-    return {particle: entry for particle, entry in entries.items() if particle in living}
 
 
 def particle_results(

@@ -95,8 +95,8 @@ class Pipeline:
     @staticmethod
     def latest(state: PipelineState) -> Branch:
         """Return the branch that knows all frames: the final one, if all its values have come."""
-        caught_up = not state.waiting and _caught_up(state.final, state.live)
-        return state.final if caught_up else state.live
+        caught_up = state.final.motion.frame >= state.live.motion.frame
+        return state.final if caught_up and not state.waiting else state.live
 
     @staticmethod
     def next_particle(state: PipelineState) -> int:
@@ -177,8 +177,8 @@ class Pipeline:
         if corrected.frame < state.final.motion.frame:
             # too late to be part of the motion, which has gone on without it
             return replace(state, waiting=waiting), _without_rates(result)
-        live = final if not waiting and _caught_up(final, state.live) else state.live
-        return replace(state, final=final, live=live, waiting=waiting), result
+        state = replace(state, final=final, waiting=waiting)
+        return replace(state, live=self.latest(state)), result
 
     def _advance(
         self,
@@ -239,10 +239,6 @@ class Pipeline:
 def _continued(state: PipelineState, corrected: OpticalDensityFrame) -> Branch:
     """Choose the branch that a frame goes on with."""
     return state.live if corrected.revision == 0 else state.final
-
-
-def _caught_up(final: Branch, live: Branch) -> bool:
-    return final.motion.frame >= live.motion.frame
 
 
 def _without_rates(result: FrameResult) -> FrameResult:

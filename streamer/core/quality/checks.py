@@ -118,26 +118,22 @@ def _judge_light(
     if np.isfinite(coarse).mean() < _LEAST_FINITE:
         message = "pixels that are not finite are all over the field; check the detector"
         return Verdict("nan", message), 0.0
-    contrast, floor = (v / (frame.exposure or 1.0) for v in _contrast(frame.image, coarse))
-    usual = float(np.median(state.contrasts)) if state.contrasts else 0.0
-    least = max(settings.blank_contrast * usual, floor)
-    if contrast > least:
-        return GOOD, contrast
-    message = f"light varies by {contrast:.3g} counts/s over the field, wanted over {least:.3g}"
-    return Verdict("blank", f"{message}; is there beam?"), contrast
-
-
-def _contrast(image: NDArray[np.float32], coarse: NDArray[np.float32]) -> tuple[float, float]:
-    """Measure the variation of the light over the field, and that of noise alone, counts rms."""
-    blocks = coarse[np.isfinite(coarse)]
+    image, blocks = frame.image, coarse[np.isfinite(coarse)]
     # a few hot pixels must not make a dark frame look lit
     low, high = np.percentile(blocks, [5, 95]) if blocks.size else (0.0, 0.0)
     step = max(1, image.size // (_SAMPLED // 4))
     difference = np.diff(image[::step], axis=1)
     noise = float(np.nanmedian(np.abs(difference))) / _MAD_TO_SIGMA / np.sqrt(2)
     per_block = noise / np.sqrt(max(image.size / max(coarse.size, 1), 1.0))
+    exposure = frame.exposure or 1.0
     # 5 to 95 % of a normal distribution are 3.3 sigma
-    return float(high - low) / 3.3, _NOISE_ONLY * per_block
+    contrast, floor = float(high - low) / 3.3 / exposure, _NOISE_ONLY * per_block / exposure
+    usual = float(np.median(state.contrasts)) if state.contrasts else 0.0
+    least = max(settings.blank_contrast * usual, floor)
+    if contrast > least:
+        return GOOD, contrast
+    message = f"light varies by {contrast:.3g} counts/s over the field, wanted over {least:.3g}"
+    return Verdict("blank", f"{message}; is there beam?"), contrast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +189,17 @@ def assess(
     """
     if settings.min_sharpness == 0 or corrected.estimated:
         return state, GOOD
-    now = _measure(corrected, detections)
-    if now is None:
+    along = [_along(axis, corrected, detections.labels) for axis in (0, 1)]
+    if along[0] is None or along[1] is None:
         return state, GOOD
+    share, error, step = np.array(along).T
+    now = Sharpness(
+        energy=float("nan") if corrected.energy is None else corrected.energy,
+        provisional=corrected.provisional,
+        share=share,
+        error=error,
+        step=step,
+    )
     usual = _usual(state, now, settings.sharpness_frames)
     if usual is not None:
         low = now.share < settings.min_sharpness * usual
@@ -224,16 +228,6 @@ def _usual(state: SharpnessState, now: Sharpness, count: int) -> Array | None:
     away = np.abs(np.nan_to_num([f.energy - now.energy for f in kept]))
     nearest = np.argsort(away, kind="stable")[:count]
     return cast("Array", np.median([kept[i].share for i in nearest], axis=0))
-
-
-def _measure(corrected: OpticalDensityFrame, detections: Detections) -> Sharpness | None:
-    along = [_along(axis, corrected, detections.labels) for axis in (0, 1)]
-    if along[0] is None or along[1] is None:
-        return None
-    share, error, step = np.array(along).T
-    energy = float("nan") if corrected.energy is None else corrected.energy
-    provisional = corrected.provisional
-    return Sharpness(energy=energy, provisional=provisional, share=share, error=error, step=step)
 
 
 def _along(

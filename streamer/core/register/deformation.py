@@ -73,10 +73,9 @@ class Affine:
     @property
     def strain_sigma(self) -> tuple[float, float, float]:
         """Return the standard errors of the strains (yy, xx, yx); NaN if not fitted."""
-        if not self.fitted:
-            return _NAN, _NAN, _NAN
-        own, cross = self._gradient_variance()
-        return float(own[0] ** 0.5), float(own[1] ** 0.5), float(0.5 * cross.sum() ** 0.5)
+        y, x = self.covariance  # NaN if not fitted
+        shear = 0.5 * (x[1, 1] + y[2, 2]) ** 0.5
+        return float(y[1, 1] ** 0.5), float(x[2, 2] ** 0.5), float(shear)
 
     @property
     def rotation(self) -> float:
@@ -88,22 +87,15 @@ class Affine:
     @property
     def rotation_sigma(self) -> float:
         """Return the standard error of the rotation, rad; NaN if not fitted."""
-        if not self.fitted:
-            return _NAN
-        return float(0.5 * self._gradient_variance()[1].sum() ** 0.5)
+        return self.strain_sigma[2]  # shear and rotation are half of a sum and of a difference
 
     @property
     def dilation(self) -> tuple[float, float]:
         """Return the isotropic strain (yy + xx) / 2 and its standard error; NaN if not fitted."""
         if not self.fitted:
             return _NAN, _NAN
-        own, _ = self._gradient_variance()
-        return float(0.5 * np.trace(self.gradient)), float(0.5 * own.sum() ** 0.5)
-
-    def _gradient_variance(self) -> tuple[Array, Array]:
-        """Return the variances of (yy, xx), and of the two that shear and rotation share."""
-        c = self.covariance
-        return np.array([c[0, 1, 1], c[1, 2, 2]]), np.array([c[0, 2, 2], c[1, 1, 1]])
+        variance = self.covariance[0, 1, 1] + self.covariance[1, 2, 2]
+        return float(0.5 * np.trace(self.gradient)), float(0.5 * variance**0.5)
 
 
 IDENTITY = Affine(

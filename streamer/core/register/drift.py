@@ -59,12 +59,6 @@ class Steps:
         """Return the variance, px^2 per component, >= 0."""
         return max(self.mean, 0.0)
 
-    def updated(self, scatter: float, vectors: float) -> Steps:
-        """Return the running mean with one more frame."""
-        before = _MEMORY * self.vectors
-        after = before + vectors
-        return Steps(mean=(before * self.mean + vectors * scatter) / after, vectors=after)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
@@ -179,7 +173,10 @@ def robust_mean(values: Array, noise: Array, own: Array, steps: Steps) -> Drift:
             break
     share = weights / weights.sum(axis=0)
     sigma = np.sqrt((share**2 * (noise + now)).sum(axis=0))
-    return Drift(yx=centre, sigma=sigma, steps=steps.updated(seen, free))
+    before = _MEMORY * steps.vectors
+    after = before + free
+    mean = (before * steps.mean + free * seen) / after
+    return Drift(yx=centre, sigma=sigma, steps=Steps(mean=mean, vectors=after))
 
 
 def own_motion(

@@ -92,7 +92,14 @@ def _coarse_places(shape: tuple[int, int], motion: FieldMotion, moments: dict[in
         dy, dx = y - moved.reference_yx[0], x - moved.reference_yx[1]
         reach = _OUTSIDE * 2.0 * np.sqrt(moments[moved.particle][:2])
         rows, columns = np.abs(dy) <= reach[0], np.abs(dx) <= reach[1]
-        weight = _weight(dy[rows, None], dx[columns], moments[moved.particle])
+        dy, dx = dy[rows, None], dx[columns]
+        yy, xx, yx = moments[moved.particle]
+        # an ellipse of equal moments has half-axes of twice their root
+        quadratic = xx * dy**2 + (yy * dx - 2 * yx * dy) * dx
+        determinant = max(yy * xx - yx**2, 1e-3)
+        radius = np.sqrt(np.maximum(quadratic / determinant, 0.0)) / 2.0
+        step = np.clip((_OUTSIDE - radius) / (_OUTSIDE - _INSIDE), 0.0, 1.0)
+        weight = step * step * (3 - 2 * step)  # falls smoothly from 1 to 0
         window = np.ix_(rows, columns)
         total[window] += weight
         own[:, *window] += weight * moved.residual[:, None, None]
@@ -100,17 +107,6 @@ def _coarse_places(shape: tuple[int, int], motion: FieldMotion, moments: dict[in
     field = motion.drift + motion.affine.at(points.reshape(-1, 2)).reshape(points.shape)
     field += (own / np.maximum(total, 1.0)).transpose(1, 2, 0)
     return motion.view.to_image(points + field)
-
-
-def _weight(dy: Array, dx: Array, moments: Array) -> Array:
-    """Weigh points: 1 inside the scaled ellipse of equal moments, falling smoothly to 0."""
-    yy, xx, yx = moments
-    determinant = max(yy * xx - yx**2, 1e-3)
-    # an ellipse has half-axes of twice the root of its second moments
-    quadratic = xx * dy**2 + (yy * dx - 2 * yx * dy) * dx
-    radius = np.sqrt(np.maximum(quadratic / determinant, 0.0)) / 2.0
-    step = np.clip((_OUTSIDE - radius) / (_OUTSIDE - _INSIDE), 0.0, 1.0)
-    return step * step * (3 - 2 * step)
 
 
 def binning(shape: tuple[int, int]) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ....models.arrays import Array, Labels, Mask
@@ -291,16 +290,12 @@ def _blocked(labels: Labels, requests: list[FitRequest], rims: tuple[Rim, ...]) 
         foreign = (window != 0) & (window != request.label) & (window != under)
         if foreign.any():
             at = np.clip(np.rint(rim.points + request.start), -1, last + 1).astype(np.intp)
-            row[: len(at)] = _near(foreign, at + margin - low)
+            y, x = (at + margin - low).T
+            width, flat = foreign.shape[1], foreign.ravel()
+            steps = (0, _AROUND, -_AROUND, _AROUND * width, -_AROUND * width)
+            near = [flat.take(y * width + x + step) for step in steps]
+            row[: len(at)] = np.logical_or.reduce(near)
     return torch.from_numpy(blocked)
-
-
-def _near(mask: Mask, at: NDArray[np.intp]) -> Mask:
-    """Tell whether points (M, 2) lie on a mask, or straight beside it."""
-    width = mask.shape[1]
-    first, flat = at[:, 0] * width + at[:, 1], mask.ravel()
-    steps = (0, _AROUND, -_AROUND, _AROUND * width, -_AROUND * width)
-    return np.logical_or.reduce([flat.take(first + step) for step in steps])
 
 
 def mask_sigma(area: Array, contrast: Array, cut: Mask, *, noise: float, psf: float) -> Array:

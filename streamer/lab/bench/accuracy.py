@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ...core.frames import NamedDocument
 from ..evaluate import Score
 from ..evaluate.bound import Bound, calibration, cramer_rao, rms_over_bound
 from ..evaluate.identity import identity
-from ..evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim, od_stack, sides_of
+from ..evaluate.similarity import adjacent_ssim, compare_maps, compare_ssim, od_stack
 from ..simulate import SimSettings, Simulator, Truth, simulate_documents
 from .estimates import (
     Estimate,
@@ -37,7 +38,7 @@ Pairs = NDArray[np.float32]
 OURS = ("ours, provisional", "ours, final")
 ORACLE_STARTED = frozenset({"roi_first", "roi_previous"})
 """Peers that are shown the true position in every frame and only refine it."""
-UNALIGNED, ORACLE = "unaligned", "oracle"
+ORACLE = "oracle"
 _AVERAGE = 5  # frames; one frame below the edge is mostly noise
 
 
@@ -159,7 +160,8 @@ def run_regime(
     best = best_possible(scan)
     measured: dict[str, EstimateFigures] = {}
     failures: dict[str, str] = {}
-    for number, estimate in enumerate(_estimates(scan, peers)):
+    others = (peer_estimate(name, track, scan.od, scan.truth) for name, track in peers.items())
+    for number, estimate in enumerate(chain(our_estimates(scan), others)):
         progress(estimate.name, 2.0 + number, steps)
         if estimate.failure:
             failures[estimate.name] = estimate.failure
@@ -244,12 +246,6 @@ def our_estimates(scan: BenchScan) -> tuple[Estimate, Estimate]:
     )
 
 
-def _estimates(scan: BenchScan, peers: Mapping[str, Peer]) -> Iterator[Estimate]:
-    yield from our_estimates(scan)
-    for name, track in peers.items():
-        yield peer_estimate(name, track, scan.od, scan.truth)
-
-
 def measure(estimate: Estimate, scan: BenchScan, best: BestPossible) -> EstimateFigures:
     """Compare an estimate with the truth, and with the best that there could be."""
     found = trajectories(estimate, scan.truth)
@@ -329,17 +325,17 @@ def exhibit(
 ) -> Exhibit:
     """Collect what the picture shows of the estimates, beside the oracle."""
     truth = scan.truth
-    particle = _typical(truth.whole, truth.radius)
+    # of median size among those that are there most of the time
+    often = truth.whole.sum(axis=0)
+    often = np.flatnonzero(often == often.max())
+    particle = int(often[np.argsort(truth.radius[often])[len(often) // 2]])
     frames = np.flatnonzero(truth.whole[:, particle])
     if not frames.size:
         frames = np.arange(truth.n_frames)
     n = min(_AVERAGE, (len(frames) + 1) // 2)
     spans = frames[:n], frames[-n:]
-    still = np.broadcast_to(truth.yx[frames[0]], truth.yx.shape)
-    paths = {UNALIGNED: still, **{name: found.paths for name, found in measured.items()}}
-    paths[ORACLE] = truth.yx
-    own = {name: path[:, [particle]] for name, path in paths.items()}
-    maps = differential_maps(scan.od, own, spans, sides_of(truth.radius[[particle]]), ORACLE)
+    paths = {name: found.paths for name, found in measured.items()} | {ORACLE: truth.yx}
+    maps = differential_maps(scan.od, truth, particle, paths, spans, ORACLE)
     similar = {name: found.pairs for name, found in measured.items()} | {ORACLE: best.oracle}
     return Exhibit(
         energies=truth.energies,
@@ -350,9 +346,3 @@ def exhibit(
         ssim={name: one[:, particle] for name, one in similar.items()},
         difference=maps.matched,
     )
-
-
-def _typical(whole: NDArray[np.bool_], radius: Array) -> int:
-    """Choose the particle of median size among those that are there most of the time."""
-    often = np.flatnonzero(whole.sum(axis=0) == whole.sum(axis=0).max())
-    return int(often[np.argsort(radius[often])[len(often) // 2]])

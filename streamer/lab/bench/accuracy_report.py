@@ -17,7 +17,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ...config import Settings
 from ..simulate import EDGE_REGION
-from .accuracy import ORACLE, ORACLE_STARTED, OURS, UNALIGNED, Exhibit, RegimeResult
+from .accuracy import ORACLE, ORACLE_STARTED, OURS, Exhibit, RegimeResult
+from .estimates import UNALIGNED
 from .harness import (
     Column,
     Report,

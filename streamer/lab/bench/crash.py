@@ -23,7 +23,8 @@ from ..rig import Child, RigError, start_proxy
 from ..simulate import SimSettings, simulate_documents
 from .harness import Progress, no_progress
 
-_VOLATILE = ("latency", "seq_num", "time")
+_SPAN_S = (0.3, 6.0)  # from when the service is ready to its end; by eye
+_VOLATILE = ["latency", "seq_num", "time"]
 _NUMBERED = ("frames", "particles", "spectra", "maps")  # advice that results lag tells the clock
 _NO_IMAGES = ("rows", "internal", "preview", "preview_unaligned")
 
@@ -58,7 +59,6 @@ def measure_crashes(
     folder: Path,
     *,
     seed: int = 0,
-    span: tuple[float, float] = (0.3, 6.0),
     progress: Progress = no_progress,
 ) -> CrashFigures:
     """Run a scan twice, once with the service killed at random moments, and compare the results.
@@ -68,9 +68,7 @@ def measure_crashes(
     settings : what is simulated.
     kills : SIGKILLs during the run, which is slowed down until all have been dealt.
     folder : for everything that is written.
-    seed : of the moments.
-    span : shortest and longest time from when the service is ready to its end, s; every fourth is
-        killed while it starts.
+    seed : of the moments: every fourth service is killed while it starts, the others later.
 
     Raises
     ------
@@ -94,7 +92,7 @@ def measure_crashes(
         for kill in range(1, kills + 1):
             if kill % 4:
                 service.wait_for("ready: subscribed", 120)
-            time.sleep(dice.uniform(*span))
+            time.sleep(dice.uniform(*_SPAN_S))
             if not service.running:
                 raise RigError(service.story("ended before it was killed"))
             starts += kill > 1 and "ready: subscribed" in service.log.read_text(errors="replace")
@@ -176,7 +174,7 @@ class _Rig:
         try:
             (run,) = client.values()
             names = [name for name in run if name in _NUMBERED]
-            tables = {name: _table(run[name].read()) for name in names}
+            tables = {n: run[n].read().drop(columns=_VOLATILE, errors="ignore") for n in names}
             images = {
                 f"{name}/{key}": run[name].base[key].read()
                 for name in names
@@ -185,10 +183,6 @@ class _Rig:
             return _Results(tables, images, dict(run.metadata["stop"]))
         finally:
             client.context.close()
-
-
-def _table(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.drop(columns=[c for c in _VOLATILE if c in rows])
 
 
 def _undisturbed(documents: Sequence[NamedDocument], folder: Path) -> _Results:

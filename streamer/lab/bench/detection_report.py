@@ -145,7 +145,12 @@ def tables(results: Sequence[DetectionResult]) -> tuple[Table, Table]:
     """Lay out the figures by regime, and recall by contrast."""
     by_regime: Any = rows(results).to_dict("records")
     classes = [
-        {"detector": name, **dict(zip(_CLASSES, map(_recall, counts), strict=True))}
+        {"detector": name}
+        | {
+            label: f"{one['found'] / one['required']:.2f} of {one['required']}"
+            for label, one in zip(_CLASSES, counts, strict=True)
+            if one["required"]
+        }
         for name, counts in recall_by_contrast(results).items()
     ]
     title = "recall by contrast, in units of the rms contrast of the empty frame"
@@ -154,11 +159,6 @@ def tables(results: Sequence[DetectionResult]) -> tuple[Table, Table]:
         Table("detection, IoU 0.5 or more", COLUMNS, by_regime, group="regime"),
         Table(title, heads, classes),
     )
-
-
-def _recall(one: Mapping[str, Any]) -> str | None:
-    share = one["found"] / one["required"] if one["required"] else None
-    return None if share is None else f"{share:.2f} of {one['required']}"
 
 
 def draw(results: Sequence[DetectionResult], title: str) -> Figure:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from ....models.arrays import Array
 from ..evaluate import Score, score
 from ..evaluate.matching import MEASURED, Revision, of_revision, where
-from ..evaluate.similarity import windows
+from ..evaluate.similarity import sides_of, windows
 from ..simulate import Truth
 from .peers import Peer, PeerStart
+
+UNALIGNED = "unaligned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,24 +190,28 @@ class DifferentialMaps:
 
 def differential_maps(
     od: NDArray[np.float32],
+    truth: Truth,
+    particle: int,
     paths: Mapping[str, Array],
     spans: tuple[NDArray[np.int64], NDArray[np.int64]],
-    side: NDArray[np.int64],
-    truth: str,
+    oracle: str,
 ) -> DifferentialMaps:
-    """Cut out one particle along the paths of all methods and subtract.
+    """Cut out one particle along the paths of all methods, and without any, and subtract.
 
     Parameters
     ----------
-    od : (F, H, W). paths : (F, 1, 2) px by method. spans : frames that are first, and last.
-    side : (1,) px, of the pictures. truth : name of the path that is the true one.
+    od : (F, H, W). truth : of these frames. particle : the true one that is cut out.
+    paths : (F, P, 2) px by method. spans : frames that are first, and last.
+    oracle : name of the path that is the true one.
     """
+    still = np.broadcast_to(truth.yx[spans[0][0]], truth.yx.shape)
+    side = sides_of(truth.radius[[particle]])
     ends = {
-        name: [_pictures(od[frames], path[frames], side) for frames in spans]
-        for name, path in paths.items()
+        name: [_pictures(od[frames], path[frames][:, [particle]], side) for frames in spans]
+        for name, path in {UNALIGNED: still, **paths}.items()
     }
     means = {name: [mean_known(one) for one in both] for name, both in ends.items()}
-    gain, offset = contrast(*means[truth])
+    gain, offset = contrast(*means[oracle])
     return DifferentialMaps(
         plain={name: last[-1] - first[0] for name, (first, last) in ends.items()},
         matched={name: last - gain * first - offset for name, (first, last) in means.items()},

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from event_model import DocumentRouter
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from ....callbacks.processor.processor import StreamProcessor
 from ...config import Settings
 from ...core.frames import Document, NamedDocument
+from ...core.streams import Streams
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -234,7 +234,7 @@ def show_image(axes: Any, image: Any, title: str = "", size: float = 10, **optio
 # Rows of a result run.
 
 
-class ResultRows(DocumentRouter):
+class ResultRows:
     """Subscriber of results that keeps their numbers, the latest maps and the ledgers.
 
     Attributes
@@ -244,31 +244,26 @@ class ResultRows(DocumentRouter):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.ledgers: list[dict[str, Any]] = []
         self.maps: dict[int, Document] = {}
         self.offset = 0
-        self._streams: dict[str, str] = {}
+        self._streams = Streams()
         self._rows: dict[str, list[Document]] = {}
 
-    def descriptor(self, doc: Any) -> None:
-        """Remember the name of a stream."""
-        self._streams[doc["uid"]] = doc["name"]
-
-    def event(self, doc: Any) -> Any:
-        """Keep a row."""
-        stream, data = self._streams[doc["descriptor"]], doc["data"]
+    def __call__(self, name: str, doc: Document) -> None:
+        """Keep the row of an event, or the ledger of a stop document."""
+        self._streams = self._streams.updated(name, doc)
+        if name == "stop":
+            self.ledgers.append(doc["ledger"])
+        if name != "event":
+            return
+        stream, data = self._streams.of(doc)[1], doc["data"]
         if stream == "maps":
             self.maps[data["particle"]] = data
         row = {key: value for key, value in data.items() if not isinstance(value, np.ndarray)}
         if "frame" in row:
             row["frame"] += self.offset
         self._rows.setdefault(stream, []).append(row)
-        return doc
-
-    def stop(self, doc: Any) -> None:
-        """Keep a ledger."""
-        self.ledgers.append(doc["ledger"])
 
     def table(self, stream: str) -> pd.DataFrame:
         """Return the rows of a stream; those of a position, none of them, if nothing came."""

@@ -68,13 +68,11 @@ class Way:
 
     Attributes
     ----------
-    name : in table and figure. meaning : one line for the legend.
-    overrides : of the settings of the profile.
+    name : in table and figure. overrides : of the settings of the profile.
     """
 
     name: str
-    meaning: str
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any]
 
     def settings(self, profile: str, process: Mapping[str, Any]) -> Settings:
         """Load settings of the processor from a profile; `process` overrides that section."""
@@ -83,28 +81,18 @@ class Way:
 
 WAYS = (
     Way(
+        # the path of the paper, with our weights
         name="ours, as published",
-        meaning="networks, linked by SSIM of the ROIs, centre of mass of the contour, no second "
-        "look: the path of the paper, with our weights",
         overrides={
             "detect": {"kind": "networks"},
             "link": {"kind": "ssim"},
             "registration": _CENTRE_OF_MASS,
         },
     ),
-    Way(
-        name="ours, networks",
-        meaning="networks, voting linker, rims matched, second look at the stop",
-        overrides={"detect": {"kind": "networks"}},
-    ),
-    Way(
-        name="ours, classical",
-        meaning="classical detector, voting linker, rims matched, second look at the stop",
-        overrides={"detect": {"kind": "threshold"}},
-    ),
+    Way(name="ours, networks", overrides={"detect": {"kind": "networks"}}),
+    Way(name="ours, classical", overrides={"detect": {"kind": "threshold"}}),
     Way(
         name="ours, classical, centre of mass",
-        meaning="the same, but centres of mass of the masks and no second look",
         overrides={"detect": {"kind": "threshold"}, "registration": _CENTRE_OF_MASS},
     ),
 )

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ....models.arrays import Array
-from ..evaluate.similarity import sides_of
 from .estimates import DifferentialMaps, differential_maps, mean_known
 from .harness import Column, Report, Table, legend, new_figure, show_image
 from .paper import COLUMNS, NOT_IN_TERMINAL, ORACLE, WAYS, PaperResult
@@ -42,15 +41,8 @@ def report(result: PaperResult, *, quick: bool) -> Report:
     return Report(
         name="paper",
         markdown=[
-            f"# {title}",
-            "",
-            table(result),
-            "",
-            *lines,
-            "",
-            *legend(COLUMNS),
-            "",
-            *simulated,
+            *(f"# {title}", "", table(result), "", *lines),
+            *("", *legend(COLUMNS), "", *simulated),
         ],
         rows=pd.DataFrame([{"method": NAME, **_PUBLISHED}, *_rows(result)]).reindex(
             columns=["method", *dict.fromkeys(k for f in result.figures.values() for k in f)]
@@ -124,7 +116,6 @@ COLOURS = (
     "#882255",
 )
 """By particle; the one with the rigid motion only is number 0, black as in the paper."""
-UNALIGNED = "unaligned"
 _AVERAGE = 5  # one frame below the edge is mostly noise
 
 
@@ -186,12 +177,10 @@ def maps_of(result: PaperResult, average: int) -> DifferentialMaps:
     """Make the maps of the particle that is shown, of so many first and last frames."""
     series, particle = result.series, result.particle
     truth = series.truth
-    still = np.broadcast_to(truth.yx[0], truth.yx.shape)
-    found = {name: one.paths for name, one in result.measured.items()}
-    paths = {name: path[:, [particle]] for name, path in {UNALIGNED: still, **found}.items()}
+    paths = {name: one.paths for name, one in result.measured.items()}
     frames = np.arange(truth.n_frames)
     spans = frames[:average], frames[-average:]
-    return differential_maps(series.od, paths, spans, sides_of(truth.radius[[particle]]), ORACLE)
+    return differential_maps(series.od, truth, particle, paths, spans, ORACLE)
 
 
 def _maps(figure: Any, maps: DifferentialMaps, average: int) -> None:
@@ -217,12 +206,9 @@ def _maps(figure: Any, maps: DifferentialMaps, average: int) -> None:
             if not np.isfinite(kind[name]).any():
                 ax.text(0.5, 0.5, "lost", ha="center", va="center", transform=ax.transAxes)
             if row == 0:
-                ax.set_title(_broken(name), fontsize=9)
+                broken = name.replace(", ", ",\n", 1).replace(" (", "\n(").replace("_", "\n")
+                ax.set_title(broken, fontsize=9)
         figure.colorbar(image, ax=axes, location=where, fraction=0.02, pad=0.01, shrink=0.6)
-
-
-def _broken(name: str) -> str:
-    return name.replace(", ", ",\n", 1).replace(" (", "\n(").replace("_", "\n")
 
 
 def _similarities(figure: Any, result: PaperResult) -> None:
@@ -239,7 +225,10 @@ def _similarities(figure: Any, result: PaperResult) -> None:
     _means(axes[0], result, clean=False)
     _means(axes[1], result, clean=True)
     _variances(axes[2], result)
-    _lasting(axes[3], result)
+    _by_method(axes[3], result, "far", "far_one", ".4f")
+    axes[3].margins(x=0.2)
+    axes[3].set_title("mean SSIM with the last frame,\nabove the edge, without noise", fontsize=9)
+    axes[3].set_xlabel("SSIM (axis does not start at 0)")
     _errors(axes[4], result)
     axes[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
@@ -294,13 +283,6 @@ def _variances(axes: Axes, result: PaperResult) -> None:
         fontsize=9,
     )
     axes.set_xlabel("variance")
-
-
-def _lasting(axes: Axes, result: PaperResult) -> None:
-    _by_method(axes, result, "far", "far_one", ".4f")
-    axes.margins(x=0.2)
-    axes.set_title("mean SSIM with the last frame,\nabove the edge, without noise", fontsize=9)
-    axes.set_xlabel("SSIM (axis does not start at 0)")
 
 
 def _errors(axes: Axes, result: PaperResult) -> None:

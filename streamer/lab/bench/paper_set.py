@@ -80,15 +80,14 @@ def make_series(
     clean = np.empty_like(od)
     for frame in tracked(range(n), progress, "simulating", of, start=of - n):
         clean[frame] = np.where(np.isfinite(od[frame]), simulator.od(frame), np.nan)
-    truth = simulator.truth
-    best = true_paths(truth)
+    best, radius = true_paths(simulator.truth), simulator.truth.radius
     return Series(
         simulator=simulator,
         documents=documents,
         od=od,
         clean=clean,
-        oracle=adjacent_ssim(od, best, truth.radius),
-        oracle_clean=adjacent_ssim(clean, best, truth.radius),
+        oracle=adjacent_ssim(od, best, radius),
+        oracle_clean=adjacent_ssim(clean, best, radius),
     )
 
 
@@ -163,10 +162,10 @@ def _amplitudes(common: Array, own: Array) -> tuple[float, float]:
     return float(y), float(x)
 
 
-def peak_ratio(truth: Truth, rigid: int = RIGID) -> tuple[float, float]:
-    """Compare the largest motion from frame to frame of all others with that of one, (y, x)."""
+def peak_ratio(truth: Truth) -> tuple[float, float]:
+    """Compare the largest motion from frame to frame with that of the rigid particle, (y, x)."""
     peaks = np.abs(np.diff(truth.yx, axis=0)).max(axis=0)
-    y, x = np.delete(peaks, rigid, axis=0).max(axis=0) / peaks[rigid]
+    y, x = np.delete(peaks, RIGID, axis=0).max(axis=0) / peaks[RIGID]
     return float(y), float(x)
 
 

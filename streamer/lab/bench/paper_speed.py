@@ -17,7 +17,7 @@ from ....callbacks.processor.processor import StreamProcessor
 from ....models.device import resolve_device
 from ...config import Settings
 from ...core.frames import NamedDocument
-from ..simulate import SimSettings, Simulator, preset
+from ..simulate import Simulator, preset
 from .harness import Progress, ResultRows, no_progress, sample_events, tracked
 from .paper_set import documents_of
 
@@ -202,7 +202,9 @@ def throughputs(settings: Settings, seed: int) -> Iterator[Throughput]:
     if not on_cuda(settings):
         return
     for side, frames in _FRAMES.items():
-        documents = documents_of(Simulator(_simulated(side, frames, seed)))
+        name = "paper" if side <= 460 else "large_2048"
+        simulator = Simulator(preset(name, seed=seed, n_energies=frames, chunk=1))
+        documents = documents_of(simulator)
         # the first run pays for what is compiled and captured
         measure_speed(documents, settings, settings.process.max_batch)
         yield Throughput(
@@ -211,8 +213,3 @@ def throughputs(settings: Settings, seed: int) -> Iterator[Throughput]:
             queued=measure_speed(documents, settings, settings.process.max_batch),
             cost=cost_per_frame(documents, settings),
         )
-
-
-def _simulated(side: int, frames: int, seed: int) -> SimSettings:
-    name = "paper" if side <= 460 else "large_2048"
-    return preset(name, seed=seed, n_energies=frames, chunk=1)

@@ -129,8 +129,8 @@ def time_stages(
 
 def _documents(result: FrameResult, update: xanes.XanesUpdate) -> list[dict[str, Any]]:
     rows = [data_keys.particle_data(result, particle) for particle in result.particles]
-    rows += [data_keys.spectrum_data(row) for row in update.spectra]
-    rows += [data_keys.map_data(item) for item in update.maps]
+    rows += [data_keys.xanes_data(row) for row in update.spectra]
+    rows += [data_keys.xanes_data(item) for item in update.maps]
     shape = (0, 0) if result.aligned is None else result.aligned.shape
     return [*rows, data_keys.frame_data(result, (shape[0], shape[1]), 0.0, Ledger().live(1))]
 
@@ -180,15 +180,10 @@ class FramePath:
     changes: int
 
 
-def trace_frame(number: int = 8, energies: int = 12) -> FramePath:
-    """Follow one frame of the simulated scan of the paper through a processor that is warm.
-
-    Parameters
-    ----------
-    number : of the frame, 1-based. energies : of the scan.
-    """
-    documents = list(simulate_documents(preset("paper", n_energies=energies, seed=0)))
-    at = sample_events(documents)[number - 1]
+def trace_frame() -> FramePath:
+    """Follow the eighth frame of the simulated scan of the paper through a warm processor."""
+    documents = list(simulate_documents(preset("paper", n_energies=12, seed=0)))
+    at = sample_events(documents)[7]
     tracer = _Tracer()
     threading.setprofile(tracer)  # threads that the processor starts are followed too
     try:

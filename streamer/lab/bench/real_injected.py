@@ -36,9 +36,7 @@ from .real_stack import (
 )
 
 PARTICLES = "operando, median of particles"
-
 FIRST = "operando, median of particles, first values"
-
 DRIFT = "operando, drift"
 
 _SHORT = 0.5  # by eye: share of the frames in which a particle must be seen to be told by itself

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -29,16 +28,8 @@ from ...errors import FrameError
 from ...io.importers import import_documents
 from ..evaluate.matching import MEASURED, of_revision, where
 from ..evaluate.similarity import od_stack
-from .harness import (
-    Column,
-    Progress,
-    ResultRows,
-    Table,
-    new_figure,
-    no_progress,
-    plain,
-    show_image,
-)
+from .detection import detect_one
+from .harness import Column, Progress, ResultRows, Table, new_figure, no_progress, plain, show_image
 from .real_stack import present, process_found
 from .ruler import SimilarityTransform, fit_similarity, follow_edges
 
@@ -185,7 +176,11 @@ def _agreement(
     positions: Array, energies: Array, whole: NDArray[np.bool_], sigma: Array
 ) -> Agreement:
     return Agreement(
-        repeats=tuple(_repeats(positions[:, whole], energies)),
+        repeats=tuple(
+            _repeat(positions[:, whole], float(energy), pair)
+            for energy in np.unique(energies)
+            for pair in combinations(map(int, np.flatnonzero(energies == energy)), 2)
+        ),
         similarity=_similarity(positions, energies, whole, sigma),
     )
 
@@ -233,28 +228,16 @@ def _common(positions: Array, whole: NDArray[np.bool_]) -> Array:
 
 def _whole(positions: Array, images: NDArray[np.float32], settings: Settings) -> NDArray[np.bool_]:
     """Tell which of P particles are detected next to their position, uncut, wherever measured."""
-    device = resolve_device(settings.process.device)
-    detector = make_detector(settings.detect, device)
+    detector = make_detector(settings.detect, resolve_device(settings.process.device))
     whole = np.ones(positions.shape[1], dtype=np.bool_)
     for places, image in zip(positions, images, strict=True):
-        od = torch.from_numpy(np.nan_to_num(image))[None, None].to(device)
-        valid = torch.from_numpy(np.isfinite(image))[None, None].to(device)
-        (found,) = detector.detect(od, valid)
+        found, _ = detect_one(detector, image)
         away = np.hypot(*(places[:, None] - found.yx[None]).transpose(2, 0, 1))
         away = np.where(np.isnan(away), np.inf, away)
         nearest = away.argmin(axis=1)
         cut = found.cut[nearest] | (away.min(axis=1) > np.sqrt(found.area[nearest] / np.pi) / 2)
         whole &= ~(cut & np.isfinite(places[:, 0]))
     return whole
-
-
-def _repeats(positions: Array, energies: Array) -> list[Repeats]:
-    pairs = [
-        (float(energy), pair)
-        for energy in np.unique(energies)
-        for pair in combinations(map(int, np.flatnonzero(energies == energy)), 2)
-    ]
-    return [_repeat(positions, energy, pair) for energy, pair in pairs]
 
 
 def _repeat(positions: Array, energy: float, frames: tuple[int, int]) -> Repeats:
@@ -364,7 +347,10 @@ def draw_nca(result: NcaResult) -> Figure:
 
 
 def _draw_frame(axes: Axes, result: NcaResult, frame: int) -> None:
-    reference = _reference(result, frame)
+    # the first frame of the energy; for the first above the edge, that below
+    reference = int(np.flatnonzero(result.energies == result.energies[frame])[0])
+    if frame == reference and result.energies[frame] != NCA_BELOW_EV:
+        reference = 0
     if reference != frame:
         for positions, colour in ((result.edge_positions, _EDGES), (result.positions, _OURS)):
             steps = (positions[frame] - positions[reference])[result.whole]
@@ -376,14 +362,6 @@ def _draw_frame(axes: Axes, result: NcaResult, frame: int) -> None:
     against = "" if reference == frame else f", arrows x{_ARROW} against frame {reference}"
     title = f"frame {frame}, {result.energies[frame]:.0f} eV{against}"
     show_image(axes, result.images[frame], title)
-
-
-def _reference(result: NcaResult, frame: int) -> int:
-    """Choose the first frame of the energy; for the first above the edge, that below."""
-    same = np.flatnonzero(result.energies == result.energies[frame])
-    if frame == same[0] and result.energies[frame] != NCA_BELOW_EV:
-        return 0
-    return int(same[0])
 
 
 def _arrows(

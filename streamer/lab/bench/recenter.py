@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from bluesky import RunEngine
-from numpy.typing import NDArray
 
 from ....callbacks.feedback import FeedbackSettings, LatestResults, Recentring, ResultListener
 from ....callbacks.publisher import FramePublisher
@@ -155,7 +154,9 @@ class RecenterRig:
         arguments = ["--zmq", f"127.0.0.1:{raw_out}", "--publish", f"127.0.0.1:{results_in}"]
         service = start_service(folder, [*arguments, "--profile", "sim_txm"])
         self.service = stack.enter_context(service)
-        self.mounting = _mounting(settings)
+        frames = settings.energies + _TEST_FRAMES
+        creep = steady_creep(settings.creep_px, settings.direction_deg, frames, settings.energies)
+        self.mounting = Mounting(matrix=askew(settings.turned_deg, mirrored=True), creep=creep)
 
     @contextmanager
     def beamline(self) -> Iterator[tuple[RunEngine, Beamline, LatestResults, Heard]]:
@@ -327,16 +328,14 @@ def _simulated(settings: RecenterSettings) -> SimSettings:
     )
 
 
-def _mounting(settings: RecenterSettings) -> Mounting:
-    frames = settings.energies + _TEST_FRAMES
-    creep = steady_creep(settings.creep_px, settings.direction_deg, frames, settings.energies)
-    return Mounting(matrix=askew(settings.turned_deg, mirrored=True), creep=creep)
-
-
 def _figures(
     beamline: Beamline, heard: Heard, frames: int, loop: Recentring | None = None
 ) -> ScanFigures:
-    off = _off(beamline, frames)
+    truth = beamline.sample.truth()
+    moved = truth.stage + truth.shift
+    # true distance of the field from where it began
+    off = np.linalg.norm(moved - moved[0], axis=1)[-frames:]
+    last = truth.yx[-1]
     lost = {p for p, states in heard.states.items() if "lost" in states}
     return ScanFigures(
         frames=frames,
@@ -345,22 +344,8 @@ def _figures(
         warned=len(lost & heard.leaving),
         off_rms=float(np.sqrt(np.mean(off**2))),
         off_max=float(off.max()),
-        out=_out(beamline),
+        out=int(((last < 0) | (last > truth.shape - 1)).any(axis=1).sum()),
         told=sum(bool(item["acted"]) for item in heard.advice),
         moves=0 if loop is None else len(loop.moves.times),
         refused="" if loop is None else loop.refused,
     )
-
-
-def _out(beamline: Beamline) -> int:
-    """Count particles whose centre is out of the field in the last image."""
-    truth = beamline.sample.truth()
-    last = truth.yx[-1]
-    return int(((last < 0) | (last > truth.shape - 1)).any(axis=1).sum())
-
-
-def _off(beamline: Beamline, frames: int) -> NDArray[np.float64]:
-    """Work out the true distance of the field from where it began, px."""
-    truth = beamline.sample.truth()
-    moved = truth.stage + truth.shift
-    return np.linalg.norm(moved - moved[0], axis=1)[-frames:]

@@ -91,23 +91,14 @@ _BLUR_PX = 5.0  # by eye: no structure of a particle is left
 _DARK, _READ_NOISE = 100.0, 3.0  # counts, as the simulator's camera has them
 
 
-def _blank(now: Images, before: Images) -> Images:  # noqa: ARG001 - one signature for all
-    """Leave the shutter closed: nothing but the offset and its noise."""
-    rng = np.random.default_rng(int(now[0, 0, 0]))
-    return rng.normal(_DARK, _READ_NOISE, now.shape).round().astype(np.uint16)
-
-
-def _blurred(now: Images, before: Images) -> Images:  # noqa: ARG001
-    """Move the sample while the image is taken."""
-    return np.asarray(gaussian_filter(now, (0, _BLUR_PX, _BLUR_PX)), np.uint16)
-
-
-def _stale(now: Images, before: Images) -> Images:  # noqa: ARG001
-    """Send the buffer of the energy before."""
+def _spoilt(turn: int, now: Images, before: Images) -> Images:
+    """Leave the shutter closed, move the sample meanwhile, or send the image before, in turn."""
+    if turn % 3 == 0:
+        rng = np.random.default_rng(int(now[0, 0, 0]))
+        return rng.normal(_DARK, _READ_NOISE, now.shape).round().astype(np.uint16)
+    if turn % 3 == 1:
+        return np.asarray(gaussian_filter(now, (0, _BLUR_PX, _BLUR_PX)), np.uint16)
     return before
-
-
-_MISHAPS: tuple[Callable[[Images, Images], Images], ...] = (_blank, _blurred, _stale)
 
 
 def spoilt_frames(n: int) -> NDArray[np.int64]:
@@ -128,8 +119,7 @@ def spoil(documents: Iterator[NamedDocument]) -> Iterator[NamedDocument]:
         now = doc["data"][IMAGE_KEY]
         turn, rest = divmod(doc["seq_num"] - 1 - _FIRST, _EVERY)
         if turn >= 0 and rest == 0:
-            images = _MISHAPS[turn % len(_MISHAPS)](now, before)
-            doc = {**doc, "data": {**doc["data"], IMAGE_KEY: images}}
+            doc = {**doc, "data": {**doc["data"], IMAGE_KEY: _spoilt(turn, now, before)}}
         before = now
         yield name, doc
 

@@ -54,6 +54,7 @@ def follow_edges(
         np.asarray(gaussian_gradient_magnitude(np.nan_to_num(image), _SMOOTH_PX), dtype=np.float32)
         for image in images
     ]
+    plain: Any = None
     places = np.full((len(images), *start.shape), np.nan)
     started = np.flatnonzero(np.isfinite(start[:, 0]))
     for particle in tracked(started, progress, "edges of particles", len(started)):
@@ -63,15 +64,13 @@ def follow_edges(
             shift = expected[frame].copy()
             for _ in range(_ROUNDS):
                 moved = _window(image, start[particle] + shift, half)
-                shift -= _correlate(first, moved)
+                # no normalization: phases of noise count for nothing
+                found = phase_cross_correlation(
+                    first, moved, upsample_factor=_UPSAMPLING, normalization=plain
+                )
+                shift -= np.asarray(found[0], dtype=np.float64)
             places[frame, particle] = start[particle] + shift
     return places
-
-
-def _correlate(first: Array, moved: Array) -> Array:
-    plain: Any = None  # cross-correlation: phases of noise count for nothing
-    found = phase_cross_correlation(first, moved, upsample_factor=_UPSAMPLING, normalization=plain)
-    return np.asarray(found[0], dtype=np.float64)
 
 
 def _window(image: NDArray[np.float32], centre: Array, half: int) -> Array:
@@ -108,7 +107,7 @@ class SimilarityTransform:
 
 
 def fit_similarity(
-    before: Array, after: Array, draws: int = 1000, seed: int = 0, sigma: Array | None = None
+    before: Array, after: Array, draws: int = 1000, sigma: Array | None = None
 ) -> SimilarityTransform:
     """Fit by Huber weights, iteratively reweighted (Huber 1964, doi:10.1214/aoms/1177703732).
 
@@ -118,7 +117,7 @@ def fit_similarity(
     Parameters
     ----------
     before, after : (N, 2) float64, px, the same points in two images.
-    draws : bootstrap samples of the points. seed : of the bootstrap.
+    draws : bootstrap samples of the points.
     sigma : (N,) float64, px, errors of `after - before` per component; all alike if None.
 
     Raises
@@ -146,7 +145,7 @@ def fit_similarity(
         shift=solution[2:],
         scale_sigma=float(np.sqrt(along @ covariance[:2, :2] @ along)),
         rotation_sigma=float(np.sqrt(across @ covariance[:2, :2] @ across)) / scale,
-        scale_bootstrap=_bootstrap(before - middle, after - middle, sigma, draws, seed),
+        scale_bootstrap=_bootstrap(before - middle, after - middle, sigma, draws),
         residuals=residuals,
     )
 
@@ -180,8 +179,8 @@ def _huber(before: Array, after: Array, sigma: Array) -> tuple[Array, Array, Arr
     return solution, weights, residuals
 
 
-def _bootstrap(before: Array, after: Array, sigma: Array, draws: int, seed: int) -> float:
-    rng = np.random.default_rng(seed)
+def _bootstrap(before: Array, after: Array, sigma: Array, draws: int) -> float:
+    rng = np.random.default_rng(0)
     scales = []
     for chosen in rng.integers(len(before), size=(draws, len(before))):
         if len(np.unique(chosen)) >= 3:

@@ -119,7 +119,7 @@ def soak_service(
     with ExitStack() as stack:
         processor = StreamProcessor(load_settings("sim_txm"))
         stack.callback(processor.close)
-        sink = BufferedSink(_tiled_sink(stack) if tiled else _discard)
+        sink = BufferedSink(_tiled_sink(stack) if tiled else lambda _name, _doc: None)
         stack.callback(sink.close, 120.0)
         size = max(doc["data"][IMAGE_KEY].nbytes for _, doc in recycled.documents if "data" in doc)
         source = make_source("memory", documents=endless(recycled, frames), max_bytes=16 * size)
@@ -144,10 +144,6 @@ def _tiled_sink(stack: ExitStack) -> TiledSink:
 
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="operando-soak-"))
     return TiledSink(stack.enter_context(EmbeddedTiled(folder)).uri)
-
-
-def _discard(_name: str, _doc: Any) -> None:
-    """Discard a document."""
 
 
 def soak_table(figures: SoakFigures) -> Table:

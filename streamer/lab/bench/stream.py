@@ -26,6 +26,7 @@ from .load import cpu_seconds, publish
 Times = NDArray[np.float64]
 _SETTLE_FRAMES = 8  # by eye: until the service has detected particles
 _PICTURE_AT = 0.9  # by eye: share of the run after which a picture is taken
+_IMAGE_WAIT_S = 60.0  # by eye
 _PAGE = {"width": 1600, "height": 900}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -292,15 +293,15 @@ class _Counter:
                 raise RigError(f"only {self._count} of {count} frames were published in time")
 
 
-def _wait_for_image(tiled: EmbeddedTiled, timeout: float = 60.0) -> None:
+def _wait_for_image(tiled: EmbeddedTiled) -> None:
     """Wait until there is something to see in Tiled: pages come late."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + _IMAGE_WAIT_S
     with _client(tiled) as client:
         while not (len(client) and {"frames"} <= set(run := client.values().first())) or not (
             {"rows", "aligned"} <= set(run["frames"].base)
         ):
             if time.monotonic() > deadline:
-                raise RigError(f"no image in Tiled after {timeout:.0f} s")
+                raise RigError(f"no image in Tiled after {_IMAGE_WAIT_S:.0f} s")
             time.sleep(0.2)
 
 

@@ -69,13 +69,6 @@ def _random_steps(settings: SimSettings, index: int) -> Array:
     return np.cumsum(steps, axis=0)
 
 
-def _own_reach(settings: SimSettings) -> float:
-    """Return how far a particle may get from its place by its own motion, px."""
-    count = settings.births + settings.departures + settings.n_particles
-    walks = [_random_steps(settings, index) for index in range(count)]
-    return settings.wander_px + max((np.linalg.norm(w, axis=1).max() for w in walks), default=0.0)
-
-
 def ramp(n: int) -> Array:
     """Rise from 0 to 1 over n frames with a slow start and end, (n,)."""
     return 0.5 - 0.5 * np.cos(np.pi * np.linspace(0, 1, n)) if n > 1 else np.zeros(n)
@@ -212,7 +205,12 @@ def _half(settings: SimSettings) -> Array:
 
 
 def _room(settings: SimSettings, motion: CommonMotion, stretch: Array) -> _Room:
-    half, reach = _half(settings), _own_reach(settings)
+    half = _half(settings)
+    # how far a particle may get from its place by its own motion
+    count = settings.births + settings.departures + settings.n_particles
+    walks = [_random_steps(settings, index) for index in range(count)]
+    far = max((np.linalg.norm(walk, axis=1).max() for walk in walks), default=0.0)
+    reach = settings.wander_px + far
     if settings.allow_cut:
         return _Room(-half * 0.97, half * 0.97, reach)
     deform = np.linalg.norm(stretch - np.eye(2), ord=2, axis=(1, 2)).max() * np.hypot(*half)

@@ -23,7 +23,6 @@ def txm_xanes(
     beamline: Beamline,
     energies: Sequence[float] | None = None,
     *,
-    chunk: int | None = None,
     period: float = 0.0,
     before: Callable[[], Plan] | None = None,
     md: Mapping[str, Any] | None = None,
@@ -34,15 +33,13 @@ def txm_xanes(
     ----------
     beamline : the devices.
     energies : eV, those of the simulated series if None.
-    chunk : images per event, that of the settings if None.
     period : shortest time from one energy to the next, s.
     before : plan stub that is run before each energy: re-centring, say.
     md : goes into the start document.
     """
     settings = beamline.settings
     energies = tuple(settings.scan_energies if energies is None else energies)
-    chunk = settings.chunk if chunk is None else chunk
-    camera = beamline.camera
+    chunk, camera = settings.chunk, beamline.camera
 
     @bpp.run_decorator(md=_metadata(beamline, energies, chunk, md or {}))
     def scan() -> Plan:
@@ -64,28 +61,17 @@ def txm_xanes(
         yield from bps.mv(beamline.shutter, "closed")
 
 
-def operando_charging(
-    beamline: Beamline,
-    scans: int,
-    *,
-    pause: float = 0.0,
-    period: float = 0.0,
-    md: Mapping[str, Any] | None = None,
-) -> Plan:
+def operando_charging(beamline: Beamline, scans: int, *, period: float = 0.0) -> Plan:
     """Scan one sample again and again while its electrode charges and deforms.
 
     Parameters
     ----------
     beamline : the devices.
     scans : number of scans; each is a run of its own.
-    pause : time between scans, s.
     period : shortest time from one energy to the next, s.
-    md : goes into every start document.
     """
     for number in range(scans):
-        if number:
-            yield from bps.sleep(pause)
-        extra = {"operando_scan": number, "operando_scans": scans, **(md or {})}
+        extra = {"operando_scan": number, "operando_scans": scans}
         yield from txm_xanes(beamline, period=period, md=extra)
 
 

@@ -6,7 +6,6 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,9 @@ def make_publisher(address: str) -> Publisher:
     return Publisher(address, serializer=serializer)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run scans of a simulated sample and publish them; returns the exit code."""
-    options = _parse(arguments)
+    options = _parse()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
     changes: dict[str, Any] = {"seed": options.seed, "scans": options.scans}
     for name in ("n_energies", "chunk"):
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulated beamline", description=__doc__)
     add = parser.add_argument
     add("--proxy", default="127.0.0.1:5577", help="HOST:PORT of the proxy's input")
@@ -69,7 +68,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=float, default=0.0, help="energies per second; 0 is as fast as it goes")
     add("--settle", type=float, default=1.0, help="wait for subscribers before the scan, s")
     add("--truth", type=Path, help="write the truth to this .npz file at the end")
-    return parser.parse_args(arguments)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -29,16 +29,14 @@ def box_of(body: Body, yx: Array, linear: Array, shape: tuple[int, int]) -> Box 
 def body_points(yx: Array, linear: Array, box: Box, oversample: int = 1) -> Points:
     """Return the body coordinates of the (sub-)pixels of a box, complex64."""
     inverse = np.linalg.inv(linear)
-    y, x = (_centres(span, oversample) - centre for span, centre in zip(box, yx, strict=True))
+    y, x = (
+        span.start - 0.5 + (np.arange((span.stop - span.start) * oversample) + 0.5) / oversample - c
+        for span, c in zip(box, yx, strict=True)
+    )
     z = np.empty((len(y), len(x)), np.complex64)
     z.imag = (inverse[0, 0] * y)[:, None] + (inverse[0, 1] * x)[None, :]
     z.real = (inverse[1, 0] * y)[:, None] + (inverse[1, 1] * x)[None, :]
     return z
-
-
-def _centres(span: slice, oversample: int) -> Array:
-    n = (span.stop - span.start) * oversample
-    return span.start - 0.5 + (np.arange(n) + 0.5) / oversample
 
 
 def draw(

@@ -91,16 +91,14 @@ class Body:
     def fraction(self, z: Points, front: float) -> NDArray[np.float32]:
         """Return the oxidised share 0..1 at `z` with the front `front` radii away from the core."""
         distance = np.abs(z / np.float32(self.radius) - np.complex64(self.core))
-        return _sigmoid((distance - np.float32(front)) / np.float32(self.front_width))
+        half = np.float32(0.5)
+        x = (distance - np.float32(front)) / np.float32(self.front_width)
+        # the logistic function of x
+        return (half + half * np.tanh(half * x)).astype(np.float32, copy=False)
 
     def front_for(self, fraction: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the position of the front where the mean oxidised share is `fraction`, radii."""
         return np.interp(fraction, self.mean_fraction[::-1], self.fronts[::-1])
-
-
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    half = np.float32(0.5)
-    return (half + half * np.tanh(half * x)).astype(np.float32, copy=False)
 
 
 def _contour(
@@ -112,11 +110,6 @@ def _contour(
     c = np.concatenate([[1.0, 0.0], size * phase])
     r = np.polynomial.polynomial.polyval(_ANGLES, c).real
     return c * radius / np.sqrt(np.mean(r**2))
-
-
-def _centre_of_mass(contour: NDArray[np.complex128]) -> complex:
-    r = np.polynomial.polynomial.polyval(_ANGLES, contour).real
-    return complex(np.mean(r**3 * _ANGLES) / 3 / (np.mean(r**2) / 2))
 
 
 def _lumps(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -163,8 +156,8 @@ def make_body(
     chemistry : where the oxidation runs.
     """
     contour = _contour(rng, radius, irregularity)
-    centre = _centre_of_mass(contour)
     r = np.polynomial.polynomial.polyval(_ANGLES, contour).real
+    centre = complex(np.mean(r**3 * _ANGLES) / 3 / (np.mean(r**2) / 2))
     core, width = _core(rng, chemistry)
     parts = {
         "radius": radius,

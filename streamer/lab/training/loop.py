@@ -155,7 +155,10 @@ class Training:
         improved = scores[self.task.aim] > self.best
         if improved:
             self.best, self.best_step = scores[self.task.aim], self.step
-            self.weights = {name: _copy(net) for name, net in self.task.networks.items()}
+            self.weights = {
+                name: {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+                for name, network in self.task.networks.items()
+            }
         return self._progress(losses or {}, scores, improved=improved)
 
     def _progress(
@@ -181,10 +184,6 @@ def rate_at(step: int, settings: TrainSettings) -> float:
         return settings.rate * (step + 1) / settings.warmup
     share = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
     return settings.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
-
-
-def _copy(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
 
 # Trainings on disk, to go on with later.

@@ -23,7 +23,6 @@ from ...errors import TrainingError
 from .job import Job
 from .scenes import FRAMES, TrainingScene, random_scenes
 from .sets import IGNORED, FrameSet, RoiSet
-from .settings import Effects
 from .targets import (
     REGIMES,
     Rois,
@@ -119,7 +118,6 @@ def build_pool(
     seed: int,
     n_scenes: int,
     workers: int = 1,
-    effects: Effects | None = None,
     progress: Progress = lambda *_: None,
 ) -> Pool:
     """Make a pool; the same for any number of workers. Pools of different seeds share no scene.
@@ -129,13 +127,12 @@ def build_pool(
     seed : of everything, non-negative.
     n_scenes : number of scenes.
     workers : processes; 1 for this one.
-    effects : beyond the simulated microscope.
     progress : called with how many of how many scenes are done.
     """
     counts = [min(FRAMES, n_scenes - start) for start in range(0, n_scenes, FRAMES)]
     parts: list[dict[str, NDArray[Any]]] = []
     done = 0
-    for part in _made(partial(_group, seed, effects), counts, workers):
+    for part in _made(partial(_group, seed), counts, workers):
         part["scene"] += done
         parts.append(part)
         done += len(part["steps"])
@@ -161,13 +158,13 @@ def group_seed(seed: int, group: int) -> int:
     return (seed << 31) | group
 
 
-def _group(seed: int, effects: Effects | None, group: int, count: int) -> dict[str, NDArray[Any]]:
+def _group(seed: int, group: int, count: int) -> dict[str, NDArray[Any]]:
     """Make the arrays of one group of scenes, by name."""
     own = group_seed(seed, group)
     rng = np.random.default_rng([own, 3])
     step = int(rng.choice(_STEPS))
     parts = []
-    for index, scene in enumerate(random_scenes(own, count, CELLS * step, effects)):
+    for index, scene in enumerate(random_scenes(own, count, CELLS * step)):
         parts.append(frame_arrays(scene, step) | roi_arrays(scene, rois(scene, rng)))
         parts[-1]["scene"] = np.full(len(parts[-1]["snr"]), index, np.int64)
         parts[-1]["seeds"] = np.array([[own, index]], np.int64)

@@ -169,21 +169,14 @@ class _Run:
         start = read_start(given)[0] if given is not None else None
         training = None
         for phase in phases:
-            training = self._training(phase, start, resume)
-            resume = None
+            task = make_task(phase, self._job, self._data, self._recorded, self._device, start)
+            training = Training(task=task, settings=self._job.settings(phase))
+            if resume is not None:
+                training.restore(resume.training)
+                resume = None
             if not self._phase(phase, training, log):
                 return None
             start = training.weights[NETWORKS[self._job.network]]
-        return training
-
-    def _training(
-        self, phase: str, start: Mapping[str, Tensor] | None, resume: TrainingCheckpoint | None
-    ) -> Training:
-        job = self._job
-        task = make_task(phase, job, self._data, self._recorded, self._device, start)
-        training = Training(task=task, settings=job.settings(phase))
-        if resume is not None:
-            training.restore(resume.training)
         return training
 
     def _phase(self, phase: str, training: Training, log: TrainingLog) -> bool:
@@ -233,11 +226,15 @@ class _Run:
     def _finish(self, training: Training) -> Outcome:
         name = NETWORKS[self._job.network]
         network = training.task.networks[name]
-        tensors = rounded(training.weights[name])
+        # rounded as in the file, which holds float16: these are what must be scored
+        tensors = {
+            key: tensor.half().float() if tensor.is_floating_point() else tensor
+            for key, tensor in training.weights[name].items()
+        }
         network.load_state_dict(tensors)
         scores = dict(training.task.score())
         about: dict[str, Any] = {
-            "arguments": arguments_of(self._job),
+            "arguments": network_size(self._job),
             "job": self._job.model_dump(mode="json"),
             "best_step": training.best_step,
             "simulated_by": self._data.code,
@@ -247,19 +244,29 @@ class _Run:
         if isinstance(network, Generator):
             known, about["unfamiliar_held_out"] = self._known(network)
             tensors = tensors | known
+        about |= {
+            "scores": {key: round(v, 5) for key, v in scores.items() if math.isfinite(v)},
+            "version": version("operando"),
+            "torch": torch.__version__,
+        }
         path = self._folder / SHIPPED[name]
-        write_weights(path, name, tensors, about, scores)
+        store(path, name, tensors, about)
         return Outcome(weights=path, scores=scores)
 
     def _known(self, network: Generator) -> tuple[dict[str, Tensor], float]:
-        """Compute statistics of the training frames, to detect frames that are unlike them."""
+        """Fit statistics of the training frames, to detect frames that are unlike them.
+
+        Returns
+        -------
+        Tensors for the file of weights, and the share of held-out frames beyond their threshold.
+        """
         seen = torch.from_numpy(self._data.train.frames)
         if self._recorded is not None:
             seen = torch.cat([seen, torch.from_numpy(self._recorded)])
+        tensors = fit_features(features_of(network, seen, self._device))
         held_out = torch.from_numpy(self._data.held_out.frames)
-        return familiar(
-            features_of(network, seen, self._device), features_of(network, held_out, self._device)
-        )
+        away = feature_distance(features_of(network, held_out, self._device), tensors)
+        return tensors, float((away > tensors["ood.threshold"]).float().mean())
 
 
 # The tasks of a job, with their data.
@@ -286,7 +293,7 @@ def make_task(
     if job.network == "dual-unet":
         scenes = data.train.roi_set(), held_out.roi_set()
         return DualTask(*scenes, settings, device, width=job.width)
-    size = {"width": job.width, "blocks": job.blocks}
+    size = network_size(job)
     frames = held_out.frame_set()
     if phase == "paired":
         task = PairedTask(data.train.frame_set(), frames, settings, device, **size)
@@ -302,7 +309,7 @@ def make_task(
     return CycleTask(a, b, frames, settings, device, **size, start=start)
 
 
-def arguments_of(job: Job) -> dict[str, int]:
+def network_size(job: Job) -> dict[str, int]:
     """Return the arguments of the class of the network."""
     if job.network == "dual-unet":
         return {"width": job.width}
@@ -327,38 +334,6 @@ def read_recorded(job: Job) -> NDArray[np.float16] | None:
         raise TrainingError(str(error)) from error
 
 
-# The file of weights that a training leaves, which says what they are.
-
-
-def rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Round weights as the file does, which holds float16: these are what must be scored."""
-    return {k: t.half().float() if t.is_floating_point() else t for k, t in weights.items()}
-
-
-def write_weights(
-    path: Path,
-    network: str,
-    tensors: Mapping[str, Tensor],
-    about: Mapping[str, Any],
-    scores: Mapping[str, float],
-) -> None:
-    """Write the weights of one network, with what they were made with and how good they are.
-
-    Parameters
-    ----------
-    path : file. network : its name in `SHIPPED`.
-    tensors : its weights, and further ones.
-    about : what they were made with. scores : on held-out scenes.
-    """
-    note = {
-        **about,
-        "scores": {k: round(v, 5) for k, v in scores.items() if math.isfinite(v)},
-        "version": version("operando"),
-        "torch": torch.__version__,
-    }
-    store(path, network, tensors, note)
-
-
 @torch.inference_mode()
 def features_of(generator: Generator, frames: Tensor, device: torch.device) -> Tensor:
     """Compute features (N, C) of frames (N, 1, S, S), with which others are compared later."""
@@ -366,19 +341,3 @@ def features_of(generator: Generator, frames: Tensor, device: torch.device) -> T
     parts = frames.split(_FRAMES_AT_A_TIME)
     found = [generator.translate(some.to(device, torch.float32))[1].cpu() for some in parts]
     return torch.cat(found)
-
-
-def familiar(seen: Tensor, held_out: Tensor) -> tuple[dict[str, Tensor], float]:
-    """Fit statistics to features of training frames, and count the others beyond them.
-
-    Parameters
-    ----------
-    seen, held_out : (N, C), see `features_of`.
-
-    Returns
-    -------
-    Tensors for the file of weights, and the share of held-out frames beyond their threshold.
-    """
-    tensors = fit_features(seen)
-    beyond = feature_distance(held_out, tensors) > tensors["ood.threshold"]
-    return tensors, float(beyond.float().mean())

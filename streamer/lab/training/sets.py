@@ -141,7 +141,7 @@ class _ScoreCounts:
     off: list[float] = field(default_factory=list)
 
 
-def frame_scores(found: Tensor, mask: Tensor, threshold: float = 0.5) -> dict[str, float]:
+def frame_scores(found: Tensor, mask: Tensor) -> dict[str, float]:
     """Measure precision, recall and position of the particles of many crops.
 
     Connected regions of the mask are particles, which is why touching ones need a seam.
@@ -150,7 +150,6 @@ def frame_scores(found: Tensor, mask: Tensor, threshold: float = 0.5) -> dict[st
     ----------
     found : (N, 1, S, S) float32, probability of the mask.
     mask : (N, 1, S, S) uint8, see `FrameSet`.
-    threshold : of the probability.
 
     Returns
     -------
@@ -159,7 +158,7 @@ def frame_scores(found: Tensor, mask: Tensor, threshold: float = 0.5) -> dict[st
     """
     tally = _ScoreCounts()
     for one, truth in zip(found[:, 0].numpy(), mask[:, 0].numpy(), strict=True):
-        _count(tally, one > threshold, truth)
+        _count(tally, one > _INSIDE, truth)
     precision = tally.hits / max(tally.found, 1)
     recall = tally.hits / max(tally.truths, 1)
     return {

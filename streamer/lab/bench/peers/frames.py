@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
 from .....models.arrays import Array
+from ....errors import ConfigError
 from .interface import (
     Chain,
     PeerResult,
@@ -21,7 +22,6 @@ from .interface import (
     against_previous,
     filled,
     motion,
-    oracle_of,
     standardised,
     windowed,
 )
@@ -45,27 +45,9 @@ _HALF = 2.0  # radii
 # should suit smooth particles better, so that both are here.
 
 
-def absolute_phase(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Correlate phases with the first frame."""
-    return _track_template(stack, start, True, against_first)
-
-
-def absolute_correlation(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Cross-correlate with the first frame."""
-    return _track_template(stack, start, False, against_first)
-
-
-def relative_phase(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Correlate phases with the frame before."""
-    return _track_template(stack, start, True, against_previous)
-
-
-def relative_correlation(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Cross-correlate with the frame before."""
-    return _track_template(stack, start, False, against_previous)
-
-
-def _track_template(stack: Stack, start: PeerStart, whiten: bool, chain: Chain) -> PeerResult:
+def _track_template(
+    stack: Stack, _energies: Array, start: PeerStart, *, whiten: bool, chain: Chain
+) -> PeerResult:
     whole, usable = filled(stack)
     spectra = np.fft.fft2(windowed(whole, _TAPER))
 
@@ -73,6 +55,12 @@ def _track_template(stack: Stack, start: PeerStart, whiten: bool, chain: Chain) 
         return yx + motion(spectra[reference], spectra[frame], whiten=whiten)
 
     return PeerResult(yx=chain(move, usable, start))
+
+
+absolute_phase = partial(_track_template, whiten=True, chain=against_first)
+absolute_correlation = partial(_track_template, whiten=False, chain=against_first)
+relative_phase = partial(_track_template, whiten=True, chain=against_previous)
+relative_correlation = partial(_track_template, whiten=False, chain=against_previous)
 
 
 # StackReg: least squares between whole frames on a pyramid of splines.
@@ -86,17 +74,9 @@ def _track_template(stack: Stack, start: PeerStart, whiten: bool, chain: Chain) 
 # over a scan of 143 energies an affine map gains nothing over it (0.59 against 0.58 px).
 
 
-def stackreg_first(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Fit an affine map from the first frame."""
-    return _track_stackreg(stack, start, "AFFINE", against_first)
-
-
-def stackreg_previous(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Fit a rigid map from the frame before."""
-    return _track_stackreg(stack, start, "RIGID_BODY", against_previous)
-
-
-def _track_stackreg(stack: Stack, start: PeerStart, kind: str, chain: Chain) -> PeerResult:
+def _track_stackreg(
+    stack: Stack, _energies: Array, start: PeerStart, *, kind: str, chain: Chain
+) -> PeerResult:
     from pystackreg import StackReg
 
     transform = StackReg(getattr(StackReg, kind))
@@ -109,6 +89,10 @@ def _track_stackreg(stack: Stack, start: PeerStart, kind: str, chain: Chain) -> 
         return yx @ matrix[1::-1, 1::-1].T + matrix[1::-1, 2]
 
     return PeerResult(yx=chain(move, usable, start))
+
+
+stackreg_first = partial(_track_stackreg, kind="AFFINE", chain=against_first)
+stackreg_previous = partial(_track_stackreg, kind="RIGID_BODY", chain=against_previous)
 
 
 # Dense optical flow, sampled at the particles.
@@ -124,38 +108,32 @@ def _track_stackreg(stack: Stack, start: PeerStart, kind: str, chain: Chain) -> 
 # has no gradient.
 
 
-def tvl1_absolute(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Compute the TV-L1 flow from the first frame to each frame."""
-    return _track_flow(stack, start, optical_flow_tvl1, against_first)
-
-
-def ilk_accumulated(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Sum up the Lucas-Kanade flow from frame to frame along the path of each particle."""
-    return _track_flow(
-        stack, start, partial(optical_flow_ilk, radius=_ILK_RADIUS), against_previous
-    )
-
-
-def _track_flow(stack: Stack, start: PeerStart, flow: _Flow, chain: Chain) -> PeerResult:
+def _track_flow(
+    stack: Stack, _energies: Array, start: PeerStart, *, flow: _Flow, chain: Chain
+) -> PeerResult:
     whole, usable = filled(stack)
     images = _binned(standardised(whole), _BIN)
 
     def move(reference: int, frame: int, yx: Array) -> Array:
         found = flow(images[reference], images[frame])
-        return yx + _BIN * _mean_over_discs(found, _to_binned(yx), start.radius / _BIN)
+        # centres of pixels are whole numbers on the binned grid too
+        binned = (yx - (_BIN - 1) / 2) / _BIN
+        return yx + _BIN * _mean_over_discs(found, binned, start.radius / _BIN)
 
     return PeerResult(yx=chain(move, usable, start))
+
+
+# from the first frame, or summed up from frame to frame along the path of each particle
+tvl1_absolute = partial(_track_flow, flow=optical_flow_tvl1, chain=against_first)
+ilk_accumulated = partial(
+    _track_flow, flow=partial(optical_flow_ilk, radius=_ILK_RADIUS), chain=against_previous
+)
 
 
 def _binned(stack: Stack, size: int) -> Stack:
     frames, height, width = (stack.shape[0], *(n // size for n in stack.shape[1:]))
     cut = stack[:, : height * size, : width * size]
     return cut.reshape(frames, height, size, width, size).mean(axis=(2, 4))
-
-
-def _to_binned(yx: Array) -> Array:
-    """Convert places to the binned grid; centres of pixels are whole numbers on both."""
-    return (yx - (_BIN - 1) / 2) / _BIN
 
 
 def _mean_over_discs(flow: NDArray[np.float32], yx: Array, radius: Array) -> Array:
@@ -180,19 +158,16 @@ def _mean_over_discs(flow: NDArray[np.float32], yx: Array, radius: Array) -> Arr
 # particles cost precision; 1/50 px.
 
 
-def roi_first(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Correlate each window with that of the first frame."""
-    return _track_roi(stack, start, against_first, "roi_first")
-
-
-def roi_previous(stack: Stack, _energies: Array, start: PeerStart) -> PeerResult:
-    """Correlate each window with that of the frame before."""
-    return _track_roi(stack, start, against_previous, "roi_previous")
-
-
-def _track_roi(stack: Stack, start: PeerStart, chain: Chain, name: str) -> PeerResult:
+def _track_roi(
+    stack: Stack, _energies: Array, start: PeerStart, *, chain: Chain, name: str
+) -> PeerResult:
     whole, usable = filled(stack)
-    known = oracle_of(start, name)
+    known = start.oracle_yx
+    if known is None:
+        raise ConfigError(
+            f"peer {name!r} needs true positions in every frame (oracle_yx), got None; "
+            "leave it out where there is no truth"
+        )
     inside = ((known >= 0) & (known <= np.array(stack.shape[1:]) - 1)).all(axis=2, keepdims=True)
     centres = np.where(inside, np.round(known), np.nan)
     half = np.ceil(_HALF * start.radius).astype(int)
@@ -209,6 +184,10 @@ def _track_roi(stack: Stack, start: PeerStart, chain: Chain, name: str) -> PeerR
         return moved
 
     return PeerResult(yx=chain(move, usable, start))
+
+
+roi_first = partial(_track_roi, chain=against_first, name="roi_first")
+roi_previous = partial(_track_roi, chain=against_previous, name="roi_previous")
 
 
 def _window(image: NDArray[np.float32], centre: Array, half: int) -> NDArray[np.float32]:

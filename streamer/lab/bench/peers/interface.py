@@ -13,7 +13,6 @@ from scipy.signal.windows import tukey
 from skimage.registration import phase_cross_correlation
 
 from .....models.arrays import Array
-from ....errors import ConfigError
 
 Stack = NDArray[np.float32]
 LOST = -1
@@ -71,22 +70,6 @@ class Peer(Protocol):
         start : the particles.
         """
         ...
-
-
-def oracle_of(start: PeerStart, peer: str) -> Array:
-    """Return the true positions (F, P, 2) that a peer needs.
-
-    Raises
-    ------
-    ConfigError
-        If there are none.
-    """
-    if start.oracle_yx is None:
-        raise ConfigError(
-            f"peer {peer!r} needs true positions in every frame (oracle_yx), got None; "
-            "leave it out where there is no truth"
-        )
-    return start.oracle_yx
 
 
 # Frames as libraries want them: no NaN, no wild contrast, no rim.

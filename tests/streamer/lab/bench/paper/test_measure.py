@@ -8,9 +8,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from operando.models.ssim import ssim
-from operando.streamer.lab.bench.estimates import contrast
+from operando.streamer.lab.bench.estimates import UNALIGNED, contrast
 from operando.streamer.lab.bench.paper import ORACLE, last_ssim, similarity
-from operando.streamer.lab.bench.paper_report import UNALIGNED, cumulative, maps_of
+from operando.streamer.lab.bench.paper_report import cumulative, maps_of
 from operando.streamer.lab.bench.paper_speed import _Traffic
 from operando.streamer.lab.evaluate.similarity import adjacent_ssim
 
