@@ -27,7 +27,6 @@ from ..streamer.io.wire.queue import ByteQueue
 from ..streamer.io.wire.sockets import apply_curve, endpoint, keep_alive
 
 log = logging.getLogger(__name__)
-
 _POLL_MS = 50
 _SEND_HIGH_WATER = 32  # messages in 0MQ's own hands: few, as our queue counts bytes; by eye
 _LINGER_MS = 2000  # for what 0MQ holds at the end; by eye

@@ -11,7 +11,6 @@ from typing import Any
 from ..streamer.core.frames import Document
 
 logger = logging.getLogger(__name__)
-
 Callback = Callable[[str, Document], Any]
 
 

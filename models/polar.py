@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from .arrays import Image
 
 Sectors = NDArray[np.float64]
-
 SECTORS = 32  # a few pixels of the rim of a small particle each; by eye
-
 _FINE = 8  # directions per sector that cells are told apart by; a power of two
 _STEPS = SECTORS * _FINE  # a power of two
 

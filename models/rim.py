@@ -27,7 +27,6 @@ from torch import Tensor
 from .arrays import Image, Mask
 
 Sampler = Callable[[Tensor], Tensor]
-
 _FEW = 4  # one point in so many finds the neighbourhood, all of them the place; by eye
 
 # thinning, rounds, px that the next step would be; by eye

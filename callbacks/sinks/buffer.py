@@ -24,7 +24,6 @@ from .protocols import (
 from .spool import Spool
 
 _log = logging.getLogger(__name__)
-
 Entry = tuple[int, str, Mapping[str, Any], int]
 """A queued document: its number, name, content and size in bytes."""
 

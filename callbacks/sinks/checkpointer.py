@@ -23,7 +23,6 @@ from ...streamer.io.checkpoint.files import pack
 from .protocols import ConfirmingSink
 
 logger = logging.getLogger(__name__)
-
 _COST_SHARE = 0.05
 """Share of the time that checkpoints may take."""
 

@@ -24,11 +24,8 @@ from ...streamer.io.wire.codec import BadMessageError, Limits, dumps, loads
 from .protocols import DOCUMENT_BYTES, stripped, weight
 
 _log = logging.getLogger(__name__)
-
 PREFIX = "operando-spool-"
-
 LOCK = "lock"
-
 OURS = Limits(max_message_bytes=1 << 32, max_array_bytes=1 << 32, max_depth=64)
 """What we wrote ourselves may be as large as msgpack allows."""
 

@@ -23,9 +23,7 @@ from numpy.typing import NDArray
 from ...streamer.errors import SinkError
 
 DATASET = "/entry/data/data"
-
 COPY_BYTES = 64 << 20
-
 RESERVE_BYTES = 256 << 20
 """Space on the disk that images leave free, for the metadata of HDF5 and for others."""
 

@@ -34,11 +34,8 @@ from .frame_file import DATASET, FrameFile
 from .rows import ArrayKey, ranges
 
 _log = logging.getLogger(__name__)
-
 HDF5 = "application/x-hdf5"
-
 CHUNK_BYTES = 16 << 20
-
 Route = Literal["undecided", "hdf5", "http"]
 
 

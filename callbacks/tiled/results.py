@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 RUN_SPEC = "OperandoRun"
-
 _LONGEST_READ = 64  # images of one request, by eye
 
 

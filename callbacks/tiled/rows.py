@@ -213,7 +213,6 @@ def write_table(connection: TiledConnection, parent: Container, table: pd.DataFr
 
 
 ROWS = "rows"
-
 DIMS = ("time", "column")
 
 

@@ -26,7 +26,6 @@ _STRAYED = 0.5  # how far it may be from where the others are, diameters
 _SURE = 0.5  # score above which a particle that is followed is beyond doubt
 _EMPTY = 0.02  # standard deviation of what the generator sees; 0.008 OD
 _OUT = "out_of_distribution"
-
 Network = TypeVar("Network", bound=nn.Module)
 
 

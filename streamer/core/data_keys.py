@@ -121,7 +121,6 @@ HINTS = {
 }
 
 _NUMPY_TYPES = {"integer": "<i8", "number": "<f8", "string": "<U64", "boolean": "|b1"}
-
 _LONGER = {"message": "<U256"}
 
 _SCALARS = {

@@ -10,17 +10,11 @@ from types import TracebackType
 from typing import Any, TextIO
 
 KEY_VARIABLES = ("TILED_API_KEY", "TILED_SINGLE_USER_API_KEY")
-
 HIDDEN = "***"
-
 _SHORTEST = 4  # a shorter "key" would blot out half of every text
-
 _SHORTEST_SECRET = 6  # of other variables, whose values may be ordinary words
-
 _NAMES_OF_SECRETS = re.compile(r"(API_?KEY|SECRET|PASSWORD|PASSWD|TOKEN)S?$", re.IGNORECASE)
-
 _IN_ADDRESS = re.compile(r"(api_key=)[^\s&\"'<>\\)]+", re.IGNORECASE)
-
 _IN_HEADER = re.compile(r"(\bapikey )[^\s\"'<>\\),]+", re.IGNORECASE)
 
 _NAMED = re.compile(
@@ -30,9 +24,7 @@ _NAMED = re.compile(
 )
 
 _HEADER = re.compile(r"\b(apikey|bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-
 _USERINFO = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
-
 _remembered: set[str] = set()
 
 

@@ -36,7 +36,6 @@ from ..io.wire.sockets import (
 )
 
 log = logging.getLogger(__name__)
-
 _POLL_MS = 100
 _BURST = 256  # messages between two looks at monitors and the event that ends it
 

@@ -6,8 +6,8 @@ OPERANDO_SIM_PRESET, _SEED and _SCANS choose what is simulated; the truth stays 
 
 import os
 
-from ....streamer.lab.simulate import preset
-from ....streamer.lab.simulate.devices import make_beamline
+from operando.streamer.lab.simulate import preset
+from operando.streamer.lab.simulate.devices import make_beamline
 
 beamline = make_beamline(
     preset(
@@ -16,13 +16,8 @@ beamline = make_beamline(
         scans=int(os.environ.get("OPERANDO_SIM_SCANS", "3")),
     )
 )
-
 XEng = beamline.energy
-
 stage = beamline.stage
-
 shutter = beamline.shutter
-
 txm = beamline.camera
-
 sample = beamline.sample

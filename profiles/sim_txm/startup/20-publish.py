@@ -11,5 +11,4 @@ publisher = Publisher(
     os.environ.get("OPERANDO_PROXY", "127.0.0.1:5577"),
     serializer=partial(msgpack.packb, default=msgpack_numpy.encode),
 )
-
 RE.subscribe(publisher)  # noqa: F821 (made by 00-base.py)

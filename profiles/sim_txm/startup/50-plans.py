@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from ....streamer.lab.simulate.plans import operando_charging, txm_xanes
+from operando.streamer.lab.simulate.plans import operando_charging, txm_xanes
 
 # `beamline` comes from 10-devices.py
 xanes = partial(txm_xanes, beamline)  # noqa: F821
-
 charge = partial(operando_charging, beamline)  # noqa: F821

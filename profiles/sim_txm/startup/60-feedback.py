@@ -2,7 +2,7 @@
 
 Nothing listens or moves before it is called for::
 
-follow()  # what `operando process --publish 127.0.0.1:5587` says, through the proxy of results
+follow()  # what `operando process --publish 127.0.0.1:5587` says, through a second proxy
 RE(measure())  # small test moves: how does the image follow the stage?
 RE(xanes(before=loop.recentre))  # the field is brought back before each energy
 """
@@ -10,16 +10,13 @@ RE(xanes(before=loop.recentre))  # the field is brought back before each energy
 import os
 from functools import partial
 
-from ....callbacks.feedback import HoldOnAdvice, LatestResults, Recentring, ResultListener
-from ....streamer.lab.simulate.plans import measure_matrix
+from operando.callbacks.feedback import HoldOnAdvice, LatestResults, Recentring, ResultListener
+from operando.streamer.lab.simulate.plans import measure_matrix
 
 latest = LatestResults()
-
 hold = HoldOnAdvice()
-
 # `stage` and `beamline` come from 10-devices.py
 loop = Recentring(latest, (stage.y, stage.x))  # noqa: F821
-
 measure = partial(measure_matrix, beamline, loop)  # noqa: F821
 
 

@@ -21,7 +21,6 @@ _USUAL = 5.0  # a jump is so many times the usual step
 _LEAST = 4  # places for a velocity
 _HYSTERESIS = 1.5  # a particle is no longer leaving from so many times `leaving_s` on
 _SOON = 0.25  # of `leaving_s`: an alarm
-
 _PRESENT = (TrackState.TRACKED, TrackState.COASTING)
 _SIDES = ("at the top", "at the left", "at the bottom", "at the right")
 _GONE = (TrackState.LOST, TrackState.RETIRED)

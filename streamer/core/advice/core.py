@@ -16,7 +16,6 @@ from .settings import AdviceSettings
 from .state import NO_PARTICLE, Advice, AdviceState, Kind, Latch, Severity, StageMove
 
 _STEPS = 9  # by eye: latest steps of the drift whose median is the usual one
-
 Latches = Mapping[tuple[str, int], Latch]
 
 

@@ -260,7 +260,6 @@ class Notice:
 
 
 Assembled: TypeAlias = RunStarted | FrameRef | Rejected | Declined | Notice | Missing | RunStopped
-
 Outcome = tuple[AssemblerState, tuple[Assembled, ...]]
 
 

@@ -19,7 +19,6 @@ X-ray edges lie above 1000 eV (soft X-ray beamlines must name the unit)."""
 
 _LATEST = 1e11  # s, in the year 5138: no clock shows a later time
 _BEYOND_ANY = 1e9  # eV, keV, s or us: by eye, far above every energy and exposure
-
 _EV = frozenset({"ev", "electronvolt", "electronvolts", "electron_volt"})
 _KEV = frozenset({"kev", "kiloelectronvolt", "kiloelectronvolts", "kilo_electron_volt"})
 _MS = frozenset({"ms", "msec", "millisecond", "milliseconds"})

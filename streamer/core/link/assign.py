@@ -37,15 +37,10 @@ _IMPOSSIBLE = 1e6
 # what a detection further away must share with a track: ratio of areas, intersection over union,
 # and similarity of thumbnails; by eye
 _SAME_AREA = 1.3
-
 _SAME_MASK = 0.6
-
 _SAME_VIEW = 0.5
-
 _WEAK_MASK = 0.5  # intersection over union that a weak detection needs; by eye
-
 _WANDER = 0.08  # of the root of the area: how far masks of large particles wander; by eye
-
 Cost = Callable[[int, int], float]
 
 
@@ -198,15 +193,10 @@ def within(frame: UnlinkedFrame, reach: Array) -> NDArray[np.bool_]:
 # Detections of several particles are divided, parts of one particle are joined.
 
 _HITS = 3  # detections after which a mask is known; by eye
-
 _COVERED = 0.6  # share of an expected mask on one detection; by eye
-
 _FILLED = 0.8  # least area of a merged detection over that of the masks in it; by eye
-
 _INSIDE = 0.7  # share of a detection within one expected mask; by eye
-
 _WHOLE = (0.75, 1.3)  # area of all parts over that of the mask; by eye
-
 _NEAR_MISSES = 3  # frames without a detection after which an expected mask says little; by eye
 
 

@@ -11,9 +11,7 @@ from ....models.arrays import Array, Mask
 from ....models.detector import Detections
 
 THUMBNAIL = 24  # cells per side, enough for the shades of a particle; by eye
-
 _STEPS = 8  # at most, of a fixed point that three find unless hardly anything is seen; by eye
-
 _CLOSE_PX = 0.05  # step at which the fixed point is found, a tenth of a pixel's rounding; by eye
 
 

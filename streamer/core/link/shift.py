@@ -18,21 +18,13 @@ from .settings import LinkSettings
 from .tracks import LinkState, TrackState
 
 _SEEN_OFTEN = (TrackState.TRACKED, TrackState.COASTING, TrackState.LOST)
-
 _FIELD = 3  # particles from which one alone does not tell a common shift; by eye
-
 _NEAR_MISSES = 3  # frames without a detection after which a place says little; by eye
-
 _DOUBTFUL = 0.3  # support below which the field may have jumped further than it should; by eye
-
 _CELLS = 128  # along the longer side of the frame; by eye
-
 _REACH = 0.1  # longest jump, in units of that side; by eye
-
 _BACKGROUND_CELLS = 3.0  # what varies more slowly does not count; by eye
-
 _LIKENESS = 0.3  # least correlation of masks and image; by eye
-
 _SHORTER = 0.25  # how much more a zero jump is worth than the longest; by eye
 
 

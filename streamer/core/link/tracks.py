@@ -14,11 +14,8 @@ from .masks import DetectionView, PlacedMask
 from .settings import LinkSettings
 
 _MOVES_PX = 2.0  # own motion per frame below which it may be the wander of a mask; by eye
-
 _FADE = 0.7  # what is left of an expected motion from one unseen frame to the next; by eye
-
 _KEPT_SHAPE = 0.7  # weight of what is known in running means of area and moments; by eye
-
 _KEPT_THUMBNAIL = 0.8  # likewise of thumbnails; by eye
 
 

@@ -32,7 +32,6 @@ from ..register.templates import Template
 from .branch import FrameRecord
 
 Fits = dict[int, dict[int, TemplateFit]]
-
 Load = Callable[[int], tuple[Tensor, Labels] | None]
 
 # by eye, but for those that say so

@@ -22,17 +22,11 @@ from ..link.shift import estimate_jump
 # all by eye
 
 _REMEMBERED = 9  # frames whose cost is remembered, of each mode
-
 _CALM_FRAMES = 3  # frames in a row in which a better mode would do, until it is taken
-
 _CALM_SHARE = 0.6  # of the deadline: what it must leave room for
-
 _STALE_FRAMES = 100  # after which a better mode is tried whatever it has cost
-
 _MOST_COASTING = 10  # frames in a row in which nothing is detected
-
 _LEAST_SHARE = 0.3  # of a particle that the frame must show for it to be followed
-
 _UNSURE = (TrackState.TENTATIVE, TrackState.COASTING)
 
 

@@ -35,25 +35,15 @@ Spectrum = NDArray[np.complex64]
 # band that counts: finer is noise, coarser is light that does not move with the electrode
 _FINE_PX = 1.5
 _COARSE_PX = 12.0
-
 _SKIRT_PX = 6  # masks miss the faint skirts of particles
-
 _MEMORY = 0.1  # weight of a frame in the template: ten frames
-
 _MIN_PIXELS = 2000  # of background, in the frame and in the template
-
 _STEPS = 6  # of Gauss-Newton at most
-
 _DONE_PX = 0.01  # step at which it has converged
-
 _WANDER_PX = 2.0  # farther than this Gauss-Newton has left the peak that it started from
-
 _LEAST_GAIN = 0.1  # contrast against the template, below which steps are not scaled by it
-
 _WHOLE = 0.999  # interpolated masks count where they are whole, but for rounding
-
 _RING_PX = 3  # reach of the ringing of a cubic spline near what is not known
-
 _NAN = float("nan")
 
 

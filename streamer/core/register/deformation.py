@@ -22,13 +22,9 @@ from .drift import error_variance, robust_weights, scatter_step
 from .settings import RegisterSettings
 
 _NAN = float("nan")
-
 _MIN_SPREAD_PX = 5.0  # spread of particles, rms times root N, on their shorter axis; by eye
-
 _ITERATIONS = 10  # of weights and scatter; by eye
-
 _SLOPE_PRIOR = 1e-3  # 1/eV, of the magnification: ten times that of a zone plate at 8 keV
-
 _WALK_S = 600.0  # `strain_walk` is given for ten minutes, the time of a scan
 
 

@@ -16,28 +16,20 @@ from .background import Found
 from .settings import RegisterSettings
 
 ROBUST_MEAN = "robust-mean"
-
 PARTICLE = "particle"
-
 BACKGROUND = "background"
-
 _ITERATIONS = 12  # at most; by eye
-
 _PRIOR_VECTORS = 4.0  # weight of own steps so far, in vectors of this frame; by eye
-
 _MEMORY = 0.95  # weight of the frames before in the running mean: twenty frames; by eye
-
 _JUMP = 0.5  # weight below which a step is a jump: about 4.4 standard deviations
 
 # distance, in standard deviations of a plane, from which a vector counts less (Huber; 9 % of
 # normal vectors are farther), and from which it is of another kind and does not count (4e-6)
 _CUT = 2.2
-
 _FAR = 5.0
 
 # mean of min(m^2, _CUT^2) when m^2 is chi-squared with two degrees of freedom
 _CLIPPED = 2.0 * (1.0 - np.exp(-0.5 * _CUT**2))
-
 _FLOOR_PX2 = 0.01**2  # px^2, of the variance of any position; by eye
 
 

@@ -20,12 +20,10 @@ from .motion import FieldMotion
 from .settings import DIRECTIONS
 
 LONGEST_PX = 256  # side of the small image, enough to see drift in; by eye
-
 _GRID_PX = 8  # between places that are computed; motion is smooth over far more; by eye
 
 # where a particle's own motion holds, and where it has faded, in half-axes of its ellipse; by eye
 _INSIDE = 1.25
-
 _OUTSIDE = 2.0
 
 

@@ -57,7 +57,6 @@ class Rates:
 
 
 _NAN = np.full(2, np.nan)
-
 UNKNOWN = Rates(velocity=_NAN, acceleration=_NAN, velocity_sigma=_NAN, acceleration_sigma=_NAN)
 
 

@@ -25,31 +25,18 @@ from .templates import Template, TemplateSet
 # by eye, but for those that say so
 
 _COAST_STEP_PX = 0.5  # error of an expected place after one unseen frame, growing as a walk does
-
 _REACH_PX = 4.0  # how far a place may be from where it is sought
-
 _REACH_SHARE = 0.2  # the same in radii of its mask
-
 _REACH_PER_MISS_PX = 1.5  # and what is added for each unseen frame
-
 _ASTRAY_PX = 2.0  # distance from where the field has carried a particle at which it is sought again
-
 _KNOWN_FRAMES = 4  # a template finds the cloud of which it was made for ever
-
 _LIKE = 1.8  # by how much the contrast may change while a particle is not detected
-
 _AROUND = 3  # px, kept from other particles
-
 _SHARE = 0.35  # of a rim that must be seen
-
 _SURE = 6.0  # standard errors of the contrast of what is found
-
 _CORRELATED = 1.15  # noise of neighbouring pixels is not independent after resampling
-
 _MASK_OVER_BOUND = 1.4  # error of half-maximum masks over the Cramer-Rao bound, see `mask_sigma`
-
 _CUT_PX = 2.0  # error of the centre of mass of a mask that is cut
-
 _SHAPE = 0.005  # of the radius, see `mask_sigma`
 
 

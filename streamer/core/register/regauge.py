@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from ....models.arrays import Array
 
 Rows = NDArray[np.intp]
-
 Point = tuple[float, float]
-
 _AXES = ("y", "x")
 
 

@@ -27,35 +27,20 @@ from .particle import PositionMeasurement
 # by eye, but for those that say so
 
 _APART = log(1.3)  # contrasts farther apart than this have templates of their own
-
 _ENOUGH = 64  # frames after which a template is kept as it is
-
 _MOST = 12  # templates of a particle: a fourfold contrast, up and down again
-
 _BAND_PX = 8.0  # half of the band about a rim, at least
-
 _BAND_SHARE = 0.2  # of the radius, the same for large particles
-
 _EDGE_PX = 3  # for gradients and blurring
-
 _LARGEST = 640  # px, side of a window: twice the largest particle that is looked for by default
-
 _SMOOTH_SHARE = 0.04  # of the radius, blur of a template of one frame
-
 _SMOOTH_PX = (1.0, 3.0)  # bounds of that blur
-
 _PLACES = 48  # at which the answer to the background is asked for
-
 _LEAST = 6  # of them that must be free
-
 _FREE = 0.9  # share of the points about such a place that must be free
-
 _POINTS = 1500  # of a rim that are asked
-
 _NORMAL = 1.4826  # standard deviation of a normal variable over its median distance from 0
-
 _AROUND = 3  # px, kept from other particles
-
 _GOOD_PX = 0.5  # error of a place up to which a frame teaches
 
 

@@ -15,7 +15,6 @@ from .reader import AssetReader, Gate, reader_class
 from .settings import AssetSettings
 
 _Key = tuple[str, str, str, str]
-
 _WORTH_WAITING = (AssetNotReady, AssetLocked, AssetMissing)
 
 

@@ -18,11 +18,8 @@ from ...errors import CheckpointError
 from .schema import SCHEMA
 
 logger = logging.getLogger(__name__)
-
 _MAGIC = b"operando checkpoint\n"
-
 _NAME = "checkpoint"
-
 _LARGEST = (1 << 32) - 1
 
 

@@ -15,9 +15,7 @@ from ...errors import ImportDataError
 from .plan import Exposure, ImportPlan, Skipped
 
 STREAMS: Mapping[Role, str] = {Role.DARK: "dark", Role.SAMPLE: "primary", Role.FLAT: "flat"}
-
 IMAGE_KEY, ENERGY_KEY, EXPOSURE_KEY = "camera_image", "energy", "camera_exposure_time"
-
 Progress = Callable[[int, int], None]
 
 

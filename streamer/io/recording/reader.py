@@ -17,7 +17,6 @@ from .dialects import Recorded, Report, read_file
 from .writer import ARRIVALS_SUFFIX
 
 log = logging.getLogger(__name__)
-
 _AT_ONCE = 64
 _BYTES_AT_ONCE = 64 << 20
 _SUFFIXES = frozenset({".msgpack", ".jsonl", ".json", ".ndjson", ".json-seq"})

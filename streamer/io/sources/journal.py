@@ -19,7 +19,6 @@ from ..wire.message import Received
 from . import SourceCounters
 
 logger = logging.getLogger(__name__)
-
 _BATCH = 256
 _POLL_S = 0.25
 

@@ -23,9 +23,7 @@ from ..wire.sockets import HEARTBEAT_S, REFUSED, apply_curve, endpoint, keep_ali
 from .queued import QueuedSource
 
 log = logging.getLogger(__name__)
-
 _POLL_MS = 100
-
 _BURST = 64
 _WATCHED = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSED
 

@@ -16,9 +16,7 @@ from ...errors import ConfigError
 from ..redact import KEY_VARIABLES, remember
 
 logger = logging.getLogger(__name__)
-
 VARIABLE = KEY_VARIABLES[0]
-
 SERVICE = "operando"
 """Name under which keys lie in the keyring; the user is the address of the server."""
 

@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from ...errors import WireError
 
 _KINDS = "biufcSU"
-
 _DTYPE = re.compile(rf"[<>|=]?[{_KINDS}][0-9]{{1,7}}")
-
 _MAX_NDIM = 32  # of numpy before 2.0, 64 since
 _MAX_NUMBER_BYTES = 128  # repr of a complex number has at most 50
 

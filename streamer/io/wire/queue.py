@@ -13,7 +13,6 @@ from typing import Generic, Literal, TypeVar
 from ...core.frames import Document, NamedDocument
 
 T = TypeVar("T")
-
 WhenFull = Literal["block", "drop"]
 
 

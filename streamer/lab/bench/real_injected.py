@@ -38,7 +38,6 @@ from .real_stack import (
 PARTICLES = "operando, median of particles"
 FIRST = "operando, median of particles, first values"
 DRIFT = "operando, drift"
-
 _SHORT = 0.5  # by eye: share of the frames in which a particle must be seen to be told by itself
 _OURS, _DRIFT = "#D55E00", "#E69F00"
 _PEER_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9")

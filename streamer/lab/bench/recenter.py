@@ -23,7 +23,6 @@ from ..simulate.plans import measure_matrix, txm_xanes
 from .harness import Column, Progress, Table, no_progress
 
 Plan = Generator[Any, Any, Any]
-
 _TEST_FRAMES = 12  # of the test moves before the scan
 _WAIT_S = 120.0  # by eye: for the end of a run's results
 

@@ -26,9 +26,7 @@ from ....models.arrays import Array
 from ....models.detector import Detections
 
 Ints = NDArray[np.int64]
-
 Labels = NDArray[np.integer]
-
 _HALF = 0.5
 _HARDLY = 0.25
 """Share of a silhouette that is covered below which it has not been seen at all."""

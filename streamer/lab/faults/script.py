@@ -24,7 +24,6 @@ DocumentName = Literal[
 ]
 
 _EVENTS: tuple[DocumentName, ...] = ("event", "event_page", "stream_datum")
-
 Share = Annotated[float, Field(gt=0, le=1)]
 
 

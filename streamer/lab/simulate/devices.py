@@ -23,7 +23,6 @@ from .simulator import Simulator
 from .truth import Truth
 
 logger = logging.getLogger(__name__)
-
 _OUT = 1.5  # frame widths, by eye: from there on the sample is out of the field of view
 
 

@@ -20,7 +20,6 @@ _WIDTH = 0.62  # of the beam, in sides of the frame
 _PER_SIDE = 4.0  # random values of the haze along each side of the frame
 _BUMP = 0.7  # width of each, in distances between them
 _MOST = 2.0  # standard deviations of the brightness
-
 _GAUSSIAN_FROM = 60.0  # counts: a Gaussian is no substitute for a Poisson distribution of fewer
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 Plan = Generator[Any, Any, Any]
-
 OUT_UM = 500.0
 """Distance by which the stage takes the sample out of the beam for a flat, um; by eye."""
 

@@ -16,7 +16,6 @@ from ...io.tiled.key import without_key
 from .fill import Provider
 
 logger = logging.getLogger(__name__)
-
 _NEWEST = 20  # runs that are searched; by eye: a run in progress is among the last few
 
 

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TRIES, _PAUSE_S = 4, 0.15
-
 _AT_ONCE = 2
-
 _STRIPES = 64
 
 

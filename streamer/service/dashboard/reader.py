@@ -23,21 +23,13 @@ from .feed import Push, RunFeed
 from .pictures import Where
 
 logger = logging.getLogger(__name__)
-
 NEWEST = ""
-
 _RUNS_S = 1.0
-
 _ALL_RUNS_S = 60.0
-
 _RETRY_S = 2.0
-
 _PAUSE_S, _PATIENCE = 0.3, 2
-
 _MOST_RUNS, _FEW_RUNS = 200, 5
-
 _TIMEOUT_S = 20.0
-
 Send = Callable[..., None]
 
 

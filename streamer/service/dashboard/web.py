@@ -254,9 +254,7 @@ def _bound_socket(host: str, port: int) -> socket.socket:
 
 
 Payload = str | bytes
-
 _MOST_BYTES = 64 << 20
-
 _DROPPABLE_BEHIND = 4
 
 

@@ -21,7 +21,6 @@ from ...io.wire.sockets import is_loopback_host
 logger = logging.getLogger(__name__)
 _MOST_AT_ONCE = 256  # connections; bounds open files, by eye
 _END_S = 5
-
 Routes = Mapping[str, Callable[[], Response]]
 
 

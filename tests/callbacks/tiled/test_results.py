@@ -141,11 +141,11 @@ def test_streams_that_have_not_begun_are_empty_and_say_so(
     tables = (live.frames(), live.particles(), live.positions(), live.chemistry(), live.advice())
     for table in tables:
         assert table.empty
-        assert "nothing has been told" in table.attrs["note"]
+        assert "nothing has come" in table.attrs["note"]
     for dataset in (live.trajectories(), live.spectra(), live.maps()):
         assert not dataset.variables.keys() - dataset.dims
         assert not any(dataset.sizes.values())
-        assert "nothing has been told" in dataset.attrs["note"]
+        assert "nothing has come" in dataset.attrs["note"]
     with pytest.raises(LookupError, match="aligned yet"):
         live.image()
 

@@ -14,7 +14,6 @@ from ....errors import ConfigError
 from .interface import Peer, PeerResult, PeerStart
 
 __all__ = ["PEERS", "Peer", "PeerResult", "PeerStart", "make_peer"]
-
 _HERE = "operando.streamer.lab.bench.peers"
 _PACKAGES = {"cv2": "opencv-python-headless", "pystackreg": "pystackreg", "trackpy": "trackpy"}
 _LIBRARIES = {
