@@ -1,4 +1,4 @@
-"""Who gets the result documents."""
+"""Subscribers to result documents."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Subscribers:
 
     @property
     def failures(self) -> int:
-        """How many documents a callback failed to take, in all."""
+        """Return the number of documents that callbacks failed to take."""
         return self._failures.total()
 
     def emit(self, name: str, doc: Document) -> None:

@@ -1,4 +1,4 @@
-"""Where a particle is, from its rim: Gauss-Newton against a template, blind to chemistry.
+"""Position of a particle from its rim: Gauss-Newton against a template, blind to chemistry.
 
 The image around the rim is modelled as (gain + a gain that varies linearly across the particle)
 times the template, moved, plus a plane. The varying gain takes up an off-centre chemistry and the

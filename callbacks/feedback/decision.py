@@ -17,7 +17,7 @@ from .latest import LatestFrame
 
 
 class FeedbackSettings(BaseModel):
-    """When a stage is moved by what the processor says, and how far."""
+    """Settings of re-centring: thresholds, limits and steps of moves."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,1 +1,1 @@
-"""Where result documents go: the protocol of a sink, buffering, spool, checkpoints."""
+"""Sinks of result documents: the protocol of a sink, buffering, spool, checkpoints."""

@@ -30,11 +30,11 @@ _POLL_S = 0.05
 
 
 class Resumable(Protocol):
-    """What a checkpointer needs of a processor."""
+    """The part of a processor that a checkpointer needs."""
 
     @property
     def config_sha256(self) -> str:
-        """What makes results what they are."""
+        """Return the hash of settings and weights."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class PositionedSource(Protocol):
         ...
 
     def confirm(self, position: int) -> None:
-        """What lies before a position is not needed any more."""
+        """Release everything before a position."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What ``run["particles"]`` is in Tiled once operando is installed.
+"""Client of ``run["particles"]`` in Tiled once operando is installed.
 
 Tiled picks the class by the spec ``OperandoStream`` (entry point group
 ``tiled.special_client``). Without operando the same node is bluesky's event stream, and without

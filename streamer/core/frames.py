@@ -1,4 +1,4 @@
-"""What flows through the core: references to images, images, and corrected images.
+"""References to images, images, and corrected images: all that flows through the core.
 
 Conventions: images are (H, W), chunks (n, H, W), coordinates (y, x) at pixel centres; energies
 are eV, exposures and times seconds.
@@ -53,7 +53,7 @@ class DetectionEffort:
 
 
 class Role(StrEnum):
-    """What an image shows."""
+    """Role of an image in a scan."""
 
     SAMPLE = "sample"
     FLAT = "flat"

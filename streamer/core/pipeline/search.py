@@ -1,4 +1,4 @@
-"""How much of a frame is searched for particles, and by what.
+"""Choice of the search for particles: mode of detection, whole frame or windows.
 
 The mode of detection (the networks, a threshold, or none) is the best one that meets the deadline;
 where it can, a detector follows the known particles in windows rather than search the whole frame.

@@ -241,7 +241,7 @@ class Blobs:
         return known
 
     def path(self, name: str) -> Path:
-        """Where a file lies; the name comes from a checkpoint and cannot leave the folder."""
+        """Return the path of a file; a name out of a checkpoint cannot leave the folder."""
         return self._folder / Path(name).name
 
     def keep_only(self, names: Iterable[str]) -> None:

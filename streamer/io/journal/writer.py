@@ -17,7 +17,7 @@ from .segments import HEADER_BYTES, JournalFolder, SegmentWriter, whole_bytes
 
 
 class JournalSettings(BaseModel):
-    """How much is kept, and for how long."""
+    """Sizes and times of a journal."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TiledSettings(BaseModel):
-    """How results are written to Tiled."""
+    """Settings of the writing of results to Tiled."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

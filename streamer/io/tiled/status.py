@@ -1,4 +1,4 @@
-"""How a Tiled server is: reachable or not, and what to do about it, in words for an operator."""
+"""State of a Tiled server, reachable or not, and the remedy in words for an operator."""
 
 from __future__ import annotations
 

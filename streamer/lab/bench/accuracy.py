@@ -67,7 +67,7 @@ class BenchScan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestPossible:
-    """What the truth of a scan allows at best.
+    """Limits that the truth of a scan sets: oracle and bound.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ _LARGEST_MESSAGE = 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """What was pushed of an array: rows from `start` on, or a preview (`start` None)."""
+    """News of an array: rows from `start` on, or a preview (`start` None)."""
 
     run: str
     stream: str
@@ -77,11 +77,11 @@ class RunFeed:
 
     @property
     def live(self) -> bool:
-        """Whether the run has not stopped, as far as is known."""
+        """Return whether the run has not stopped, as far as is known."""
         return not self.metadata.get("stop")
 
     def pushed(self, now: float) -> bool:
-        """Whether rows have been pushed lately."""
+        """Return whether rows have been pushed lately."""
         return now - self._pushed_at < _PUSHED_LATELY_S
 
     def due(self, now: float) -> float:

@@ -1,4 +1,4 @@
-"""What goes from the dashboard's server to a page, over its websocket.
+"""Messages from the dashboard's server to a page, over its websocket.
 
 Text messages are JSON objects with a ``type``. Binary messages are
 
@@ -86,7 +86,7 @@ def first_missing(board: StreamBoard) -> int:
 
 
 def unknown_words(board: StreamBoard, block: Rows) -> bool:
-    """Whether rows hold a code that the code tables do not have yet."""
+    """Return whether rows hold a code that the code tables do not have yet."""
     for name, words in board.meaning["codes"].items():
         codes = block[:, board.columns.index(name)]
         if np.any(codes[np.isfinite(codes)] >= len(words)):
@@ -148,7 +148,7 @@ def preview(key: str, image: str, picture: NDArray[np.uint8]) -> bytes:
 
 
 def run_card(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page shows of a run; ``key`` names it."""
+    """Return the card of a run for a page; ``key`` names it."""
     start, ended = metadata.get("start") or {}, metadata.get("stop")
     about = start.get("operando") or {}
     card = {key: _safe(start.get(key)) for key in _RUN_KEYS}

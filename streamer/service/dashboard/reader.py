@@ -106,7 +106,7 @@ class Reader:
 
     @property
     def trouble(self) -> TiledStatus | None:
-        """What is wrong with Tiled at the moment."""
+        """Return the present state of Tiled."""
         return self._trouble
 
     # -- the thread ------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Reader:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether it is one of those that Tiled has while an array grows: 500, and a cut connection."""
+    """Return whether Tiled answers so while an array grows: 500, or a cut connection."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.is_server_error
     return isinstance(error, httpx.ReadError | httpx.RemoteProtocolError)

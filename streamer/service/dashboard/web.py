@@ -190,7 +190,7 @@ async def _receive(reader: Reader, viewer: Viewer, socket: WebSocket) -> None:
 
 
 def _same_origin(headers: Headers) -> bool:
-    """Whether a page of ours asks: browsers let any page open websockets to any host."""
+    """Return whether a page of ours asks: browsers let any page open websockets to any host."""
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host")
 
@@ -236,7 +236,7 @@ class Dashboard:
 
     @property
     def address(self) -> str:
-        """Where to point a browser."""
+        """Return the address for a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
