@@ -40,7 +40,7 @@ def proxy(tmp_path):
         yield tuple(f"127.0.0.1:{port}" for port in ports)
 
 
-def interrupt(child, timeout=30):
+def interrupt(child, timeout=90):  # a guard against hanging: slow machines take 20 s
     child.process.send_signal(signal.SIGINT)
     status = child.wait(timeout)
     text = child.log.read_text()
