@@ -158,7 +158,7 @@ def test_results_that_never_arrive_end_it_with_3(run_cli, monkeypatch):
     def lost(*_, **__):
         raise SinkError("5 results never reached Tiled")
 
-    monkeypatch.setattr(live_service, "_recorder", lost)
+    monkeypatch.setattr(live_service, "Service", lost)
     ended = run_cli("process", "--zmq", f"127.0.0.1:{free_port()}")
     assert ended.status == Exit.LOST
     assert "5 results never reached Tiled" in ended.err
